@@ -1,0 +1,76 @@
+# Looks at all jobs in turns until one has something to tell or the time is over. The function each calls
+# look NUMBER FOLDER TOKEN STDOUT_OFFSET STDERR_OFFSET for every job; offsets are - where no new bytes are wanted.
+look() {
+  eval "state=\${state_$1-}"
+  case $state in
+  told) return ;;
+  run:*) if ! [ -e "$2/exit" ] && ! [ -e "$2/cancel" ] && [ -d "/proc/${state#run:}" ]; then
+    [ "$4" = - ] || follow "$@"
+    return
+  fi ;;
+  esac
+  # what is over the limit of one answer is told by the next
+  [ "$spent" -gt 4000000 ] && return
+  judge "$2" "$3"
+  case $verdict in
+  run)
+    eval "state_$1=run:$sid"
+    [ "$4" = - ] || follow "$@"
+    ;;
+  ending) ;;
+  new) fence_missing "$@" ;;
+  *)
+    some=1
+    eval "state_$1=told"
+    tell "$1" "$2"
+    ;;
+  esac
+}
+
+# No fence: just submitted, or the submit never happened. Who still cannot be found in the last turn is sealed.
+fence_missing() {
+  fresh=1
+  [ "$last" ] || return
+  scan
+  if [ "$live" ]; then
+    say "starting $1"
+  elif seal "$2"; then
+    judge "$2" "$3"
+    case $verdict in run | ending) return ;; esac
+    tell "$1" "$2"
+  else
+    say "unsealed $1"
+  fi
+}
+
+follow() {
+  for log in stdout stderr; do
+    from=$4
+    [ $log = stderr ] && from=$5
+    size=0
+    [ -s "$2/$log" ] && size=$(wc -c <"$2/$log")
+    [ "$size" -gt "$from" ] || continue
+    some=1 spent=$((spent + 262144))
+    eval "state_$1=told"
+    say "$log $1"
+    tail -c "+$((from + 1))" "$2/$log" </dev/null 2>/dev/null | head -c 262144
+  done
+}
+
+printf '\nwlm-begin %s\n' "$sign"
+t=0 spent=0 some= last= fresh= step=20
+while :; do
+  fresh=
+  each
+  [ "$some" ] || [ $t -ge $wait_ms ] && break
+  nap 0$step
+  t=$((t + step))
+  [ $step = 20 ] && step=50
+  [ $t -gt 300 ] && step=99
+done
+if [ "$fresh" ]; then
+  [ $t -lt 200 ] && nap 200
+  last=1
+  each
+fi
+say end

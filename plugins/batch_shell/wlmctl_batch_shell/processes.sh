@@ -1,0 +1,82 @@
+# What a folder and /proc say about a job. Variables: host and boot of this machine; of the fence's owner ohost, oboot,
+# sid (its pid, which is its session), born (its start time) and ononce; token; skip (pids that do not count).
+
+owner() {
+  o=$1/fence ohost= oboot= sid=- born=0 ononce=
+  [ -d "$o" ] && o=$o/owner
+  { read -r ohost oboot sid born ononce _ <"$o"; } 2>/dev/null
+  [ "$ononce" ]
+}
+
+ended() {
+  exitline=
+  { read -r exitline <"$1/exit"; } 2>/dev/null
+  case $exitline in 'wlm1 '*' end') return 0 ;; esac
+  return 1
+}
+
+# process PID: its line of /proc in $s, the part behind the name in $fields; false when there is no such process
+process() {
+  { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
+  case $s in *') '*) ;; *) s=$(cat "/proc/$1/stat" 2>/dev/null) ;; esac
+  fields=${s##*) }
+}
+
+# lives PID BORN: that very process has not ended
+lives() {
+  process "$1" || return 1
+  set -- "$2" $fields
+  case $2 in Z | X) return 1 ;; esac
+  [ "${21}" = "$1" ]
+}
+
+# The job's processes in $live (those of its session, and those with its token), and in $dark one of this user whose
+# environment cannot be read and which may therefore be the job's.
+scan() {
+  live= dark= session=$sid
+  hits=" $(grep -lsF -e "WLMCTL_TOKEN=$token" /proc/[0-9]*/environ </dev/null | tr '\n' ' ')"
+  # a leader with another start time: the pid, and with it the session, is somebody else's by now
+  if process "$sid"; then
+    set -- $fields
+    [ "${20}" = "$born" ] || session=none
+  fi
+  for p in /proc/[0-9]*; do
+    p=${p#/proc/}
+    case $skip in *" $p "*) continue ;; esac
+    process "$p" || continue
+    set -- $fields
+    case $1 in Z | X) continue ;; esac
+    [ "$4" = "$session" ] && { live="$live $p"; continue; }
+    case $hits in *" /proc/$p/environ "*) live="$live $p"; continue ;; esac
+    [ "${20}" -ge "$born" ] && hides "$p" "$2" && dark=$p
+  done
+  return 0
+}
+
+# hides PID PARENT: it is this user's, its environment is closed to us, and no living parent vouches for it
+hides() {
+  { true <"/proc/$1/environ"; } 2>/dev/null && return 1
+  [ "${uid:=$(id -u)}" = 0 ] && return 1
+  case $s in *' (sshd'* | *' (ssh-agent) '* | *' (gpg-agent) '* | *' ((sd-pam)) '*) return 1 ;; esac
+  value=
+  { while read -r key value _; do [ "$key" = Uid: ] && break; done <"/proc/$1/status"; } 2>/dev/null
+  [ "$value" = "$uid" ] || return 1
+  [ "$2" = 1 ] && return 0
+  name=
+  { read -r name <"/proc/$2/comm"; } 2>/dev/null
+  case $name in systemd | init | '') return 0 ;; esac
+  return 1
+}
+
+# signal NAME: to all of $live; the wrapper first, so that it knows why its job ends
+signal() {
+  case "$live " in *" $sid "*) kill -"$1" "$sid" ;; esac 2>/dev/null
+  for p in $live; do [ "$p" = "$sid" ] || kill -"$1" "$p"; done 2>/dev/null
+}
+
+# nap MS (three digits); where sleep knows no fractions, a second, which then counts in t
+nap() {
+  sleep "0.$1" 2>/dev/null && return
+  sleep 1
+  t=$((t + 900))
+}

@@ -1,0 +1,65 @@
+"""The answer of poll.sh and cancel.sh, taken apart: nothing in it counts unless its end mark is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wlmctl.batch import JobRef
+from wlmctl.task import PollAnswer, Running, Unknown
+from wlmctl.transport import Completed
+from wlmctl_batch_shell.answers import ExitFile, ended, judged
+
+
+@dataclass(slots=True)
+class Section:
+    """What was told about one job."""
+
+    cancelled: bool = False
+    words: list[str] = field(default_factory=list)
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+    def answer(self, ref: JobRef) -> PollAnswer:
+        """What these words mean for the job ``ref``; no words mean that it runs."""
+        if self.words and (exit_file := ExitFile.parse(" ".join(self.words).encode())):
+            return ended(exit_file, self.cancelled, ref, self.stdout, self.stderr)
+        return judged(self.words or ["run"], self.cancelled, self.stdout, self.stderr)
+
+
+def read_sections(completed: Completed) -> dict[int, Section] | str:
+    """The sections by the number of the job, or why the answer does not count."""
+    begin = re.search(rb"^wlm-begin ([0-9a-f]{32})$", completed.stdout, re.MULTILINE)
+    if completed.exit_code != 0 or begin is None:
+        said = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+        return f"the machine's answer is not whole (exit code {completed.exit_code}{': ' + said[-1] if said else ''})"
+    chunks = completed.stdout[begin.end() :].split(b"\n" + begin[1] + b" ")[1:]
+    if not chunks or chunks[-1].strip() != b"end":
+        return "the machine's answer is cut off"
+    sections: dict[int, Section] = {}
+    for chunk in chunks[:-1]:
+        head, _, body = chunk.partition(b"\n")
+        kind, number, *rest = head.decode("utf-8", "surrogateescape").split(" ")
+        section = sections.setdefault(int(number), Section())
+        match kind:
+            case "stdout":
+                section.stdout = body
+            case "stderr":
+                section.stderr = body
+            case "starting" | "unsealed":
+                section.words = [kind]
+            case _:
+                section.cancelled, section.words = rest[0] == "1", rest[1:]
+    return sections
+
+
+def answers(jobs: Mapping[str, JobRef], completed: Completed) -> dict[str, PollAnswer]:
+    """The answer for each job, in the order in which the command was given them."""
+    sections = read_sections(completed)
+    if isinstance(sections, str):
+        return {key: Unknown(sections) for key in jobs}
+    return {
+        key: sections[number].answer(ref) if number in sections else Running()
+        for number, (key, ref) in enumerate(jobs.items())
+    }

@@ -1,0 +1,54 @@
+# One execution of a job. It is started in the job's private folder, as leader of a session of its own, with the token
+# in its environment; all the rest is arguments. An empty text stands for the script in a file.
+n=$1 shell=$2 text=$3 file=$4 oom=$5 wall=$6 grace=$7
+trap 'term=1' HUP INT QUIT TERM
+[ -s exit ] && exit 0
+
+# The fence admits one execution: whatever ln returned, what can be read back decides.
+read -r boot </proc/sys/kernel/random/boot_id
+read -r host </proc/sys/kernel/hostname
+read -r s </proc/self/stat
+set -- ${s##*) }
+born=${20}
+me="$host $boot $$ $born $n"
+own=$n.$$ # a command that is run twice brings its nonce twice
+printf '%s\n' "$me" >owner.$own || exit 97
+ln owner.$own fence 2>/dev/null || [ -e fence ] ||
+  { mkdir take.$own && mv owner.$own take.$own/owner && mv -T take.$own fence; } 2>/dev/null
+fence=fence
+[ -d fence ] && fence=fence/owner
+read -r won <$fence
+[ "$won" = "$me" ] || exit 0
+
+[ "$wall" ] && { watch_walltime & dog=$!; }
+[ "$shell" ] || if command -v bash >/dev/null 2>&1; then shell='bash -l'; else shell=sh; fi
+if [ "$term" ]; then
+  code=143
+elif [ "$text" ]; then
+  $shell -c "$text" </dev/null >stdout 2>stderr
+  code=$?
+else
+  $shell "./$file" </dev/null >stdout 2>stderr
+  code=$?
+fi
+trap '' HUP INT QUIT TERM
+
+if [ "$dog" ]; then
+  if [ -e walltime ]; then
+    timed=1
+    while kill -0 $dog; do wait $dog; done
+  else
+    kill $dog
+  fi
+fi 2>/dev/null
+if [ $code = 137 ] && [ "$oom" ]; then
+  while read -r key value; do [ "$key" = oom_kill ] && break; done </proc/vmstat
+  [ "${value:-0}" -gt "$oom" ] && memory=1
+fi
+
+# One write with an end mark: a file without it counts as none. A full disk may get room again.
+until printf '%s\n' "wlm1 $code $n ${term:-0} ${timed:-0} ${memory:-0} self end" >exit; do
+  tries=$((tries + 1))
+  [ $tries -gt 60 ] && exit 98
+  sleep 1
+done 2>/dev/null

@@ -1,0 +1,41 @@
+"""What an ``environment`` task would do, found out without writing anything."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from wlmctl.planning import Finding, PlanContext
+from wlmctl.transport import Runs
+from wlmctl_task_environment.scripts import MARKER
+from wlmctl_task_environment.spec import EnvironmentFile, EnvironmentSpec, digest
+
+
+def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
+    """Whether the commands can run there, and whether they have run already."""
+    machine, role = context.machine(spec.machine), spec.machine
+    made = [
+        f"{len(spec.directories)} folders" if spec.directories else "",
+        f"{len(spec.files)} files" if spec.files else "",
+    ]
+    if any(made):
+        yield Finding("files", f"makes {' and '.join(filter(None, made))} in {context.folder(role)}", machine=role)
+    if not spec.commands:
+        return
+
+    def content(file: EnvironmentFile) -> bytes:
+        if file.content is not None:
+            return file.content.encode("utf-8", "surrogateescape")
+        return context.contents(file.source or "")
+
+    folder = posixpath.join(context.scratch(role), "environments", digest(spec, content, machine.preamble))
+    with context.transport(role) as transport:
+        if not isinstance(transport, Runs):
+            text = f"has commands, which need a shell, and machine {machine.name} has none"
+            yield Finding("shell", text, "problem", role)
+        is_there = transport.stat(posixpath.join(folder, MARKER)) is not None
+    if is_there:
+        text = f"reuses {folder}, where its {len(spec.commands)} commands have run"
+    else:
+        text = f"runs {len(spec.commands)} commands in {folder}"
+    yield Finding("environment", text, machine=role, figures={"reused": is_there, "folder": folder})

@@ -1,0 +1,142 @@
+"""The transport over exec channels only: content by the SCP protocol, all else by small POSIX commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from wlmctl.errors import Broken, Denied, NotFound
+from wlmctl.ssh import command as commands
+from wlmctl.ssh import shell_files
+from wlmctl.ssh.quoting import quote
+from wlmctl.ssh.shell_files import checked, regular_file
+from wlmctl.ssh.survey import Survey
+from wlmctl.ssh.transport import SshTransport
+from wlmctl.transport import Completed, FileInfo
+from wlmctl_transport_scp import listing, protocol
+from wlmctl_transport_scp.stream import Stream
+
+_ABSENT = 'for p do [ -e "$p" ] || [ -L "$p" ] || { echo "$p: No such file or directory" >&2; exit 1; }; done'
+
+
+class ScpTransport:
+    """One connection; each call is a channel of its own."""
+
+    def __init__(self, ssh: SshTransport, tools: Survey) -> None:
+        self._ssh, self._tools = ssh, tools
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._ssh.close()
+
+    def alive(self) -> bool:
+        """True while the connection is up, as far as this side knows; sends nothing."""
+        return self._ssh.is_active()
+
+    def home(self) -> str:
+        """The login's ``$HOME``."""
+        return self._tools.home
+
+    def stat(self, path: str, *, follow: bool = False) -> FileInfo | None:
+        """What is at ``path``, or None."""
+        try:
+            output = checked(self._ssh, path, listing.stat_script(path, self._tools.stat, follow))
+        except NotFound:
+            return None
+        except Denied as error:
+            if any(words in str(error) for words in ("Not a directory", "Too many levels")):
+                return None
+            raise
+        info = next(listing.parse(output))
+        return FileInfo(path, info.kind, info.size_bytes, info.mode, info.mtime_s, info.inode, info.target)
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """The file's bytes from ``offset``."""
+        if offset == 0:
+            yield from protocol.read(self._ssh, path)
+            return
+        with Stream(self._ssh, f'{regular_file(path)}exec tail -c +{offset + 1} < "$p"', path) as stream:
+            yield from stream.rest()
+
+    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+        """Create or replace the file."""
+        protocol.write(self._ssh, path, chunks, info)
+
+    def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
+        """Write ``chunks`` at the file's end, which must be at ``offset``."""
+        size = checked(self._ssh, path, f'{regular_file(path)}exec wc -c < "$p"')
+        if int(size) != offset:
+            raise Broken(f"{path}: has {int(size)} bytes, {offset} were expected")
+        with Stream(self._ssh, f"exec cat >> {quote(path)}", path) as stream:
+            stream.feed(chunks)
+
+    def read_many(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The content of each path, in order."""
+        return protocol.read_many(self._ssh, paths)
+
+    def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
+        """Write each (path, content, info)."""
+        protocol.write_many(self._ssh, files)
+
+    def walk(self, path: str) -> Iterator[FileInfo]:
+        """Everything below the folder ``path``."""
+        output = checked(self._ssh, path, listing.walk_script(path, self._tools.stat))
+        return (info for info in listing.parse(output) if info.path != ".")
+
+    def entries(self, path: str) -> Iterator[FileInfo]:
+        """What lies directly in the folder ``path``."""
+        return listing.parse(checked(self._ssh, path, listing.walk_script(path, self._tools.stat, is_deep=False)))
+
+    def makedirs(self, path: str, mode: int = 0o777) -> None:
+        """Make the folder and its missing parents."""
+        masked = ~mode & 0o777
+        umask = f"u=$(umask); umask $(printf %03o $((0$u | 0{masked:o})));" if masked else ""
+        checked(self._ssh, path, f"{umask} exec mkdir -p -- {quote(path)}")
+
+    def remove(self, path: str) -> None:
+        """Remove a file, a symlink or a whole folder."""
+        checked(self._ssh, path, f"exec rm -rf -- {quote(path)}")
+
+    def rename(self, source: str, destination: str) -> None:
+        """Move ``source`` to ``destination``."""
+        # mv would move into a folder, or into the folder that a symlink points to, instead of replacing it.
+        script = (
+            f"set -- {quote(source)}; {_ABSENT}; s=$1; d={quote(destination)}\n"
+            'if [ -L "$d" ]; then if [ -d "$d" ]; then rm -f -- "$d" || exit 1; fi\n'
+            'elif [ -d "$d" ]; then\n'
+            '  if [ -d "$s" ] && [ ! -L "$s" ]; then rmdir -- "$d" || exit 1\n'
+            '  else echo "$d: is a folder" >&2; exit 1; fi\n'
+            'fi\nexec mv -f -- "$s" "$d"'
+        )
+        checked(self._ssh, f"{source} -> {destination}", script)
+
+    def readlink(self, path: str) -> str:
+        """The text of the symlink."""
+        script = f'set -- {quote(path)}; {_ABSENT}; [ -L "$1" ] || {{ echo "is not a symlink" >&2; exit 1; }}'
+        output = checked(self._ssh, path, f'{script}\nexec readlink -- "$1"')
+        return output.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+
+    def symlink(self, target: str, path: str) -> None:
+        """Make (or replace) the symlink ``path``."""
+        checked(self._ssh, path, f"rm -f -- {quote(path)} && exec ln -s -- {quote(target)} {quote(path)}")
+
+    def run(self, command: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+        """Run ``command`` by ``sh`` and wait for its end."""
+        return commands.run(self._ssh, command, stdin, timeout_s)
+
+    def digest(self, path: str) -> str | None:
+        """The sha256 of the file, by the host's own tool."""
+        return shell_files.digest(self._ssh, self._tools, path)
+
+    def free_bytes(self, path: str) -> int | None:
+        """Bytes left on the file system of ``path``."""
+        return shell_files.free_bytes(self._ssh, path)

@@ -1,0 +1,146 @@
+"""The SCP protocol with ``scp -f`` (they send) and ``scp -t`` (they receive) on the far side.
+
+Own code beside the ``scp`` package, whose ``get`` writes only to a local file, whose ``putfo`` cannot send times, and
+which loops for ever when the source shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from wlmctl.errors import Broken
+from wlmctl.ssh.quoting import quote, words
+from wlmctl.ssh.shell_files import error_for
+from wlmctl.ssh.transport import SshTransport
+from wlmctl.transport import CHUNK_BYTES, FileInfo
+from wlmctl_transport_scp.stream import Stream
+
+#: Words of one command line: each byte may become five, and Linux takes 128 KiB.
+_BATCH_BYTES, _BATCH_FILES = 20_000, 200
+
+
+def read(ssh: SshTransport, path: str) -> Iterator[bytes]:
+    """The file's bytes, as many as it had when the far side opened it; ``Broken`` when they are no longer there."""
+    with Stream(ssh, f"exec scp -p -f -- {quote(path)}", path) as stream:
+        stream.send(b"\0")
+        left = _header(stream, path, acknowledge=True)
+        while left:
+            data = stream.some(min(left, CHUNK_BYTES))
+            left -= len(data)
+            yield data
+        _expect_whole(stream, path)
+        stream.send(b"\0")
+
+
+def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The content of each path, in order, many by one command."""
+    for batch in _batches(paths):
+        with Stream(ssh, f"exec {words(['scp', '-p', '-f', '--', *batch])}", batch[0]) as stream:
+            stream.send(b"\0" * (3 * len(batch) + 1))  # all that we shall say, said ahead: a wait less for each file
+            for path in batch:
+                size_bytes = _header(stream, path, acknowledge=False)
+                if size_bytes > CHUNK_BYTES:
+                    raise Broken(f"{path}: has grown to {size_bytes} bytes while it was read")
+                content = stream.exactly(size_bytes)
+                _expect_whole(stream, path)
+                yield path, content
+
+
+def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+    """Create or replace the file, with its mode and times."""
+    # Into a folder scp would put it under a name of its own.
+    guard = f'p={quote(path)}; if [ -d "$p" ]; then echo "is a folder" >&2; exit 1; fi'
+    with Stream(ssh, f'{guard}; exec scp -p -t -- "$p"', path) as stream:
+        _expect_ok(stream, path)
+        _send_file(stream, path, "file", chunks, info)
+        stream.end()
+
+
+def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
+    """Write each file; those that follow one another in one folder by one command."""
+    stream: Stream | None = None
+    current = ""
+    try:
+        for path, content, info in files:
+            folder, _, name = path.rpartition("/")
+            if "\n" in name:  # scp would store it as "\^J"
+                write(ssh, path, [content], info)
+                continue
+            if stream is None or folder != current:
+                if stream is not None:
+                    stream.end()
+                    stream.close()
+                stream, current = Stream(ssh, f"exec scp -p -d -t -- {quote(folder or '/')}", path), folder
+                _expect_ok(stream, path)
+            _send_file(stream, path, name, [content], info)
+        if stream is not None:
+            stream.end()
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def _send_file(stream: Stream, path: str, name: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+    seconds = max(int(info.mtime_s), 0)
+    times = f"T{seconds} 0 {seconds} 0\n"
+    header = f"C{info.mode & 0o7777:04o} {info.size_bytes} {name}\n"
+    stream.send((times + header).encode("utf-8", "surrogateescape"))
+    # Not a byte of content before both are accepted: scp would take it for commands.
+    _expect_ok(stream, path)
+    _expect_ok(stream, path)
+    sent = 0
+    for chunk in chunks:
+        sent += len(chunk)
+        if sent > info.size_bytes:
+            raise Broken(f"{path}: more than the {info.size_bytes} bytes that were announced: the source grew")
+        stream.send(chunk)
+    if sent != info.size_bytes:
+        raise Broken(f"{path}: {sent} bytes, {info.size_bytes} were announced: the source shrank")
+    stream.send(b"\0")
+    _expect_ok(stream, path)
+
+
+def _header(stream: Stream, path: str, acknowledge: bool) -> int:
+    """The size that the far side announces."""
+    while True:
+        line = stream.line()
+        kind, rest = line[:1], line[1:]
+        if kind in (b"T", b"C") and acknowledge:
+            stream.send(b"\0")
+        if kind == b"C":
+            try:
+                return int(rest.split(b" ")[1])
+            except (IndexError, ValueError) as error:
+                raise Broken(f"{path}: scp announces {line!r}") from error
+        if kind != b"T":
+            raise error_for(path, _text(rest) if kind in (b"\1", b"\2") else f"scp says {line!r}")
+
+
+def _expect_whole(stream: Stream, path: str) -> None:
+    """What was read counts only when the far side says that it could read it to the end."""
+    if stream.exactly(1) != b"\0":
+        raise Broken(f"{path}: changed while it was read: {_text(stream.line())}")
+
+
+def _expect_ok(stream: Stream, path: str) -> None:
+    first = stream.exactly(1)
+    if first != b"\0":
+        text = stream.line()
+        raise error_for(path, _text(text if first in (b"\1", b"\2") else first + text))
+
+
+def _text(message: bytes) -> str:
+    return message.decode("utf-8", "replace").strip().removeprefix("scp: ")
+
+
+def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for path in paths:
+        if batch and (size + len(path) > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += len(path.encode("utf-8", "surrogateescape"))
+    if batch:
+        yield batch

@@ -1,0 +1,25 @@
+"""Making an ``sftp`` transport: the connection, the session, and whether the login has a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wlmctl.machine import Machine
+from wlmctl.ssh.connection import connect
+from wlmctl.ssh.options import timeout_of
+from wlmctl.ssh.survey import survey
+from wlmctl_transport_sftp.files import SftpShellTransport, SftpTransport
+from wlmctl_transport_sftp.session import Session
+
+
+def open_transport(machine: Machine, options: Mapping[str, Any]) -> SftpTransport:
+    """An open transport, with ``run`` exactly when the machine has a shell."""
+    ssh = connect(machine, timeout_of(machine, options))
+    try:
+        session = Session(ssh)
+        tools = None if machine.shell == "none" else survey(ssh)
+    except BaseException:
+        ssh.close()
+        raise
+    return SftpTransport(ssh, session) if tools is None else SftpShellTransport(ssh, session, tools)

@@ -1,0 +1,90 @@
+"""The bytes of one file, many requests in flight: reading and writing at the speed of the line, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from wlmctl.errors import Broken, Denied
+from wlmctl_transport_sftp.faults import check, check_write, error_for, status
+from wlmctl_transport_sftp.session import SYNC_TIMEOUT_S, Session
+from wlmctl_transport_sftp.wire import Packet, Reader, Status, encode, string, u32, u64
+
+#: Bytes asked for and not yet received; must fit into the channel's window.
+_AHEAD_BYTES = 4 * 1024 * 1024 - 256 * 1024
+_FSYNC = b"fsync@openssh.com"
+
+
+def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[bytes]:
+    """The file's bytes from ``offset`` to its end, which need not be at ``size_bytes``."""
+    opened = session.ask(Packet.OPEN, string(encode(path)), u32(1), u32(0))
+    handle = string(Reader(check(session, opened, path, Packet.HANDLE).body).string())
+    length = session.read_bytes
+    depth = max(1, min(64, _AHEAD_BYTES // length))
+    flying: deque[tuple[int, int, int]] = deque()  # number, offset, length
+    ask_at = offset
+    try:
+        while True:
+            # Ahead only as far as the size that was seen; the request after it finds the end, or what was added.
+            while len(flying) < depth and (ask_at < size_bytes or not flying):
+                flying.append((session.send(Packet.READ, handle, u64(ask_at), u32(length)), ask_at, length))
+                ask_at += length
+            number, at, wanted = flying.popleft()
+            answer = session.take(number)
+            if answer.kind == Packet.STATUS:
+                code, text = status(answer)
+                if code == Status.EOF:
+                    return
+                raise error_for(session, code, text, path)
+            data = Reader(check(session, answer, path, Packet.DATA).body).string()
+            if not data:
+                raise Broken(f"{path}: the host sends empty answers")
+            if len(data) < wanted:  # a short answer: the rest is asked for again, before what is in flight
+                rest = at + len(data)
+                number = session.send(Packet.READ, handle, u64(rest), u32(wanted - len(data)))
+                flying.appendleft((number, rest, wanted - len(data)))
+            yield data
+    finally:
+        for number, _, _ in flying:
+            session.forget(number)
+        session.release(handle)
+
+
+def write(session: Session, path: str, handle: bytes, offset: int, chunks: Iterable[bytes], limit: int | None) -> int:
+    """Write ``chunks`` from ``offset`` on and return their bytes; stops with ``Broken`` before more than ``limit``."""
+    flying: deque[int] = deque()
+    depth = max(1, min(64, _AHEAD_BYTES // session.write_bytes))
+    written = 0
+    try:
+        for chunk in chunks:
+            if limit is not None and written + len(chunk) > limit:
+                raise Broken(f"{path}: more than the {limit} bytes that were announced: the source grew")
+            for start in range(0, len(chunk), session.write_bytes):
+                piece = chunk[start : start + session.write_bytes]
+                flying.append(session.send(Packet.WRITE, handle, u64(offset + written), string(piece)))
+                written += len(piece)
+                if len(flying) >= depth:
+                    check_write(session, session.take(flying.popleft()), path)
+        while flying:
+            check_write(session, session.take(flying.popleft()), path)
+    finally:
+        for number in flying:
+            session.forget(number)
+    return written
+
+
+def sync(session: Session, path: str, handle: bytes) -> None:
+    """Have the host write the file to its disk, where it offers that."""
+    if session.offers(_FSYNC, b"1"):
+        answer = session.ask(Packet.EXTENDED, string(_FSYNC), handle, timeout_s=SYNC_TIMEOUT_S)
+        check_write(session, answer, path)
+
+
+def open_for_writing(session: Session, path: str, flags: int, attributes: bytes) -> bytes:
+    """The handle (as a field) of ``path``, opened with ``flags``."""
+    answer = session.ask(Packet.OPEN, string(encode(path)), u32(flags), attributes)
+    if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE:
+        there = session.ask(Packet.STAT, string(encode(path)))
+        if there.kind == Packet.ATTRS and Reader(there.body).attributes().info(path).kind == "directory":
+            raise Denied(f"{path}: is a folder")
+    return string(Reader(check(session, answer, path, Packet.HANDLE).body).string())

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.sshd import Farm
+from wlmctl.store.database import Database
+
+WLMCTL = [sys.executable, "-m", "wlmctl"]
+
+
+def doctor(folder: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [*WLMCTL, "doctor", *options]
+    settings = {**os.environ, **env}
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=60, check=False)
+
+
+def checks(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    document = json.loads(done.stdout)
+    assert document["version"] == 1
+    found: list[dict[str, Any]] = document["checks"]
+    return found
+
+
+def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [check["text"] for check in checks(done) if check["level"] == "problem"]
+
+
+def test_a_sound_installation_has_no_problem(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "-o", "json")
+    assert (done.returncode, done.stderr, problems(done)) == (0, "", [])
+    assert {"python", "libraries", "plugins", "store", "clock", "ssh agent"} <= {each["name"] for each in checks(done)}
+
+
+def test_every_setting_is_shown_with_its_origin(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('[machines.nas]\nhost = "nas.example"\nport = 2222\n')
+    done = doctor(tmp_path, "--config", "-o", "json", WLMCTL_STORE=f"sqlite:///{tmp_path}/other.db")
+    settings = {row["key"]: row for row in json.loads(done.stdout)["settings"]}
+    assert settings["store"] == {
+        "key": "store", "value": f"sqlite:///{tmp_path}/other.db", "origin": "WLMCTL_STORE"
+    }  # fmt: skip
+    assert settings["machines.nas.port"]["origin"] == f"{tmp_path}/wlmctl.toml:3"
+    assert settings["broker"]["origin"] == "default"
+    text = doctor(tmp_path, "--config").stdout
+    assert any(line.split() == ["machines.nas.port", "2222", f"{tmp_path}/wlmctl.toml:3"] for line in text.splitlines())
+
+
+def test_a_broken_plugin_is_named_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    info = tmp_path / "site" / "broken_thing-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-thing\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[wlmctl]\ntransport_broken = no_such_module_anywhere\n")
+    done = doctor(tmp_path, "-o", "json", PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 1
+    [problem] = problems(done)
+    assert "transport_broken of broken-thing 1.0" in problem
+    assert "no_such_module_anywhere" in problem
+
+
+def test_a_store_that_is_no_store_is_a_problem_and_not_the_end(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///bad.db"\n')
+    (tmp_path / "bad.db").write_bytes(b"this is no database, and long enough to be looked at" * 50)
+    done = doctor(tmp_path, "-o", "json")
+    assert done.returncode == 1
+    assert all("bad.db" in problem for problem in problems(done))
+    assert "Traceback" not in done.stderr
+    assert "clock" in {each["name"] for each in checks(done)}
+
+
+def test_the_store_is_told_with_its_journal_and_file_system(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
+    Database(f"sqlite:///{tmp_path}/wlmctl.db").close()
+    [store] = [check["text"] for check in checks(doctor(tmp_path, "-o", "json")) if check["name"] == "store"]
+    assert "journal wal" in store
+    assert "0 experiments" in store
+
+
+def test_a_clock_that_was_set_back_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
+    Database(f"sqlite:///{tmp_path}/wlmctl.db").close()
+    with sqlite3.connect(tmp_path / "wlmctl.db") as db:
+        columns = "id, name, user, host, host_name, folder, origin, state, priority, labels, document, content_digest"
+        db.execute(
+            f"INSERT INTO experiments ({columns}, task_count, created) VALUES"
+            " ('a', 'a', 'u', 'h', 'h', '/', 'run', 'running', 4, '[]', '{}', '', 0, ?)",
+            (time.time() + 7200,),
+        )
+    db.close()
+    done = doctor(tmp_path, "-o", "json")
+    assert any("behind the newest time in the store" in problem for problem in problems(done))
+
+
+def test_a_machine_with_an_unknown_host_key_says_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('[machines.nas]\nhost = "nas.example"\n')
+    done = doctor(tmp_path, "-o", "json")
+    [check] = [each for each in checks(done) if each["level"] == "problem"]
+    assert "nas: the host key of" in check["text"]
+    assert check["advice"] == "wlmctl machine show nas, then wlmctl machine trust nas"
+
+
+def test_an_unknown_transport_of_a_machine_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('[machines.nas]\nhost = "nas.example"\ntransport = "pigeon"\n')
+    assert any("transport 'pigeon' is not installed" in problem for problem in problems(doctor(tmp_path, "-o", "json")))
+
+
+def test_a_dead_agent_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "agent"
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(path))
+    done = doctor(tmp_path, "-o", "json", SSH_AUTH_SOCK=str(path))
+    assert done.returncode == 1
+    assert any(str(path) in problem for problem in problems(done))
+
+
+def test_machines_are_connected_to_only_when_asked(farm: Farm, tmp_path: Path) -> None:
+    inventory = farm.write_inventory(tmp_path)
+    before = farm["alpha"].log_text
+    done = doctor(tmp_path, "-o", "json", **inventory.env)
+    assert (done.returncode, problems(done)) == (0, [])
+    assert farm["alpha"].log_text == before
+    done = doctor(tmp_path, "--machines", "-o", "json", **inventory.env)
+    assert (done.returncode, problems(done)) == (0, []), done.stdout
+    assert any(check["text"].startswith("alpha: login") for check in checks(done))
+
+
+@pytest.mark.parametrize("option", ["--config", "--machines"])
+def test_text_goes_to_stdout_only(option: str, tmp_path: Path) -> None:
+    done = doctor(tmp_path, option)
+    assert done.stderr == ""
+    assert done.stdout

@@ -1,0 +1,429 @@
+"""Connections over SSH against real sshd processes: the way there, trust, logins, and what breaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from wlmctl_transport_scp import open_scp
+from wlmctl_transport_sftp import open_sftp
+
+from tests.services.sshd import Farm, Sshd, free_port, make_key, require_sshd
+from tests.waiting import wait_until
+from wlmctl.connections import ConnectionPool, open_transport
+from wlmctl.errors import Broken, ConfigError, LoginRefused, Unreachable, UntrustedHost
+from wlmctl.machine import Machine, Reference
+from wlmctl.ssh import resolved_login
+from wlmctl.ssh.command import run
+from wlmctl.ssh.connection import connect, scan_host_key, trust
+from wlmctl.ssh.known_hosts import Trust
+from wlmctl.testing.transport import content_of, info_of
+from wlmctl.transport import CHUNK_BYTES, Transport
+
+OPENERS = pytest.mark.parametrize("opener", [open_sftp, open_scp], ids=["sftp", "scp"])
+
+
+class Site:
+    """One machine of its own, an SSH configuration that leads to it, and the inventory's entry for it."""
+
+    def __init__(self, farm: Farm, machine: Sshd, folder: Path) -> None:
+        self.farm, self.sshd = farm, machine
+        self.inventory = farm.write_inventory(folder)
+        self.machine = Machine(machine.name, host=machine.name)
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.inventory.known_hosts
+
+    def add_config(self, text: str) -> None:
+        config = self.inventory.ssh_config
+        config.write_text(text + "\n" + config.read_text())
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    require_sshd()
+    farm = Farm(tmp_path / "farm", first=60)
+    try:
+        site = Site(farm, farm.add("nas"), tmp_path / "inventory")
+        monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(site.inventory.ssh_config))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        yield site
+    finally:
+        farm.close()
+
+
+def says_hello(machine: Machine) -> bool:
+    with connect(machine, timeout_s=10) as ssh:
+        return run(ssh, "echo hello").stdout == b"hello\n"
+
+
+def test_an_alias_of_the_ssh_configuration_is_all_a_machine_needs(site: Site) -> None:
+    assert says_hello(Machine("nas", host="nas"))
+    assert resolved_login(site.machine) == f"{site.sshd.user}@{site.sshd.address}:{site.sshd.port}"
+
+
+def test_without_ssh_configuration_the_inventory_says_it_all(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/known_hosts").write_text(site.sshd.known_hosts_line)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("WLMCTL_SSH_CONFIG")
+    sshd = site.sshd
+    assert says_hello(Machine("x", host=sshd.address, user=sshd.user, port=sshd.port, key=str(site.farm.key)))
+
+
+def test_included_files_and_system_defaults_are_read(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh/more").mkdir(parents=True)
+    (home / ".ssh/more/nas").write_text(site.inventory.ssh_config.read_text())
+    (home / ".ssh/config").write_text("Include more/*\nHost other\n  Port 1\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("WLMCTL_SSH_CONFIG")
+    assert says_hello(site.machine)
+
+
+def test_a_default_identity_is_offered(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/id_ed25519").write_bytes(site.farm.key.read_bytes())
+    monkeypatch.setenv("HOME", str(home))
+    text = site.inventory.ssh_config.read_text()
+    site.inventory.ssh_config.write_text(
+        "\n".join(line for line in text.splitlines() if not line.strip().startswith("Identit"))
+    )
+    assert says_hello(site.machine)
+
+
+def test_a_key_of_the_agent_is_offered(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = make_key(tmp_path / "secret", passphrase="open sesame")
+    site.sshd.authorized_keys.write_text((tmp_path / "secret.pub").read_text())
+    socket_path = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket_path.exists, "the agent listens")
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket_path))
+        (tmp_path / "ask").write_text("#!/bin/sh\necho open sesame\n")
+        (tmp_path / "ask").chmod(0o700)
+        asking = {"SSH_ASKPASS": str(tmp_path / "ask"), "SSH_ASKPASS_REQUIRE": "force"}
+        subprocess.run(
+            ["ssh-add", "-q", str(secret)], check=True, env={**os.environ, **asking}, stdin=subprocess.DEVNULL
+        )
+        assert says_hello(replace(site.machine, key=str(secret)))
+        with pytest.raises(LoginRefused):  # IdentitiesOnly: the agent's key is not one that was named
+            says_hello(site.machine)
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+@pytest.mark.parametrize("kind", ["env", "file", "command"])
+def test_the_passphrase_of_a_key_comes_by_reference(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    secret = make_key(tmp_path / "secret", passphrase="open sesame")
+    site.sshd.authorized_keys.write_text((tmp_path / "secret.pub").read_text())
+    monkeypatch.setenv("NAS_PASSPHRASE", "open sesame")
+    (tmp_path / "passphrase").write_text("open sesame\n")
+    value = {"env": "NAS_PASSPHRASE", "file": str(tmp_path / "passphrase"), "command": "echo open sesame"}[kind]
+    assert says_hello(replace(site.machine, key=str(secret), passphrase=Reference(kind, value)))
+
+
+def test_a_missing_or_wrong_passphrase_is_said_and_never_shown(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = replace(site.machine, key=str(make_key(tmp_path / "secret", passphrase="open sesame")))
+    with pytest.raises(LoginRefused, match="has a passphrase"):
+        says_hello(machine)
+    monkeypatch.setenv("WRONG", "closed sesame")
+    with pytest.raises(LoginRefused, match="does not open") as refused:
+        says_hello(replace(machine, passphrase=Reference("env", "WRONG")))
+    assert "closed sesame" not in str(refused.value)
+    with pytest.raises(ConfigError, match="NOT_SET"):
+        says_hello(replace(machine, passphrase=Reference("env", "NOT_SET")))
+
+
+def test_a_wrong_key_is_a_refused_login_that_lists_what_was_offered(site: Site, tmp_path: Path) -> None:
+    wrong = make_key(tmp_path / "wrong")
+    with pytest.raises(LoginRefused, match=str(wrong)):
+        says_hello(replace(site.machine, key=str(wrong)))
+
+
+def test_an_unknown_host_key_is_refused_with_what_to_do(site: Site) -> None:
+    site.known_hosts.write_text("")
+    with pytest.raises(UntrustedHost) as refused:
+        says_hello(site.machine)
+    text = str(refused.value)
+    assert "SHA256:" in text
+    assert "wlmctl machine show nas" in text
+    assert "wlmctl machine trust nas" in text
+
+
+def test_a_changed_host_key_is_refused_until_it_is_trusted(site: Site, tmp_path: Path) -> None:
+    other = " ".join((make_key(tmp_path / "other").with_name("other.pub")).read_text().split()[:2])
+    site.known_hosts.write_text(f"[{site.sshd.address}]:{site.sshd.port} {other}\n")
+    with pytest.raises(UntrustedHost, match="HAS CHANGED"):
+        says_hello(site.machine)
+    key, verdict = scan_host_key(site.machine)
+    assert verdict is Trust.CHANGED
+    assert trust(site.machine, key) == str(site.known_hosts)
+    assert says_hello(site.machine)
+    assert site.known_hosts.read_text() == site.sshd.known_hosts_line
+
+
+def test_hashed_names_patterns_and_revoked_keys_count(site: Site) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(site.known_hosts)], check=True, capture_output=True)
+    assert site.sshd.address not in site.known_hosts.read_text()
+    assert says_hello(site.machine)
+    line = site.sshd.public_host_key
+    site.known_hosts.write_text(f"[127.0.0.*]:{site.sshd.port} {line}\n")
+    assert says_hello(site.machine)
+    site.known_hosts.write_text(f"{site.sshd.known_hosts_line}@revoked * {line}\n")
+    with pytest.raises(UntrustedHost, match="revoked"):
+        says_hello(site.machine)
+
+
+def test_a_name_that_does_not_resolve_and_a_closed_port_are_unreachable(site: Site) -> None:
+    with pytest.raises(Unreachable, match="does not resolve"):
+        says_hello(Machine("x", host="no-such-host.invalid"))
+    with pytest.raises(Unreachable, match="refused"):
+        says_hello(Machine("x", host="127.0.0.1", port=free_port("127.0.0.1")))
+
+
+def test_a_host_that_says_nothing_is_unreachable_after_the_timeout(site: Site) -> None:
+    site.sshd.pause()
+    started = time.monotonic()
+    try:
+        with pytest.raises(Unreachable):
+            connect(site.machine, timeout_s=0.5)
+    finally:
+        site.sshd.resume()
+    assert time.monotonic() - started < 10
+
+
+def test_a_jump_host_leads_to_a_machine_and_is_shared_and_closed_with_its_last_user(site: Site, tmp_path: Path) -> None:
+    bastion = site.farm.add("bastion")
+    inventory = site.farm.write_inventory(tmp_path / "inventory")
+    inventory.ssh_config.write_text("Host nas\n  ProxyJump bastion\n" + inventory.ssh_config.read_text())
+    with connect(site.machine), connect(site.machine) as second:
+        assert run(second, "echo hello").stdout == b"hello\n"
+        assert bastion.log_text.count("Accepted") == 1
+    wait_until(lambda: not bastion.sessions(), "the jump host's connection has ended")
+    plain = replace(site.machine, jump=f"{bastion.user}@bastion:{bastion.port}")
+    assert says_hello(plain)
+
+
+def test_an_untrusted_jump_host_is_refused_too(site: Site, tmp_path: Path) -> None:
+    site.farm.add("bastion")
+    inventory = site.farm.write_inventory(tmp_path / "inventory")
+    inventory.known_hosts.write_text(site.sshd.known_hosts_line)
+    with pytest.raises(UntrustedHost):
+        says_hello(replace(site.machine, jump="bastion"))
+
+
+def test_a_proxy_command_leads_to_a_machine_and_ends_with_the_connection(site: Site, tmp_path: Path) -> None:
+    program = tmp_path / "proxy.py"
+    program.write_text(
+        "import os, select, socket, sys\n"
+        "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+        "while True:\n"
+        "    for ready in select.select([0, s], [], [])[0]:\n"
+        "        data = os.read(0, 65536) if ready == 0 else s.recv(65536)\n"
+        "        if not data: sys.exit()\n"
+        "        s.sendall(data) if ready == 0 else os.write(1, data)\n"
+    )
+    site.add_config(f"Host nas\n  ProxyCommand python3 {program} %h %p\n")
+    with connect(site.machine) as ssh:
+        assert run(ssh, "cat", content_of(500_000)).stdout == content_of(500_000)
+    wait_until(lambda: not running(str(program)), "the proxy command has ended")
+    site.add_config("Host nas\n  ProxyCommand /bin/false\n")
+    with pytest.raises(Unreachable):
+        says_hello(site.machine)
+
+
+def running(text: str) -> bool:
+    """True while a process has ``text`` in its command line."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text in entry.read_text(errors="replace"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def endless(started: list[int]) -> Iterator[bytes]:
+    """Chunks without end, each noted."""
+    while True:
+        started.append(1)
+        yield bytes(CHUNK_BYTES)
+
+
+@OPENERS
+def test_a_connection_killed_while_it_writes_is_broken_at_once(site: Site, opener: object, tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        for number, chunk in enumerate(endless([])):
+            if number == 40:
+                site.sshd.kill_sessions()
+            yield chunk
+
+    started = time.monotonic()
+    with opener(site.machine, {}) as transport, pytest.raises(Broken):  # type: ignore[operator]
+        transport.write(str(tmp_path / "f"), chunks(), replace(info_of(b""), size_bytes=1 << 40))
+    assert time.monotonic() - started < 10
+
+
+@OPENERS
+def test_a_connection_killed_while_it_reads_is_broken_at_once(site: Site, opener: object, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(1 << 30)
+    started = time.monotonic()
+    with opener(site.machine, {}) as transport:  # type: ignore[operator]
+        reading = transport.read(str(big))
+        next(reading)
+        site.sshd.kill_sessions()
+        with pytest.raises(Broken):
+            for _ in reading:
+                pass
+        wait_until(lambda: not transport.alive(), "the connection counts as lost")
+    assert time.monotonic() - started < 10
+
+
+@OPENERS
+def test_a_host_that_hangs_is_broken_after_the_timeout(site: Site, opener: object, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(1 << 30)
+    with opener(site.machine, {"timeout_s": 1}) as transport:  # type: ignore[operator]
+        reading = transport.read(str(big))
+        next(reading)
+        site.sshd.pause()
+        started = time.monotonic()
+        try:
+            with pytest.raises(Broken):
+                for _ in reading:
+                    pass
+        finally:
+            site.sshd.resume()
+        assert time.monotonic() - started < 10
+
+
+def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> None:
+    with connect(site.machine) as ssh:
+        pid = int(run(ssh, "sleep 60 >/dev/null 2>&1 & echo $!").stdout)
+        started = time.monotonic()
+        killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {' '.join(map(str, site.sshd.sessions()))}"])
+        with pytest.raises(Broken):
+            run(ssh, "sleep 60")
+        killer.wait()
+        os.kill(pid, signal.SIGKILL)
+        assert time.monotonic() - started < 10
+
+
+def test_a_file_that_shrinks_or_grows_while_it_is_sent_is_broken(site: Site, tmp_path: Path) -> None:
+    for opener in (open_sftp, open_scp):
+        source = tmp_path / "source"
+        source.write_bytes(bytes(4 * CHUNK_BYTES))
+        with opener(site.machine, {}) as transport:
+            info = replace(info_of(b""), size_bytes=5 * CHUNK_BYTES)
+            with pytest.raises(Broken):
+                transport.write(str(tmp_path / "target"), transport.read(str(source)), info)
+            with pytest.raises(Broken):
+                transport.write(str(tmp_path / "target"), transport.read(str(source)), replace(info, size_bytes=7))
+
+
+@OPENERS
+def test_a_fifo_is_refused_and_hangs_nothing(site: Site, opener: object, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with opener(site.machine, {"timeout_s": 5}) as transport:  # type: ignore[operator]
+        seen = transport.stat(str(tmp_path / "fifo"))
+        assert seen.kind == "other"
+        for offset in (0, 3):
+            with pytest.raises(Exception, match="regular file"):
+                list(transport.read(str(tmp_path / "fifo"), offset))
+
+
+@OPENERS
+def test_a_sparse_file_above_four_gib_has_its_size_and_its_end(site: Site, opener: object, tmp_path: Path) -> None:
+    size, tail = 5 * (1 << 30), b"the end"
+    with (tmp_path / "sparse").open("wb") as file:
+        file.seek(size - len(tail))
+        file.write(tail)
+    with opener(site.machine, {}) as transport:  # type: ignore[operator]
+        seen = transport.stat(str(tmp_path / "sparse"))
+        assert seen.size_bytes == size
+        assert b"".join(transport.read(str(tmp_path / "sparse"), size - 1000))[-7:] == tail
+
+
+def test_reading_asks_ahead_only_within_bounds(site: Site, tmp_path: Path) -> None:
+    import tracemalloc
+
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(1 << 28)
+    with open_sftp(site.machine, {}) as transport:
+        reading = transport.read(str(big))
+        tracemalloc.start()
+        for _ in range(3):
+            next(reading)
+        wait_until(lambda: True, "the reader stands still")
+        time.sleep(0.5)  # all that would come unasked has come by now
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 16 << 20
+
+
+def test_a_pool_survives_a_restarted_server(site: Site) -> None:
+    pool = ConnectionPool(open_transport)
+    try:
+        with pool.lease(site.machine) as first:
+            first.stat("/")
+        site.sshd.stop()
+        wait_until(lambda: not alive(first), "the lost connection is noticed")
+        with pytest.raises(Unreachable), pool.lease(site.machine):
+            pass
+        site.sshd.start()
+        with pool.lease(site.machine) as second:
+            assert second is not first
+            assert second.stat("/") is not None
+    finally:
+        pool.close_all()
+
+
+def alive(transport: Transport) -> bool:
+    return bool(getattr(transport, "alive")())  # noqa: B009  an optional method
+
+
+def test_many_connections_at_once_are_all_made_though_the_server_drops_some(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    site.farm.add("strict", options=["MaxStartups 3:30:10"])
+    site.farm.write_inventory(tmp_path / "inventory")
+    machine = Machine("strict", host="strict")
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda _: says_hello(machine), range(8)))
+
+
+def test_a_server_without_sftp_or_shell_says_what_to_set(site: Site, tmp_path: Path) -> None:
+    site.farm.add("nosftp", no_sftp=True)
+    site.farm.add("filesonly", sftp_only=True)
+    site.farm.write_inventory(tmp_path / "inventory")
+    with pytest.raises(Unreachable, match='transport = "scp"'):
+        open_sftp(Machine("nosftp", host="nosftp"), {})
+    with pytest.raises(Unreachable, match='transport = "sftp"'):
+        open_scp(Machine("filesonly", host="filesonly"), {})
+    with pytest.raises(ConfigError, match="timeout_s"):
+        open_sftp(Machine("nas", host="nas"), {"timeout": 3})

@@ -1,0 +1,38 @@
+"""Looking at processes of this host in tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+
+def with_token(token: str) -> list[int]:
+    """The live processes that have this job's token in their environment."""
+    wanted, found = f"WLMCTL_TOKEN={token}".encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """True for a process that exists and is no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def wrapper_of(folder: str) -> int:
+    """The pid that the start fence of a job names."""
+    return int(Path(folder, "fence").read_text().split()[2])
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, where there is such a process."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,300 @@
+"""Private sshd processes on loopback addresses; each is a machine with a login folder of its own.
+
+For tests (the session fixture ``farm``), for the demo and for benchmarks (``with open_farm(folder) as farm``).
+Works as any user; every login is that of the caller, by a key that is made here.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SSHD = "/usr/sbin/sshd"
+TOKEN = "WLM_TEST_SSHD"
+
+
+def is_available() -> bool:
+    """True where an sshd can be started."""
+    return os.access(SSHD, os.X_OK) and shutil.which("ssh-keygen") is not None
+
+
+def make_key(path: Path, passphrase: str = "") -> Path:
+    """A new ed25519 key pair at ``path`` and ``path``.pub."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", path.name, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+def free_port(address: str) -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+class Sshd:
+    """One machine: an sshd with its own host key and login folder (``home``), on one address and port.
+
+    ``sftp_only``: no shell (ForceCommand internal-sftp). ``no_sftp``: no SFTP subsystem. ``options``: further lines
+    of sshd_config, which win over the ones here.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        address: str,
+        authorized: Sequence[Path],
+        *,
+        sftp_only: bool = False,
+        no_sftp: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
+        self.name, self.address, self.port = name, address, free_port(address)
+        self.user = getpass.getuser()
+        self.folder = folder / name
+        self.home = self.folder / "home"
+        self.home.mkdir(parents=True, mode=0o700)
+        self.host_key = make_key(self.folder / "host_key")
+        self.authorized_keys = self.folder / "authorized_keys"
+        self.authorized_keys.write_text("".join(key.with_name(key.name + ".pub").read_text() for key in authorized))
+        self.token = uuid.uuid4().hex
+        self._process: subprocess.Popen[bytes] | None = None
+        lines = list(options)
+        assert " " not in str(folder), "sshd splits the arguments of internal-sftp at spaces"
+        if sftp_only:
+            lines += [f"ForceCommand internal-sftp -d {self.home}"]
+        if not no_sftp:
+            lines += [f"Subsystem sftp internal-sftp -d {self.home}"]
+        self.config = self.folder / "sshd_config"
+        self.config.write_text("\n".join([*lines, *self._settings()]) + "\n")
+
+    def _settings(self) -> list[str]:
+        return [
+            f"ListenAddress {self.address}:{self.port}",
+            f'HostKey "{self.host_key}"',
+            f'AuthorizedKeysFile "{self.authorized_keys}"',
+            f'SetEnv "HOME={self.home}" {TOKEN}={self.token}',
+            "PidFile none",
+            "StrictModes no",
+            "UsePAM no",
+            "PermitRootLogin prohibit-password",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "AcceptEnv LANG LC_*",
+            "MaxStartups 200",
+            "MaxSessions 100",
+            "PrintMotd no",
+            "UseDNS no",
+        ]
+
+    def __enter__(self) -> Sshd:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def log_text(self) -> str:
+        """What the server has written to its log."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def public_host_key(self) -> str:
+        """The host key as ``type base64``."""
+        return " ".join(self.host_key.with_name("host_key.pub").read_text().split()[:2])
+
+    @property
+    def known_hosts_line(self) -> str:
+        """The line of a known_hosts file that trusts this machine."""
+        return f"[{self.address}]:{self.port} {self.public_host_key}\n"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; again on the same port after ``stop``."""
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd, as root, separates its privileges
+        with open(self.folder / "log", "ab") as log:
+            command = [SSHD, "-D", "-e", "-f", str(self.config)]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"sshd {self.name} does not start:\n{self.log_text}")
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection((self.address, self.port), timeout=5) as probe:
+                return probe.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def sessions(self) -> list[int]:
+        """The pids of the connections' processes and of all that they run."""
+        return _descendants(self._process.pid) if self._process else []
+
+    def kill_sessions(self) -> None:
+        """Kill each connection as a crash would, without a word to the other side; the server goes on."""
+        _kill(self.sessions())
+
+    def stop(self) -> None:
+        """End the server and its connections; jobs that have detached themselves go on."""
+        if self._process is None:
+            return
+        doomed = self.sessions()
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        _kill(doomed)
+
+    def pause(self) -> None:
+        """Stop the server and its connections without ending them, as a hanging machine would."""
+        for pid in [*self.sessions(), self._process.pid if self._process else 0]:
+            _signal(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        for pid in [*self.sessions(), self._process.pid if self._process else 0]:
+            _signal(pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End the server and everything that was ever started through it, detached or not."""
+        self.stop()
+        _kill(self.jobs())
+
+    def jobs(self) -> list[int]:
+        """The pids of all that was started through this machine and still runs."""
+        wanted, found = f"{TOKEN}={self.token}".encode(), []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The files that make wlmctl know a farm: a folder with ``wlmctl.toml``, and the environment to run it with."""
+
+    folder: Path
+    config: Path
+    ssh_config: Path
+    known_hosts: Path
+    env: Mapping[str, str]
+
+
+class Farm:
+    """Several machines by name (each ``farm[name]`` an ``Sshd``) and the key that logs in to all of them."""
+
+    def __init__(self, folder: Path, first: int = 2) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.key = make_key(folder / "user_key")
+        self._next = first
+        self.machines: dict[str, Sshd] = {}
+
+    def __getitem__(self, name: str) -> Sshd:
+        return self.machines[name]
+
+    def add(self, name: str, *, sftp_only: bool = False, no_sftp: bool = False, options: Sequence[str] = ()) -> Sshd:
+        """Start one more machine on the next loopback address."""
+        address, self._next = f"127.0.0.{self._next}", self._next + 1
+        machine = Sshd(self.folder, name, address, [self.key], sftp_only=sftp_only, no_sftp=no_sftp, options=options)
+        machine.start()
+        self.machines[name] = machine
+        return machine
+
+    def write_inventory(
+        self, folder: Path, *, transports: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
+    ) -> Inventory:
+        """Write wlmctl.toml, an SSH config and known_hosts into ``folder``; ``extra``: TOML text a machine."""
+        folder.mkdir(parents=True, exist_ok=True)
+        ssh_config, known_hosts = folder / "ssh_config", folder / "known_hosts"
+        known_hosts.write_text("".join(m.known_hosts_line for m in self.machines.values()))
+        ssh_config.write_text("".join(self._host(m, known_hosts) for m in self.machines.values()))
+        toml = ['store = "sqlite:///wlmctl.db"\n']
+        for name in self.machines:
+            transport = (transports or {}).get(name, "sftp")
+            toml.append(
+                f'[machines.{name}]\nhost = "{name}"\ntransport = "{transport}"\n{(extra or {}).get(name, "")}\n'
+            )
+        config = folder / "wlmctl.toml"
+        config.write_text("\n".join(toml))
+        return Inventory(folder, config, ssh_config, known_hosts, {"WLMCTL_SSH_CONFIG": str(ssh_config)})
+
+    def _host(self, machine: Sshd, known_hosts: Path) -> str:
+        return (
+            f"Host {machine.name}\n  HostName {machine.address}\n  Port {machine.port}\n  User {machine.user}\n"
+            f'  IdentityFile "{self.key}"\n  IdentitiesOnly yes\n  UserKnownHostsFile "{known_hosts}"\n'
+            f"  GlobalKnownHostsFile /dev/null\n\n"
+        )
+
+    def close(self) -> None:
+        """End every machine and all that was started through them."""
+        for machine in self.machines.values():
+            machine.close()
+
+
+@contextmanager
+def open_farm(folder: Path, names: Sequence[str] = ("alpha", "beta")) -> Iterator[Farm]:
+    """A farm of running machines; all are ended at the end of the ``with``."""
+    farm = Farm(folder)
+    try:
+        for name in names:
+            farm.add(name)
+        yield farm
+    finally:
+        farm.close()
+
+
+def require_sshd() -> None:
+    """Skip the test where no sshd can be started; fail it in CI."""
+    if not is_available():
+        message = f"these tests need {SSHD} and ssh-keygen (Debian: openssh-server, openssh-client)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+
+
+@pytest.fixture(scope="session")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    """Two machines with a shell and SFTP, ``alpha`` and ``beta``, for the whole session."""
+    require_sshd()
+    with open_farm(tmp_path_factory.mktemp("sshd")) as farm:
+        yield farm
+
+
+def _descendants(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        for child in children.get(queue.pop(), []):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    if pid > 1:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        _signal(pid, signal.SIGKILL)

@@ -1,0 +1,254 @@
+"""The configuration: which file counts, what it says, and every way in which it can be wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from wlmctl.config import Config, load_config
+from wlmctl.errors import ConfigError, ExitCode, InvalidFile, NoSuch, NotYet, UsageError
+from wlmctl.machine import Reference
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work" / "deep"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def load(home: Path, work: Path, *, environ: dict[str, str] | None = None, **flags: str | None) -> Config:
+    return load_config(environ={"HOME": str(home), **(environ or {})}, cwd=work, **flags)
+
+
+def mistakes(home: Path, work: Path, text: str) -> list[str]:
+    (work / "wlmctl.toml").write_text(text)
+    with pytest.raises(InvalidFile) as caught:
+        load(home, work)
+    assert caught.value.exit_code == ExitCode.USAGE
+    return [str(mistake).removeprefix(f"{work}/") for mistake in caught.value.mistakes]
+
+
+def test_without_any_file_the_store_is_in_the_state_folder_and_local_is_the_only_machine(
+    home: Path, work: Path
+) -> None:
+    config = load(home, work)
+    assert config.store == f"sqlite:///{home}/.local/state/wlmctl/wlmctl.db"
+    assert (config.broker, config.scheduler, config.prefix) == ("memory://", "fifo", "wlm")
+    assert list(config.machines) == ["local"]
+    assert config.machines["local"].transport == "local"
+    assert config.origins["store"].origin == "default"
+
+
+def test_the_state_folder_follows_xdg_state_home_when_it_is_absolute(home: Path, work: Path) -> None:
+    assert load(home, work, environ={"XDG_STATE_HOME": "/var/x"}).store == "sqlite:////var/x/wlmctl/wlmctl.db"
+    assert str(home) in load(home, work, environ={"XDG_STATE_HOME": "x"}).store
+
+
+def test_the_nearest_file_wins_over_the_users_key_by_key_and_machine_by_machine(home: Path, work: Path) -> None:
+    users = home / ".config" / "wlmctl" / "wlmctl.toml"
+    users.parent.mkdir(parents=True)
+    users.write_text(
+        'prefix = "mine"\nscheduler = "users"\n[machines.a]\nhost = "a.example"\nmax_jobs = 3\n'
+        '[machines.a.batch_options]\naccount = "p1"\nqueue = "x"\n[machines.b]\nhost = "b.example"\n'
+    )
+    (work.parent / "wlmctl.toml").write_text(
+        'scheduler = "near"\n[machines.a]\nhost = "near.example"\n[machines.a.batch_options]\naccount = "p2"\n'
+    )
+    config = load(home, work)
+    assert (config.prefix, config.scheduler) == ("mine", "near")
+    assert (config.machines["a"].host, config.machines["a"].max_jobs) == ("near.example", 3)
+    assert config.machines["a"].batch_options == {"account": "p2", "queue": "x"}
+    assert set(config.machines) == {"local", "a", "b"}
+    assert config.origins["machines.a.host"].origin == f"{work.parent / 'wlmctl.toml'}:3"
+    assert config.origins["machines.b.host"].origin == f"{users}:10"
+
+
+def test_a_named_file_is_the_only_one_that_is_read_and_the_flag_beats_the_variable(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text('prefix = "near"\nscheduler = "near"\n')
+    (work / "other.toml").write_text('prefix = "other"\n')
+    (work / "third.toml").write_text('prefix = "third"\n')
+    config = load(home, work, environ={"WLMCTL_CONFIG": "other.toml"})
+    assert (config.prefix, config.scheduler) == ("other", "fifo")
+    config = load(home, work, environ={"WLMCTL_CONFIG": "other.toml"}, flag_file=str(work / "third.toml"))
+    assert config.prefix == "third"
+
+
+def test_a_variable_beats_the_file_and_a_flag_beats_both(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text('store = "sqlite:///file.db"\nscheduler = "file"\n')
+    assert load(home, work).store == f"sqlite:///{work}/file.db"
+    config = load(home, work, environ={"WLMCTL_STORE": "sqlite:///variable.db", "WLMCTL_SCHEDULER": "v"})
+    assert (config.store, config.scheduler) == (f"sqlite:///{work}/variable.db", "v")
+    assert config.origins["store"].origin == "WLMCTL_STORE"
+    config = load(home, work, environ={"WLMCTL_STORE": "sqlite:///variable.db"}, store="sqlite:////x/flag.db")
+    assert config.store == "sqlite:////x/flag.db"
+    assert config.origins["store"].origin == "--store"
+
+
+def test_relative_paths_are_relative_to_the_file_that_holds_them(home: Path, work: Path) -> None:
+    (work.parent / "wlmctl.toml").write_text(
+        'store = "sqlite:///x/wlm.db"\n[machines.local]\nscratch = "scratch"\n'
+        '[machines.a]\nhost = "a"\nkey = "keys/id"\npassphrase = {file = "keys/pass"}\n'
+    )
+    config = load(home, work)
+    assert config.store == f"sqlite:///{work.parent}/x/wlm.db"
+    assert config.machines["local"].scratch == f"{work.parent}/scratch"
+    assert config.machines["a"].key == f"{work.parent}/keys/id"
+    assert config.machines["a"].passphrase == Reference("file", f"{work.parent}/keys/pass")
+
+
+def test_every_setting_of_a_machine_is_read(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text(
+        '[machines.cluster]\nhost = "login.cluster.example"\nuser = "me"\nport = 2222\njump = "gate"\n'
+        'passphrase = {env = "PASS"}\ntransport = "scp"\nbatch = "slurm"\nscratch = "$SCRATCH/wlm"\nshell = "bash -l"\n'
+        'preamble = "module load gcc/13"\nlabels = ["gpu", "site=a"]\ncpus = 64\nmemory = "256GiB"\ngpus = 2\n'
+        "max_connections = 5\ncommands_per_minute = 60\nmax_jobs = 200\n"
+        '[machines.cluster.batch_options]\naccount = "p1"\n[machines.cluster.transport_options]\ntimeout_s = 5\n'
+    )
+    machine = load(home, work).machine("cluster")
+    assert (machine.host, machine.user, machine.port, machine.jump) == ("login.cluster.example", "me", 2222, "gate")
+    assert machine.passphrase == Reference("env", "PASS")
+    assert (machine.transport, machine.batch, machine.scratch) == ("scp", "slurm", "$SCRATCH/wlm")
+    assert (machine.shell, machine.preamble) == ("bash -l", "module load gcc/13")
+    assert (machine.labels, machine.cpus, machine.memory_bytes, machine.gpus) == (("gpu", "site=a"), 64, 256 << 30, 2)
+    assert (machine.max_connections, machine.commands_per_minute, machine.max_jobs) == (5, 60, 200)
+    assert machine.batch_options == {"account": "p1"}
+    assert machine.transport_options == {"timeout_s": 5}
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line(home: Path, work: Path) -> None:
+    found = mistakes(
+        home,
+        work,
+        'sheduler = "fifo"\n\nprefix = 3\n# a comment\n[machines.a]\nhost = "a"\nlabels = [\n  "x",\n  2,\n]\n'
+        'memory = "lots"\n[machines.b]\nhost = "-oProxyCommand=x"\nport = 99999\nhots = "b"\n',
+    )
+    assert [line.split(" ")[0] for line in found] == [
+        "wlmctl.toml:1:",
+        "wlmctl.toml:3:",
+        "wlmctl.toml:7:",
+        "wlmctl.toml:11:",
+        "wlmctl.toml:13:",
+        "wlmctl.toml:14:",
+        "wlmctl.toml:15:",
+    ]
+    assert found[0] == "wlmctl.toml:1: sheduler: an unknown key (did you mean 'scheduler'?)"
+    assert "machines.a.memory: 'lots', expected a size such as 512MiB" in found[3]
+    assert "did you mean 'host'?" in found[6]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "heartbeat = 1",
+        "lease = 30",
+        'queue_type = "quorum"',
+        '[tls]\nca = "x"',
+        "[groups.all]\nmachines = []",
+        'store = "postgresql://u@h/db"',
+        'broker = "amqp://u@h/"',
+        '[machines.a]\nhost = "a"\nbandwidth = "1MB"',
+    ],
+)
+def test_what_later_work_brings_is_refused_as_not_yet(home: Path, work: Path, text: str) -> None:
+    (found,) = mistakes(home, work, text)
+    assert "not yet" in found
+
+
+def test_not_yet_also_answers_a_variable_and_shows_no_password(home: Path, work: Path) -> None:
+    with pytest.raises(NotYet) as caught:
+        load(home, work, environ={"WLMCTL_BROKER": "amqp://me:secret@host/"})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_in_a_files_url_is_warned_about_and_never_shown(
+    home: Path, work: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = mistakes(home, work, 'broker = "amqp://me:hunter2@host/"\n')
+    assert "wlmctl.toml:1: broker: a password in the URL" in caplog.text
+    assert "hunter2" not in caplog.text + "".join(found)
+
+
+def test_a_secret_that_stands_in_the_file_itself_is_refused_and_not_shown(home: Path, work: Path) -> None:
+    (found,) = mistakes(home, work, '[machines.a]\nhost = "a"\npassphrase = "hunter2"\n')
+    assert '{env = "NAME"}' in found
+    assert "hunter2" not in found
+
+
+def test_local_may_set_all_but_the_login(home: Path, work: Path) -> None:
+    found = mistakes(home, work, '[machines.local]\ncpus = 2\nhost = "x"\nuser = "y"\n')
+    assert [line.split(":")[1] for line in found] == ["3", "4"]
+    (work / "wlmctl.toml").write_text('[machines.local]\ncpus = 2\ngpus = 0\nmemory = "1GB"\nmax_jobs = 3\n')
+    local = load(home, work).machines["local"]
+    assert (local.cpus, local.gpus, local.memory_bytes, local.max_jobs, local.transport) == (2, 0, 10**9, 3, "local")
+
+
+def test_a_machine_without_a_host_is_refused(home: Path, work: Path) -> None:
+    (found,) = mistakes(home, work, "\n[machines.a]\ncpus = 2\n")
+    assert found.startswith("wlmctl.toml:2: machines.a: no host, expected host =")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"store = \n", "wlmctl.toml: this is no TOML: Invalid value (at line 1"),
+        (b"a = 1\na = 2\n", "at line 2"),
+        (b"a = '\xff'\n", "wlmctl.toml:1: this is not UTF-8"),
+        (b"a = " + b"[" * 100_000, "this is no TOML"),
+        (b"#" * 1_100_000, "larger than 1 MiB"),
+    ],
+)
+def test_a_broken_file_is_one_line(home: Path, work: Path, content: bytes, expected: str) -> None:
+    (work / "wlmctl.toml").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        load(home, work)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_and_a_missing_file_are_one_line(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").mkdir()
+    with pytest.raises(ConfigError, match="this is a folder"):
+        load(home, work)
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):
+        load(home, work, flag_file="nowhere.toml")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_is_one_line(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").touch(mode=0)
+    with pytest.raises(ConfigError, match="Permission denied"):
+        load(home, work)
+
+
+@pytest.mark.parametrize("url", ["", "x.db", "mysql://h/d", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:"])
+def test_a_wrong_store_url_says_what_is_expected_and_who_said_it(home: Path, work: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"--store: .* expected a store such as sqlite:///wlmctl\.db"):
+        load(home, work, store=url)
+
+
+def test_an_unknown_machine_is_named_with_what_there_is(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text('[machines.cluster]\nhost = "x"\n')
+    with pytest.raises(NoSuch, match=r"no machine 'clutser' \(did you mean 'cluster'\?\)"):
+        load(home, work).machine("clutser")
+
+
+def test_lines_are_found_behind_texts_of_several_lines_and_in_dotted_keys(home: Path, work: Path) -> None:
+    found = mistakes(
+        home,
+        work,
+        '[machines.a]\nhost = \'a\'\npreamble = """\nwrong = 1\n[x]\n"""\nwrong = 1\n'
+        '[machines."b"]\nhost = "#["\nbatch_options.a = 1\nshel = "x"\n',
+    )
+    assert [line.split(":")[1] for line in found] == ["7", "11"]

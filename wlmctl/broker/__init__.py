@@ -1,0 +1,1 @@
+"""Work queues between orchestrators and workers: dispatch, never truth."""

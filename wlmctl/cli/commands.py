@@ -1,0 +1,33 @@
+"""Every command: where its code is, and its line in ``wlmctl --help``, which imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Command -> (module:attribute, help line), in the order in which ``--help`` shows them.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("wlmctl.cli.run:run", "Run an experiment here, to its end."),
+    "plan": ("wlmctl.cli.plan:plan", "Show what would happen, checked on the machines."),
+    "validate": ("wlmctl.cli.validate:validate", "Check an experiment file."),
+    "schema": ("wlmctl.cli.validate:schema", "Print the JSON Schema of the experiment file."),
+    "submit": ("wlmctl.cli.submit:submit", "Hand an experiment to an orchestrator; prints its id."),
+    "orchestrator": ("wlmctl.cli.orchestrator:orchestrator", "Work on submitted experiments until stopped."),
+    "status": ("wlmctl.cli.status:status", "List experiments, or show one with its tasks."),
+    "wait": ("wlmctl.cli.wait:wait", "Wait until experiments have ended."),
+    "logs": ("wlmctl.cli.logs:logs", "Show what tasks printed."),
+    "events": ("wlmctl.cli.events:events", "Show the log of everything that happened."),
+    "cancel": ("wlmctl.cli.control:cancel", "Cancel experiments, with their jobs."),
+    "pause": ("wlmctl.cli.control:pause", "Start nothing new; what runs goes on."),
+    "resume": ("wlmctl.cli.control:resume", "End a pause, or go on with an interrupted run."),
+    "retry": ("wlmctl.cli.retry:retry", "Give failed, cancelled and skipped tasks a new attempt."),
+    "priority": ("wlmctl.cli.control:priority", "Change an experiment's priority."),
+    "clean": ("wlmctl.cli.clean:clean", "Remove the folders of ended experiments."),
+    "copy": ("wlmctl.cli.copy:copy", "Copy files between any two machines."),
+    "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
+    "plugin": ("wlmctl.cli.plugin:plugin", "List and show plugins."),
+    "doctor": ("wlmctl.cli.doctor:doctor", "Check this installation and its settings."),
+    "completion": ("wlmctl.cli.completion:completion", "Print the completion script of a shell."),
+}  # fmt: skip
+
+#: Commands of later work: known, and refused as such whatever their arguments.
+RESERVED = ("worker", "watch", "explain", "report", "graph", "orphans", "queue", "simulate", "db")

@@ -1,0 +1,218 @@
+"""``wlmctl machine``: the machines of the configuration, whether they work, and whether their host keys are trusted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wlmctl.cli.common import configuration, note, output_option, table, write, write_json
+from wlmctl.errors import ExitCode, NotYet, Unreachable, Unusable, WlmctlError
+from wlmctl.machine import Machine, Reference
+
+if TYPE_CHECKING:
+    from wlmctl.machine_check import Check
+
+#: Subcommands that live with what they do; each is imported when it runs.
+_ELSEWHERE: Mapping[str, tuple[str, str]] = {
+    "clean": ("wlmctl.cli.clean:machine_clean", "Remove temporary files and unused environments."),
+}
+
+
+class MachineGroup(click.Group):
+    """The subcommands here and, imported when they run, those that live elsewhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them."""
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command, imported now."""
+        if name not in _ELSEWHERE:
+            return super().get_command(ctx, name)
+        import importlib
+
+        module, _, attribute = _ELSEWHERE[name][0].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+@click.group(cls=MachineGroup)
+def machine() -> None:
+    """List, test and trust the machines of the configuration."""
+
+
+@machine.command("list")
+@output_option
+@click.pass_context
+def list_(ctx: click.Context, output: str) -> None:
+    """List the machines; contacts none of them."""
+    machines = [configuration(ctx).machines[name] for name in sorted(configuration(ctx).machines)]
+    if output == "json":
+        write_json({"machines": [_settings(place) for place in machines]})
+        return
+    rows = [(place.name, _where(place), place.transport, place.batch, ",".join(place.labels)) for place in machines]
+    table(("NAME", "LOGIN", "TRANSPORT", "BATCH", "LABELS"), rows)
+
+
+@machine.command()
+@click.argument("name")
+@output_option
+@click.pass_context
+def show(ctx: click.Context, name: str, output: str) -> int:
+    """Show a machine's settings, and the host keys that it and its jump hosts show now."""
+    place = configuration(ctx).machine(name)
+    keys, problem = _host_keys(place)
+    if output == "json":
+        write_json({"machine": _settings(place), "host_keys": keys, "problem": problem})
+    else:
+        settings = _settings(place)
+        for key, value in settings.items():
+            write(f"{key + ':':<22}{_text(value)}\n")
+        for seen in keys:
+            write(f"{'host key:':<22}{seen['login']} {seen['type']} {seen['fingerprint']} ({seen['trust']})\n")
+        if problem:
+            note(problem)
+    return ExitCode.UNREACHABLE if problem else ExitCode.DONE
+
+
+@machine.command()
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask: the fingerprints are known to be right.")
+@click.pass_context
+def trust(ctx: click.Context, name: str, yes: bool) -> int:
+    """Show the host key of a machine (and of its jump hosts), and after a yes store it in known_hosts."""
+    from wlmctl.ssh import connection
+    from wlmctl.ssh.known_hosts import Trust
+
+    place = configuration(ctx).machine(name)
+    if place.is_local:
+        write("local: this host, there is nothing to trust\n")
+        return ExitCode.DONE
+    for hop, login in enumerate(connection.hops(place)):
+        key, verdict = connection.scan_host_key(place, hop)
+        shown = f"{login}: {key.kind} {key.fingerprint}"
+        if verdict is Trust.TRUSTED:
+            write(f"{shown}: already trusted\n")
+            continue
+        if verdict is Trust.REVOKED:
+            raise Unusable(f"{shown}: a known_hosts file says that this key is revoked")
+        if verdict is Trust.CHANGED:
+            note(f"{login}: THE KEY IS NOT THE ONE THAT IS TRUSTED; accept it only if you know why it has changed")
+        if not yes and not _confirmed(shown):
+            note("not trusted; nothing was stored")
+            return ExitCode.FAILED
+        write(f"{shown}: stored in {connection.trust(place, key, hop)}\n")
+    return ExitCode.DONE
+
+
+@machine.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@output_option
+@click.pass_context
+def test(ctx: click.Context, names: Sequence[str], output: str) -> int:
+    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock."""
+    from wlmctl.machine_check import check_machine
+    from wlmctl.runtime.reach import connections
+    from wlmctl.worker.places import resolve_scratch
+
+    config = configuration(ctx)
+    places = [config.machine(name) for name in names]
+    found: dict[str, list[Check]] = {}
+    with connections(config) as pool:
+        for place in places:
+            found[place.name] = []
+            for check in check_machine(place, pool, resolve_scratch):
+                found[place.name].append(check)
+                if output != "json":
+                    _tell(place.name, check)
+    if output == "json":
+        write_json(
+            {"machines": [{"name": name, "checks": list(map(_as_json, checks))} for name, checks in found.items()]}
+        )
+    states = {check.state for checks in found.values() for check in checks}
+    if "unreachable" in states:
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILED if "problem" in states else ExitCode.DONE
+
+
+def _not_yet(name: str) -> click.Command:
+    def refuse(**_: object) -> None:
+        raise NotYet(f"machine {name}")
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    anything = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+    return click.Command(name, callback=refuse, params=[anything], help="Not yet.", context_settings=settings)
+
+
+machine.add_command(_not_yet("hold"))
+machine.add_command(_not_yet("release"))
+
+
+def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
+    """What the hosts on the way show, as far as they can be reached, and why not farther."""
+    found: list[dict[str, str]] = []
+    if place.is_local:
+        return found, ""
+    from wlmctl.ssh import connection
+
+    try:
+        for hop, login in enumerate(connection.hops(place)):
+            key, verdict = connection.scan_host_key(place, hop)
+            found.append(
+                {"login": str(login), "type": key.kind, "fingerprint": key.fingerprint, "trust": verdict.value}
+            )
+    except Unreachable as error:
+        return found, str(error)
+    return found, ""
+
+
+def _confirmed(shown: str) -> bool:
+    if not sys.stdin.isatty():
+        note(f"{shown}: compare the fingerprint, then say yes by: --yes")
+        return False
+    return click.confirm(f"{shown}\nIs this the right fingerprint?", err=True)
+
+
+def _where(place: Machine) -> str:
+    if place.is_local:
+        return "this host"
+    from wlmctl.ssh import resolved_login
+
+    try:
+        return resolved_login(place)
+    except WlmctlError as error:
+        return str(error)
+
+
+def _settings(place: Machine) -> dict[str, Any]:
+    """The settings as plain values; a secret shows only where it is kept."""
+    shown: dict[str, Any] = {}
+    for field in fields(place):
+        value = getattr(place, field.name)
+        if isinstance(value, Reference):
+            value = {value.kind: value.value}
+        shown[field.name] = (
+            list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+        )
+    return {**shown, "login": _where(place)}
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _tell(name: str, check: Check) -> None:
+    hint = f"  -> {check.hint}" if check.hint else ""
+    write(f"{name}  {check.part:<11} {check.state:<12} {check.text}{hint}\n", flush=True)
+
+
+def _as_json(check: Check) -> dict[str, str]:
+    return {"part": check.part, "state": check.state, "text": check.text, "hint": check.hint}

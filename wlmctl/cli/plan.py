@@ -1,0 +1,81 @@
+"""``wlmctl plan``: what a run would do, in order, and everything that is in its way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from wlmctl.cli.common import configuration, output_option, write, write_json
+from wlmctl.errors import ExitCode
+from wlmctl.text import shown
+
+if TYPE_CHECKING:
+    from wlmctl.planning import Finding
+    from wlmctl.runtime.plan import ExperimentPlan, TaskPlan
+
+_MARKS = {"ok": "", "note": "note: ", "problem": "PROBLEM: "}
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--name", help="Name the experiment otherwise than the file does.")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@output_option
+@click.pass_context
+def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...], output: str) -> int:
+    """Show what running FILE would do, checked on the machines; nothing is written.
+
+    Ends with 1 when something is in the way, with 4 when a machine could not be reached.
+    """
+    from wlmctl.cli.submit import parameters
+    from wlmctl.experiment import read
+    from wlmctl.plugins import task_type
+    from wlmctl.runtime.plan import as_document, make_plan
+    from wlmctl.runtime.reach import connections
+
+    config = configuration(ctx)
+    experiment = read(file, name=name, params=parameters(params), machines=config.machines, task_type=task_type)
+    with connections(config) as pool:
+        made = make_plan(config, experiment, pool)
+    if output == "json":
+        write_json(as_document(made))
+    else:
+        _write(made)
+    if made.unreachable:
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILED if made.problems else ExitCode.DONE
+
+
+def _write(plan: ExperimentPlan) -> None:
+    write(f"{plan.name}: {plan.task_count} tasks\n\nmachines\n")
+    for survey in plan.machines:
+        state = "does not answer" if survey.unreachable else "ok" if not survey.problems else "has problems"
+        write(f"  {survey.machine.name}: {survey.shown_login}, {state}\n")
+        for finding in survey.findings:
+            _write_finding(finding)
+    write("\ntasks, in order\n")
+    for number, task in enumerate(plan.tasks, 1):
+        write(f"  {number}. {_title(task)}\n")
+        for finding in task.findings:
+            _write_finding(finding)
+    lines = [*plan.unreachable, *plan.problems]
+    if lines:
+        write("\nin the way\n")
+        for line in lines:
+            write(f"  {line}\n")
+    else:
+        write("\nnothing is in the way\n")
+
+
+def _title(task: TaskPlan) -> str:
+    places = [
+        role if machine == role else f"{role} = {machine or 'no machine'}" for role, machine in task.machines.items()
+    ]
+    count = f", {task.instances} instances" if task.instances > 1 else ""
+    after = f", after {', '.join(task.needs)}" if task.needs else ""
+    return f"{task.name}: {task.type} on {', '.join(places)}{count}{after}"
+
+
+def _write_finding(finding: Finding) -> None:
+    write(f"       {_MARKS[finding.level]}{shown(finding.text)}\n")

@@ -1,0 +1,70 @@
+"""``wlmctl run``: an experiment, worked on by this process to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from wlmctl.cli.common import configuration, invocation, output_option, write
+
+if TYPE_CHECKING:
+    from wlmctl.store.leases import Lease
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--name", help="Name the experiment otherwise than the file does.")
+@click.option("--label", "labels", multiple=True, help="Add a label; may be repeated.")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@click.option("--slots", type=click.IntRange(1, 10_000), help="So many steps at once (default: by the processors).")
+@output_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    file: str,
+    name: str | None,
+    labels: tuple[str, ...],
+    params: tuple[str, ...],
+    slots: int | None,
+    output: str,
+) -> int:
+    """Run the experiment of FILE here, to its end.
+
+    Prints its id; progress goes to stderr. Ctrl-C leaves its jobs running; `wlmctl resume ID` goes on. Ends with 0
+    when the experiment has succeeded, 1 when it has failed, 5 when it was cancelled.
+    """
+    from wlmctl.cli.submit import parameters
+    from wlmctl.experiment import read
+    from wlmctl.plugins import task_type
+    from wlmctl.runtime.preflight import refuse_untrusted
+    from wlmctl.runtime.submit import submit_for_run
+    from wlmctl.store.database import Database
+
+    config = configuration(ctx)
+    experiment = read(
+        file, name=name, labels=labels, params=parameters(params), machines=config.machines, task_type=task_type
+    )
+    refuse_untrusted(config, experiment)
+    with Database(config.store) as db:
+        identifier, lease, seq = submit_for_run(db, experiment)
+    if output != "json":
+        write(f"{identifier}\n", flush=True)
+    return work_in_foreground(ctx, {seq: lease}, output, slots=slots)
+
+
+def work_in_foreground(
+    ctx: click.Context, leases: Mapping[int, Lease], output: str, *, slots: int | None = None
+) -> int:
+    """Work on these experiments, whose leases this process holds, to their end, with progress; the exit code.
+
+    0 all succeeded, 1 one failed, 5 one was cancelled, 130 and 143 interrupted (jobs go on).
+    """
+    from wlmctl.cli.progress import follow
+    from wlmctl.cli.stopping import Stopping
+    from wlmctl.runtime.foreground import Foreground
+
+    config = invocation(ctx).config
+    with Stopping() as stopping:
+        return follow(Foreground(config, leases, slots=slots), config.store, leases, output, stopping)

@@ -1,0 +1,178 @@
+"""``wlmctl status``: the experiments of the store, or one of them with its tasks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wlmctl.cli.common import local_time, now_s, open_store, output_option, rfc3339, table, write, write_json
+from wlmctl.cli.selection import Selection, chosen, selection_options
+
+if TYPE_CHECKING:
+    from wlmctl.store.database import Database
+    from wlmctl.store.rows import ExperimentRow
+
+_FINAL = ("succeeded", "failed", "cancelled")
+
+
+@click.command()
+@selection_options
+@click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
+@click.option("--all", "show_all", is_flag=True, help="List every instance of large groups.")
+@output_option
+@click.pass_context
+def status(ctx: click.Context, /, selection: Selection, quiet: bool, show_all: bool, output: str) -> None:
+    """List experiments, newest first, or show the one with this ID and its tasks.
+
+    With -o json experiments named by their ids come with all their tasks. Ends with 0 whatever the state is (see: wlmctl wait).
+    """
+    with open_store(ctx) as db:
+        rows = chosen(db, selection, everything=True)
+        if quiet:
+            write("".join(f"{row.id}\n" for row in rows))
+        elif output == "json" and selection.ids:
+            write_with_tasks(db, rows)
+        elif len(selection.ids) == 1 and not selection.from_stdin:
+            _show(db, rows[0], show_all)
+        else:
+            _list(db, rows, output)
+
+
+def as_json(row: ExperimentRow, counts: Mapping[str, int]) -> dict[str, Any]:
+    """One experiment as ``-o json`` shows it."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "project": row.project,
+        "state": row.state,
+        "reason": row.reason,
+        "priority": row.priority,
+        "labels": row.label_list,
+        "created": rfc3339(row.created),
+        "started": rfc3339(row.started),
+        "ended": rfc3339(row.ended),
+        "start_due": rfc3339(row.start_due),
+        "user": row.user,
+        "host": row.host_name,
+        "folder": row.folder,
+        "origin": row.origin,
+        "task_count": row.task_count,
+        "tasks_by_state": dict(counts),
+    }
+
+
+def write_with_tasks(db: Database, rows: Sequence[ExperimentRow]) -> None:
+    """Experiments with all their tasks as one JSON document, a task a line, straight from the store."""
+    from wlmctl.store.experiments import counts
+    from wlmctl.store.listing import tasks_json
+
+    write('{"version": 1, "experiments": [')
+    for number, row in enumerate(rows):
+        head = json.dumps(as_json(row, counts(db, row.seq)))
+        write((",\n" if number else "") + head[:-1] + ', "tasks": [\n')
+        write(",\n".join(tasks_json(db, row.seq)))
+        write("\n]}")
+    write("]}\n")
+
+
+def _list(db: Database, rows: Sequence[ExperimentRow], output: str) -> None:
+    from wlmctl.store.listing import counts_of_all
+
+    counts = counts_of_all(db, [row.seq for row in rows])
+    if output == "json":
+        write_json({"experiments": [as_json(row, counts[row.seq]) for row in rows]})
+        return
+    if not rows and not sys.stdout.isatty():
+        return
+    table(
+        ("ID", "STATE", "TASKS", "PRIORITY", "CREATED", "LABELS"),
+        [
+            (
+                row.id,
+                row.state,
+                f"{counts[row.seq].get('succeeded', 0)}/{row.task_count}",
+                row.priority,
+                local_time(row.created),
+                ",".join(row.label_list) or "-",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
+    from wlmctl.store.experiments import bindings, counts
+
+    by_state = ", ".join(f"{count} {state}" for state, count in sorted(counts(db, row.seq).items()))
+    facts = {
+        "state": row.state + (f": {row.reason}" if row.reason else ""),
+        "tasks": f"{row.task_count}: {by_state}",
+        "priority": row.priority,
+        "project": row.project,
+        "labels": ", ".join(row.label_list),
+        "created": f"{local_time(row.created)} by {row.user} on {row.host_name} ({row.origin})",
+        "starts": local_time(row.start_due) if row.state == "scheduled" else None,
+        "started": local_time(row.started) if row.started else None,
+        "ended": local_time(row.ended) if row.ended else None,
+        "machines": ", ".join(f"{role}: {machine}" for role, machine in sorted(bindings(db, row.seq).items())),
+        "held": _held(db, row),
+        "note": _nobody_works(db, row),
+    }
+    write(f"{row.id}\n")
+    for key, value in facts.items():
+        if value not in (None, ""):
+            write(f"  {key + ':':<10}{value}\n")
+    write("\n")
+    table(("TASK", "TYPE", "STATE", "MACHINE", "ATTEMPT", "TIME", "REASON"), _task_lines(db, row, show_all))
+
+
+def _task_lines(db: Database, row: ExperimentRow, show_all: bool) -> Iterator[tuple[object, ...]]:
+    from wlmctl.quantities import format_duration
+    from wlmctl.store import listing
+    from wlmctl.store.experiments import tasks
+
+    lines = dict[int, list[tuple[object, ...]]]()
+    folded = set[int]()
+    groups = listing.groups(db, row.seq)
+    for template, first, kind, count in groups:
+        if count > listing.FOLD_ABOVE and not show_all:
+            folded.add(template)
+            name = f"{first.partition('[')[0]} ({count})"
+            lines[template] = [
+                (name, kind, f"{number} {state}", None, None, None, reason)
+                for state, number, reason in listing.states_of_group(db, row.seq, template)
+            ]
+    for task in tasks(db, row.seq) if len(folded) < len(groups) else ():
+        if task.template in folded:
+            continue
+        end_s = task.ended if task.ended is not None else now_s()
+        lasted = format_duration(end_s - task.started) if task.started is not None else None
+        line = (task.name, task.type, task.state, task.machine, task.attempt or None, lasted, task.reason)
+        lines.setdefault(task.template, []).append(line)
+    for template in sorted(lines):
+        yield from lines[template]
+
+
+def _held(db: Database, row: ExperimentRow) -> str:
+    from wlmctl.store.machines import holds, machines_touched
+
+    if row.state in _FINAL:
+        return ""
+    touched = set(machines_touched(db, row.seq))
+    return "; ".join(f"{name}: {hold.reason}" for name, hold in sorted(holds(db).items()) if name in touched)
+
+
+def _nobody_works(db: Database, row: ExperimentRow) -> str:
+    """What to do when no process works on an experiment that has not ended."""
+    from wlmctl.store.leases import ORCHESTRATOR, experiment_lease, is_live
+
+    if row.state in _FINAL:
+        return ""
+    if row.origin == "run":
+        live = is_live(db, experiment_lease(row.seq))
+        return "" if live else f"no process works on it: wlmctl resume {row.id} goes on"
+    return "" if is_live(db, ORCHESTRATOR) else "no orchestrator is running: start one with wlmctl orchestrator"

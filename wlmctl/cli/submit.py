@@ -1,0 +1,117 @@
+"""``wlmctl submit``: hand experiments to an orchestrator, through the store."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from wlmctl.cli.common import configuration, note, open_store, output_option, write, write_json
+from wlmctl.errors import InvalidFile, NotYet, UsageError
+
+if TYPE_CHECKING:
+    from wlmctl.experiment.model import Experiment
+
+
+@click.command()
+@click.argument("file", metavar="FILE|-")
+@click.option("--name", help="Name the experiment otherwise than the file does.")
+@click.option("--label", "labels", multiple=True, help="Add a label; may be repeated.")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@click.option("--params-file", metavar="CSV", help="One experiment for each row; the header names the parameters.")
+@click.option("--key", help="The same key and content again gives the same id, and submits nothing.")
+@click.option("--local-on", metavar="HOST|LABEL", help="Where local is (not yet).")
+@output_option
+@click.pass_context
+def submit(
+    ctx: click.Context,
+    /,
+    file: str,
+    name: str | None,
+    labels: tuple[str, ...],
+    params: tuple[str, ...],
+    params_file: str | None,
+    key: str | None,
+    local_on: str | None,
+    output: str,
+) -> None:
+    """Submit the experiment of FILE (-: standard input). Prints its id, and nothing else, on stdout."""
+    if local_on is not None:
+        raise NotYet("submit --local-on")
+    if key is not None and not key.strip():
+        raise UsageError("--key: an empty text, expected a key")
+    new = _read_all(ctx, file, name, labels, parameters(params), params_file)
+
+    def hand_over(ids: list[str]) -> None:
+        """Tell the ids before the commit: an id that nobody could read is not submitted."""
+        if output == "json":
+            write_json({"experiments": [{"id": identifier} for identifier in ids]})
+        else:
+            write("".join(f"{identifier}\n" for identifier in ids))
+        sys.stdout.flush()
+
+    from wlmctl.runtime.submit import submit_all
+    from wlmctl.store.leases import ORCHESTRATOR, is_live
+
+    with open_store(ctx, create=True) as db:
+        submit_all(db, new, key=key, hand_over=hand_over)
+        if not is_live(db, ORCHESTRATOR):
+            note("no orchestrator is running: it waits in the store until one is started (wlmctl orchestrator)")
+
+
+def parameters(given: Iterable[str]) -> dict[str, str]:
+    """The values of ``--param K=V``; a mistake is one line."""
+    found: dict[str, str] = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--param {text!r}: expected NAME=VALUE")
+        if key in found:
+            raise UsageError(f"--param {key}: given twice")
+        found[key] = value
+    return found
+
+
+def _read_all(
+    ctx: click.Context,
+    file: str,
+    name: str | None,
+    labels: tuple[str, ...],
+    params: Mapping[str, str],
+    params_file: str | None,
+) -> list[Experiment]:
+    from wlmctl.experiment import read
+    from wlmctl.plugins import task_type
+
+    machines = configuration(ctx).machines
+    if params_file is None:
+        return [read(file, name=name, labels=labels, params=params, machines=machines, task_type=task_type)]
+    from wlmctl.experiment.csvfile import read_params_file
+
+    rows = read_params_file(params_file)
+    both = sorted(params.keys() & rows[0].keys())
+    if both:
+        raise UsageError(f"--param {both[0]}: {params_file} has a column of that name too")
+    text = sys.stdin.buffer.read() if file == "-" else b""
+    found = []
+    for number, row in enumerate(rows, 1):
+        try:
+            experiment = read(
+                file,
+                name=name,
+                labels=labels,
+                params={**params, **row},
+                machines=machines,
+                task_type=task_type,
+                stdin=io.BytesIO(text),
+            )
+        except InvalidFile as error:
+            hint = f"with row {number} of {params_file}"
+            mistakes = [replace(each, hint=f"{each.hint}; {hint}" if each.hint else hint) for each in error.mistakes]
+            raise InvalidFile(mistakes) from error
+        found.append(experiment)
+    return found

@@ -1,0 +1,72 @@
+"""Every key that ``wlmctl.toml`` may have, with the check of its value, and the keys of later work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wlmctl.config import values
+from wlmctl.config.urls import broker_url, store_url
+from wlmctl.config.values import Check
+
+#: Keys of the file itself, less ``machines``.
+TOP: Mapping[str, Check] = {
+    "store": store_url,
+    "broker": broker_url,
+    "prefix": values.name,
+    "scheduler": values.name,
+    "scheduler_options": values.table,
+    "store_password": values.reference,
+    "broker_password": values.reference,
+}
+
+#: Keys of the file that later work brings: known, and refused as such.
+RESERVED_TOP = frozenset(
+    {
+        "heartbeat",
+        "lease",
+        "ack_timeout",
+        "permit_grace",
+        "message_limit",
+        "queue_type",
+        "tls",
+        "groups",
+        "counters",
+        "keep",
+        "kill_grace",
+    }
+)
+
+_LOGIN: Mapping[str, Check] = {
+    "host": values.word,
+    "user": values.word,
+    "port": values.integer(1, 65535),
+    "jump": values.word,
+    "key": values.file,
+    "passphrase": values.reference,
+}
+
+_PLACE: Mapping[str, Check] = {
+    "transport": values.name,
+    "batch": values.name,
+    "scratch": values.scratch,
+    "shell": values.text,
+    "preamble": values.text,
+    "labels": values.labels,
+    "cpus": values.integer(1),
+    "memory": values.size,
+    "gpus": values.integer(0),
+    "max_connections": values.integer(1),
+    "commands_per_minute": values.integer(1),
+    "max_jobs": values.integer(1),
+    "batch_options": values.table,
+    "transport_options": values.table,
+}
+
+#: Keys of ``[machines.NAME]``, and of ``[machines.local]``, which has no login.
+MACHINE: Mapping[str, Check] = {**_LOGIN, **_PLACE}
+LOCAL_MACHINE: Mapping[str, Check] = {**_PLACE, "scratch": values.local_scratch}
+LOGIN = frozenset(_LOGIN)
+RESERVED_MACHINE = frozenset({"bandwidth"})
+
+#: The field of ``Machine`` that a key becomes, where the two differ.
+FIELDS: Mapping[str, str] = {"memory": "memory_bytes"}

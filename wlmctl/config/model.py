@@ -1,0 +1,45 @@
+"""What the configuration says, once read: immutable, without a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wlmctl.errors import NoSuch
+from wlmctl.machine import Machine, Reference
+from wlmctl.suggest import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value as it is shown, and where it came from: ``default``, a flag, a variable or ``file:line``."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of one command. URLs carry no password; ``machines`` always has ``local``."""
+
+    store: str
+    broker: str = "memory://"
+    prefix: str = "wlm"
+    scheduler: str = "fifo"
+    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    store_password: Reference | None = None
+    broker_password: Reference | None = None
+    machines: Mapping[str, Machine] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    state_folder: Path = Path()
+    origins: Mapping[str, Setting] = field(default_factory=dict)
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name; ``NoSuch`` names the ones there are."""
+        try:
+            return self.machines[name]
+        except KeyError:
+            hint = did_you_mean(name, self.machines) or f"the configuration has {', '.join(sorted(self.machines))}"
+            raise NoSuch(f"no machine {name!r} ({hint})") from None

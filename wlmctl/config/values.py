@@ -1,0 +1,113 @@
+"""The check of one value: each takes what TOML gave and the file's folder, and raises ``ValueError(expected)``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wlmctl.machine import Reference
+from wlmctl.quantities import parse_size
+
+Check = Callable[[Any, Path], Any]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def text(value: Any, _folder: Path) -> str:
+    """Any text; newlines and tabs are fine, other control characters are not."""
+    if not isinstance(value, str):
+        raise ValueError("a text in quotes")
+    if _CONTROL.search(value):
+        raise ValueError("a text without control characters")
+    return value
+
+
+def word(value: Any, folder: Path) -> str:
+    """A text that is not empty, has no white space, and cannot be taken for an option."""
+    if not text(value, folder) or value.startswith("-") or re.search(r"\s", value):
+        raise ValueError("a text in quotes, not empty, without spaces, not beginning with '-'")
+    return str(value)
+
+
+def name(value: Any, _folder: Path) -> str:
+    """A plain name."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError("a name: letters, digits and _ . - (at most 64, the first a letter or a digit)")
+    return value
+
+
+def labels(value: Any, folder: Path) -> tuple[str, ...]:
+    """A list of words."""
+    if not isinstance(value, list):
+        raise ValueError('a list of texts such as ["gpu", "site=a"]')
+    return tuple(word(item, folder) for item in value)
+
+
+def integer(least: int, most: int = 2**31 - 1) -> Check:
+    """A check for an integer between ``least`` and ``most``."""
+    expected = f"an integer from {least} to {most}" if most < 2**31 - 1 else f"an integer of at least {least}"
+
+    def check(value: Any, _folder: Path) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(expected)
+        return value
+
+    return check
+
+
+def size(value: Any, _folder: Path) -> int:
+    """Bytes, more than none."""
+    if not (size_bytes := parse_size(value)):
+        raise ValueError("a size of more than 0")
+    return size_bytes
+
+
+def file(value: Any, folder: Path) -> str:
+    """The path of a file on this host, made absolute: relative means relative to the configuration file."""
+    if not text(value, folder):
+        raise ValueError("the path of a file")
+    return str(folder / _expanded(value))
+
+
+def scratch(value: Any, folder: Path) -> str:
+    """A folder on a machine."""
+    if not text(value, folder) or "\n" in value:
+        raise ValueError("the path of a folder")
+    if not value.startswith(("/", "~/", "$")):
+        raise ValueError("a path that begins with '/', '~/' or a variable such as $SCRATCH")
+    return str(value)
+
+
+def local_scratch(value: Any, folder: Path) -> str:
+    """A folder on this host: also one relative to the configuration file."""
+    if text(value, folder) and value[0] not in "/~$":
+        return str(folder / value)
+    return scratch(value, folder)
+
+
+def table(value: Any, _folder: Path) -> Mapping[str, Any]:
+    """A table whose keys a plugin checks."""
+    if not isinstance(value, dict):
+        raise ValueError("a table")
+    return value
+
+
+def reference(value: Any, folder: Path) -> Reference:
+    """The place of a secret."""
+    expected = '{env = "NAME"}, {file = "PATH"} or {command = "TEXT"}: a secret is never in this file itself'
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(expected)
+    ((kind, place),) = value.items()
+    if kind not in ("env", "file", "command") or not isinstance(place, str) or not place or _CONTROL.search(place):
+        raise ValueError(expected)
+    return Reference(kind, file(place, folder) if kind == "file" else place)
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("a path without '~', since this login has no home folder") from None

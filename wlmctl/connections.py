@@ -1,0 +1,198 @@
+"""Open connections to machines, kept for the next use and never more at a time than a machine allows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wlmctl.errors import Broken, Unreachable
+from wlmctl.machine import Machine
+from wlmctl.transport import Transport
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 0.2
+
+
+class Budget(Protocol):
+    """Counts connections to a login over all processes that share a store."""
+
+    def acquire(self, machine_login: str, limit: int, check: Callable[[], None]) -> Any:
+        """Wait for a permit (calling ``check`` meanwhile, which may raise) and return its token."""
+        ...
+
+    def release(self, token: Any) -> None:
+        """Give the permit back."""
+        ...
+
+
+@dataclass(slots=True)
+class _Open:
+    """One connection, in use or idle since a moment of the monotonic clock."""
+
+    transport: Transport
+    machine: Machine
+    permit: Any = None
+    idle_since_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Login:
+    """All connections of one login; ``opened`` counts those that are idle, in use or being made."""
+
+    idle: list[_Open] = field(default_factory=list)
+    opened: int = 0
+
+
+def _nothing() -> None:
+    """The check of a caller that cannot be cancelled."""
+
+
+def _login_of(machine: Machine) -> str:
+    from wlmctl.ssh.login import resolved_login
+
+    return resolved_login(machine)
+
+
+def open_transport(machine: Machine) -> Transport:
+    """A new connection to ``machine`` by the transport that its settings name."""
+    from wlmctl.plugins import transport_factory
+
+    return transport_factory(machine.transport)(machine, machine.transport_options)
+
+
+class ConnectionPool:
+    """Lends open transports, one user at a time.
+
+    ``open_transport`` makes one; ``login_of`` names what a limit is counted by; an idle connection is closed after
+    ``idle_s`` by the next call of ``close_idle``. A connection keeps its permit of ``budget`` while it is open.
+    """
+
+    def __init__(
+        self,
+        open_transport: Callable[[Machine], Transport],
+        idle_s: float = 20.0,
+        budget: Budget | None = None,
+        login_of: Callable[[Machine], str] = _login_of,
+    ) -> None:
+        self._open_transport, self._idle_s = open_transport, idle_s
+        self._budget, self._login_of = budget, login_of
+        self._changed = threading.Condition()
+        self._logins: dict[str, _Login] = {}
+        self._names: dict[tuple[object, ...], str] = {}
+        self._closed = False
+
+    @contextmanager
+    def lease(self, machine: Machine, check: Callable[[], None] = _nothing) -> Iterator[Transport]:
+        """A connection to ``machine`` for this thread; waits while the machine has as many as it allows.
+
+        ``check`` is called every 0.2 s of waiting, and may raise. A connection whose use raises ``Broken`` or
+        ``Unreachable`` is closed; any other goes back. This host's transport is not pooled.
+        """
+        if machine.is_local:
+            with self._open_transport(machine) as transport:
+                yield transport
+            return
+        login = self._name_of(machine)
+        lent = self._take(machine, login, check)
+        try:
+            yield lent.transport
+        except (Broken, Unreachable):
+            self._drop(login, lent)
+            raise
+        except BaseException:
+            self._give_back(login, lent)
+            raise
+        self._give_back(login, lent)
+
+    def close_idle(self) -> None:
+        """Close what nobody has used for ``idle_s``, and give back its permits."""
+        limit = time.monotonic() - self._idle_s
+        self._close_where(lambda idle: idle.idle_since_s <= limit)
+
+    def close_all(self) -> None:
+        """Close what is idle now, and what is in use as soon as it comes back."""
+        with self._changed:
+            self._closed = True
+        self._close_where(lambda _: True)
+
+    def _name_of(self, machine: Machine) -> str:
+        # To read ~/.ssh/config again for each lease would cost more than the lease.
+        key = (machine.name, machine.host, machine.user, machine.port, machine.jump)
+        if key not in self._names:
+            self._names[key] = self._login_of(machine)
+        return self._names[key]
+
+    def _take(self, machine: Machine, login: str, check: Callable[[], None]) -> _Open:
+        while True:
+            check()
+            useless: _Open | None = None
+            with self._changed:
+                entry = self._logins.setdefault(login, _Login())
+                if entry.idle:
+                    found = entry.idle.pop()
+                    # Two machines may be one login with different transports; and a server may have been restarted.
+                    if found.machine == machine and _is_alive(found.transport):
+                        return found
+                    useless = found
+                elif entry.opened < machine.max_connections:
+                    entry.opened += 1
+                    break
+                else:
+                    self._changed.wait(_LOOK_AGAIN_S)
+            if useless is not None:
+                self._drop(login, useless)
+        return self._make(machine, login, check)
+
+    def _make(self, machine: Machine, login: str, check: Callable[[], None]) -> _Open:
+        permit = None
+        try:
+            if self._budget is not None:
+                permit = self._budget.acquire(login, machine.max_connections, check)
+            return _Open(self._open_transport(machine), machine, permit)
+        except BaseException:
+            self._count_down(login, permit)
+            raise
+
+    def _give_back(self, login: str, lent: _Open) -> None:
+        with self._changed:
+            if not self._closed and _is_alive(lent.transport):
+                lent.idle_since_s = time.monotonic()
+                self._logins[login].idle.append(lent)
+                self._changed.notify()
+                return
+        self._drop(login, lent)
+
+    def _drop(self, login: str, useless: _Open) -> None:
+        try:
+            useless.transport.close()
+        except Exception:  # a plugin's close; the connection is gone for us, however it went
+            log.warning("machine %s: its connection did not close well", useless.machine.name, exc_info=True)
+        finally:
+            self._count_down(login, useless.permit)
+
+    def _count_down(self, login: str, permit: Any) -> None:
+        with self._changed:
+            self._logins[login].opened -= 1
+            self._changed.notify()
+        if self._budget is not None and permit is not None:
+            self._budget.release(permit)
+
+    def _close_where(self, is_wanted: Callable[[_Open], bool]) -> None:
+        with self._changed:
+            doomed = [(login, idle) for login, entry in self._logins.items() for idle in entry.idle if is_wanted(idle)]
+            for login, idle in doomed:
+                self._logins[login].idle.remove(idle)
+        for login, idle in doomed:
+            self._drop(login, idle)
+
+
+def _is_alive(transport: Transport) -> bool:
+    """Whether an idle connection is still up, where the transport can say so without asking the host."""
+    alive = getattr(transport, "alive", None)
+    return True if alive is None else bool(alive())

@@ -1,0 +1,71 @@
+"""The inventory: the machines of the configuration, and whether one fits a requirement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A secret's place, never the secret: ``{env = NAME}``, ``{file = PATH}`` or ``{command = TEXT}``."""
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A place work happens, as the inventory describes it; carries no secret. Sizes are in bytes, None: as the host reports."""
+
+    name: str
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    jump: str | None = None
+    key: str | None = None
+    passphrase: Reference | None = None
+    transport: str = "sftp"
+    batch: str = "shell"
+    scratch: str = "~/.wlmctl"
+    shell: str | None = None
+    preamble: str = ""
+    labels: tuple[str, ...] = ()
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+    max_connections: int = 4
+    commands_per_minute: int | None = None
+    max_jobs: int | None = None
+    kill_grace_s: float = 10.0
+    batch_options: Mapping[str, Any] = field(default_factory=dict)
+    transport_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """True for this host without a login."""
+        return self.host is None
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a role asks of a machine (CONTRACTS: ``machines: {role: {requires: ...}}``)."""
+
+    labels: tuple[str, ...] = ()
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+
+    def misfit(self, machine: Machine) -> str | None:
+        """Why ``machine`` does not fit, or None when it does."""
+        missing = [label for label in self.labels if label not in machine.labels]
+        if missing:
+            return f"has no label {missing[0]}"
+        for name in ("cpus", "memory_bytes", "gpus"):
+            wanted, offered = getattr(self, name), getattr(machine, name)
+            if wanted is not None and (offered or 0) < wanted:
+                return f"has {offered or 0} {name.removesuffix('_bytes')}, {wanted} are required"
+        return None

@@ -1,0 +1,111 @@
+"""Making a task context: foreach and run-time values put in, machines named, files added, no secret and no store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from wlmctl.errors import WlmctlError
+from wlmctl.experiment import parse_task_selector
+from wlmctl.experiment.model import Instance
+from wlmctl.host import host_id
+from wlmctl.machine import LOCAL
+from wlmctl.message import TaskMessage
+from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.work import Work
+from wlmctl.store import Database, experiments
+
+
+class ValueMissing(WlmctlError):
+    """A run-time value that the task needs does not exist."""
+
+
+def token(store_id: str, experiment: str, task: str, attempt: int) -> str:
+    """The attempt's token, 32 hex digits: computed, never random, so that whoever asks again asks for the same job."""
+    return hashlib.sha256(f"{store_id}/{experiment}/{task}/{attempt}".encode()).hexdigest()[:32]
+
+
+def runtime_values(db: Database, work: Work, idx: int) -> dict[str, str] | None:
+    """The run-time values in a task's text, or None when it has none; ``ValueMissing`` for one that does not exist."""
+    template, position = work.place(idx)
+    names = work.instances[template].runtime_names(position)
+    return {name: _value(db, work, name) for name in names} if names else None
+
+
+def _value(db: Database, work: Work, name: str) -> str:
+    """``tasks.setup.folder`` or ``tasks.simulate[3].outputs.energy``."""
+    body = name.removeprefix("tasks.")
+    if body.endswith(".folder"):
+        selector, key = body.removesuffix(".folder"), None
+    else:
+        selector, _, key = body.rpartition(".outputs.")
+    template, label = parse_task_selector(selector)
+    name_of = template if label is None else f"{template}[{label}]"
+    row = experiments.tasks_named(db, work.row, template, name_of)[0]
+    if key is None:
+        if row.folder is None:
+            raise ValueMissing(f"${{{name}}}: task {row.name} is {row.state} and has no folder")
+        return row.folder
+    outputs = json.loads(row.outputs) if row.outputs else {}
+    if key not in outputs:
+        raise ValueMissing(f"${{{name}}}: task {row.name} is {row.state} and has no output {key}")
+    return str(outputs[key])
+
+
+def context(
+    db: Database, work: Work, active: Active, fleet: Fleet, store_id: str, *, cancel: bool = False
+) -> TaskMessage:
+    """The message that hands this dispatch to a worker; raises ``WlmctlError`` where it cannot be made."""
+    instance = work.instance(active.idx, runtime_values(db, work, active.idx))
+    roles = {role: _machine(work, active.idx, role) for role in instance.roles or (LOCAL,)}
+    return TaskMessage(
+        active.key(work.seq),
+        active.nonce,
+        token(store_id, work.row.id, work.name(active.idx), active.attempt),
+        work.row.id,
+        work.name(active.idx),
+        active.type,
+        instance.text,
+        roles,
+        {name: fleet.machine(name) for name in roles.values()},
+        work.row.folder,
+        instance.resources,
+        active.devices,
+        _files(db, work, instance),
+        cancel,
+    )
+
+
+def _machine(work: Work, idx: int, role: str) -> str:
+    name = work.machine_of(idx, role)
+    if name is None:
+        raise WlmctlError(f"role {role} has no machine")
+    return name
+
+
+def _files(db: Database, work: Work, instance: Instance) -> dict[str, bytes]:
+    """The files read at submit that this task names."""
+    if work.files is None:
+        work.files = experiments.files(db, work.seq)
+    if not work.files:
+        return {}
+    named = set(_strings(instance.text))
+    return {name: content for name, content in work.files.items() if name in named}
+
+
+def _strings(value: object) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
+
+
+def is_here(work: Work) -> bool:
+    """True when the experiment's ``local`` is this host."""
+    return work.row.host == host_id()

@@ -1,0 +1,137 @@
+"""The end of an attempt: success, another attempt, or failure for good."""
+
+from __future__ import annotations
+
+import json
+
+from wlmctl.experiment.model import Retry
+from wlmctl.message import Outcome
+from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.work import Work
+from wlmctl.store import experiments, logs
+from wlmctl.task import ExperimentState, FailureClass, TaskState
+
+#: Infrastructure failures are tried again this often, the first after 10 s, doubling to 10 min.
+INFRA_LIMIT, INFRA_FIRST_S, INFRA_LONGEST_S = 5, 10.0, 600.0
+
+#: What a task has while it is under way, and no longer.
+_RELEASED = {"nonce": None, "site": None, "cpus": None, "memory_bytes": None, "gpus": None, "devices": None}
+
+
+def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+    """The attempt has succeeded."""
+    _keep_logs(book, work, active, outcome)
+    book.move(
+        work,
+        active.idx,
+        TaskState.SUCCEEDED,
+        ended=book.now_s,
+        exit_code=outcome.exit_code,
+        outputs=json.dumps(dict(outcome.outputs)) if outcome.outputs else None,
+        folder=outcome.folder,
+        handle=None,
+        reason=None,
+        failure_class=None,
+        **_RELEASED,
+    )
+
+
+def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+    """The work is proven not to run, after a cancel or after its time-out."""
+    if active.timed_out:
+        limit = f"{active.timeout_s:g} s" if active.timeout_s is not None else "its time-out"
+        fail(book, work, active, Outcome(
+            "failed", f"timeout: it ran for longer than {limit}", FailureClass.TIME,
+            stdout=outcome.stdout, stderr=outcome.stderr,
+        ))  # fmt: skip
+        return
+    _keep_logs(book, work, active, outcome)
+    book.move(
+        work, active.idx, TaskState.CANCELLED, ended=book.now_s, handle=None, reason=outcome.reason or "cancelled",
+        failure_class=FailureClass.CANCELLED.value, **_RELEASED,
+    )  # fmt: skip
+
+
+def fail(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+    """The attempt has failed: another one where the retry rules allow it, else the task has failed."""
+    _keep_logs(book, work, active, outcome)
+    failure = FailureClass(outcome.failure_class or "user")
+    row = experiments.task(book.db, work.seq, active.idx)
+    counter = "infra_failures" if failure in (FailureClass.INFRA, FailureClass.PREEMPTED) else "user_failures"
+    count = getattr(row, counter) + 1
+    wait_s = (
+        None if active.state is TaskState.CANCELLING or _is_stopping(work) else _wait_s(work, active, failure, count)
+    )
+    if wait_s is None:
+        book.move(
+            work, active.idx, TaskState.FAILED, ended=book.now_s, exit_code=outcome.exit_code, reason=outcome.reason,
+            failure_class=failure.value, handle=None, **{counter: count}, **_RELEASED,
+        )  # fmt: skip
+        if _is_stopping(work):
+            work.look_again()
+        return
+    due = book.now_s + wait_s
+    book.move(
+        work, active.idx, TaskState.WAITING, attempt=active.attempt + 1, due=due, exit_code=outcome.exit_code,
+        reason=outcome.reason, failure_class=failure.value, handle=None, started=None, worker=None,
+        **{counter: count}, **_RELEASED,
+    )  # fmt: skip
+    work.active.pop(active.idx, None)
+    work.attempts[active.idx] = active.attempt + 1
+    work.delay(active.idx, due)
+
+
+def _is_stopping(work: Work) -> bool:
+    return work.experiment.on_failure == "stop" and work.failed_for_good > 0
+
+
+def _wait_s(work: Work, active: Active, failure: FailureClass, count: int) -> float | None:
+    """Seconds until the next attempt, or None when there is none."""
+    if failure in (FailureClass.INFRA, FailureClass.PREEMPTED):
+        return min(INFRA_FIRST_S * 2 ** (count - 1), INFRA_LONGEST_S) if count <= INFRA_LIMIT else None
+    retry: Retry | None = work.instance(active.idx).retry
+    if retry is None or failure.value not in retry.on or count > retry.limit:
+        return None
+    return retry.delay_s * float(retry.backoff) ** (count - 1)
+
+
+def hand_back(book: Book, work: Work, active: Active, reason: str) -> None:
+    """The dispatch has ended without effect: the task is ready again, its attempt is not spent."""
+    work.active.pop(active.idx, None)
+    work.attempts[active.idx] = active.attempt
+    book.move(
+        work,
+        active.idx,
+        TaskState.READY,
+        reason=reason,
+        worker=None,
+        started=None,
+        machine=None,
+        handle=None,
+        **_RELEASED,
+    )
+    work.add_ready(active.idx, book.now_s)
+
+
+def finish(book: Book, work: Work) -> bool:
+    """End the experiment when all of its tasks are final; True when it has just ended."""
+    if work.state in (ExperimentState.SUCCEEDED, ExperimentState.FAILED, ExperimentState.CANCELLED):
+        return False
+    if not work.is_over():
+        return False
+    reason = None
+    if work.state is ExperimentState.CANCELLING:
+        target = ExperimentState.CANCELLED
+    elif work.failed_for_good or any(tally.cancelled for tally in work.needs.tallies):
+        target = ExperimentState.FAILED
+        reason = f"{work.failed_for_good} task{'s' if work.failed_for_good != 1 else ''} failed"
+    else:
+        target = ExperimentState.SUCCEEDED
+    book.of(work).experiment(work.state, target, ended=book.now_s, reason=reason)
+    work.state = target
+    return True
+
+
+def _keep_logs(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+    logs.put(book.db, work.seq, active.idx, active.attempt, outcome.stdout, outcome.stderr)

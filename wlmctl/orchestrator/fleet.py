@@ -1,0 +1,168 @@
+"""The machines as the orchestrator sees them: what they have, what is taken, which are held and probed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from wlmctl.host import host_id
+from wlmctl.machine import LOCAL, Machine
+from wlmctl.message import ProbeAnswerMessage
+from wlmctl.orchestrator.active import Active
+from wlmctl.scheduler import MachineView
+from wlmctl.store import Database, machines
+from wlmctl.task import Resources
+
+#: Seconds until a held machine is probed again: the first, and the longest.
+PROBE_FIRST_S, PROBE_LONGEST_S = 1.0, 60.0
+
+#: Seconds after which an unanswered probe is sent again.
+PROBE_LOST_S = 120.0
+
+
+class Taken:
+    """What is taken of one machine: cpus, memory, gpus one by one, jobs."""
+
+    __slots__ = ("cpus", "devices", "jobs", "memory_bytes")
+
+    def __init__(self) -> None:
+        self.cpus = self.memory_bytes = self.jobs = 0
+        self.devices: set[int] = set()
+
+    def add(self, resources: Resources, devices: Iterable[int]) -> None:
+        """One more task is under way there."""
+        if resources.cpus:
+            self.cpus += resources.cpus
+            self.memory_bytes += resources.memory_bytes
+            self.jobs += 1
+            self.devices.update(devices)
+
+
+class Fleet:
+    """Inventory, reported capacities, holds. Capacity is counted by login, over all processes of the store."""
+
+    def __init__(self, inventory: Mapping[str, Machine], logins: Mapping[str, str]) -> None:
+        self._inventory = dict(inventory)
+        self._logins = logins
+        self._probing: dict[str, float] = {}
+        self._known: set[str] = set()
+        self._backoff: dict[str, float] = {}
+        self.held: dict[str, str] = {}
+        self._probe_due: dict[str, float] = {}
+
+    def machine(self, name: str) -> Machine:
+        """The machine, with what it has reported filled in."""
+        return self._inventory[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._inventory
+
+    def names(self) -> list[str]:
+        """All machines, in the order of the inventory."""
+        return list(self._inventory)
+
+    def site(self, name: str) -> str:
+        """Under which name the machine's capacity is counted: the login, so that two names share it."""
+        return f"{LOCAL}@{host_id()}" if name == LOCAL else self._logins.get(name, name)
+
+    def taken(
+        self,
+        db: Database,
+        mine: Iterable[Active],
+        my_experiments: Iterable[int],
+        ended: Collection[tuple[int, int, int]] = (),
+    ) -> dict[str, Taken]:
+        """What is taken, by site: by the given tasks, and by those of other experiments that are not in ``ended``."""
+        taken: dict[str, Taken] = {}
+        for active in mine:
+            if active.site is not None and active.resources is not None:
+                taken.setdefault(active.site, Taken()).add(active.resources, active.devices)
+        own = ",".join(str(int(seq)) for seq in my_experiments)
+        for *key, site, cpus, memory, gpus, devices in db.rows(
+            "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
+            f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
+        ):
+            if tuple(key) in ended:
+                continue
+            taken.setdefault(site, Taken()).add(
+                Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else ()
+            )
+        return taken
+
+    def view(self, name: str, taken: Mapping[str, Taken]) -> MachineView:
+        """The machine as a scheduler sees it."""
+        machine, used = self._inventory[name], taken.get(self.site(name)) or Taken()
+
+        def left(total: int | None, less: int) -> int | None:
+            return None if total is None else total - less
+
+        return MachineView(
+            name,
+            machine.labels,
+            machine.cpus,
+            machine.memory_bytes,
+            machine.gpus,
+            left(machine.cpus, used.cpus),
+            left(machine.memory_bytes, used.memory_bytes),
+            left(machine.gpus, len(used.devices)),
+            machine.batch != "shell",
+            left(machine.max_jobs, used.jobs),
+            name in self.held,
+        )
+
+    def free_devices(self, name: str, count: int, taken: Mapping[str, Taken]) -> tuple[int, ...]:
+        """The first ``count`` GPUs of the machine that nobody has."""
+        used = taken[self.site(name)].devices if self.site(name) in taken else set()
+        free = [device for device in range(self._inventory[name].gpus or 0) if device not in used]
+        return tuple(free[:count])
+
+    def is_known(self, name: str) -> bool:
+        """True when the machine's capacity is known: by the inventory, or because it has reported."""
+        machine = self._inventory[name]
+        return name in self._known or None not in (machine.cpus, machine.memory_bytes, machine.gpus)
+
+    def to_probe(self, wanted: Iterable[str], now: float) -> list[str]:
+        """Machines to probe now: wanted ones of unknown capacity, and held ones whose time has come."""
+        due = [name for name, when in self._probe_due.items() if when <= now]
+        unknown = [name for name in wanted if name not in self.held and not self.is_known(name)]
+        names = [name for name in (*due, *unknown) if now - self._probing.get(name, -PROBE_LOST_S) >= PROBE_LOST_S]
+        for name in names:
+            self._probing[name] = now
+            self._probe_due.pop(name, None)
+        return names
+
+    def next_probe(self) -> float | None:
+        """When the next held machine is to be probed, on the monotonic clock."""
+        return min(self._probe_due.values(), default=None)
+
+    def answered(self, answer: ProbeAnswerMessage) -> None:
+        """A probe succeeded: note what the machine has."""
+        self._probing.pop(answer.machine, None)
+        if answer.machine in self._inventory:
+            self._known.add(answer.machine)
+            machine = self._inventory[answer.machine]
+            self._inventory[answer.machine] = replace(
+                machine,
+                cpus=machine.cpus if machine.cpus is not None else answer.cpus,
+                memory_bytes=machine.memory_bytes if machine.memory_bytes is not None else answer.memory_bytes,
+                gpus=machine.gpus if machine.gpus is not None else answer.gpus,
+            )
+
+    def hold(self, db: Database, name: str, reason: str, now: float, now_s: float) -> bool:
+        """The machine does not answer: hold it and probe it later; True when it was not held before."""
+        self._probing.pop(name, None)
+        new = name not in self.held
+        self.held[name] = reason
+        wait_s = self._backoff.get(name, PROBE_FIRST_S)
+        self._backoff[name] = min(wait_s * 2, PROBE_LONGEST_S)
+        self._probe_due[name] = now + wait_s
+        machines.hold(db, name, reason, now_s, now_s + wait_s)
+        return new
+
+    def release(self, db: Database, name: str) -> bool:
+        """The machine answers again; True when it was held."""
+        self._backoff.pop(name, None)
+        self._probe_due.pop(name, None)
+        machines.release(db, name)
+        return self.held.pop(name, None) is not None

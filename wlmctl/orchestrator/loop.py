@@ -1,0 +1,237 @@
+"""The orchestrator's loop: gather what has happened, apply it in one transaction, send after the commit."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from wlmctl.broker.contract import Channel
+from wlmctl.message import (
+    CleanedMessage,
+    CleanMessage,
+    Message,
+    PollAnswerMessage,
+    ProbeAnswerMessage,
+    ProbeMessage,
+    ResultMessage,
+    StartedMessage,
+    TaskMessage,
+    decode,
+    encode,
+)
+from wlmctl.orchestrator import deferred, ending, releasing, results
+from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.dispatching import Dispatcher
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.work import Work
+from wlmctl.queues import control_queue, work_queue
+from wlmctl.store import Database, experiments, leases, logs, machines
+from wlmctl.store.leases import Lease
+from wlmctl.task import EXPERIMENT_FINAL, ExperimentState
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at whether another process has written to the store.
+LOOK_S = 0.02
+
+#: Seconds between two renewals of the leases.
+BEAT_S = 1.0
+
+#: Results applied in one transaction at the most.
+BATCH = 500
+
+
+class Orchestrator:
+    """Works on the experiments whose leases it holds, until ``stop`` is set. Owns the store's connection."""
+
+    def __init__(
+        self,
+        db: Database,
+        channel: Channel,
+        *,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        worker: str,
+        prefix: str,
+        held: Mapping[int, Lease],
+        leader: Lease | None = None,
+    ) -> None:
+        self._db, self._channel, self._fleet, self._dispatcher = db, channel, fleet, dispatcher
+        self._work_queue, self._control = work_queue(prefix), control_queue(prefix, worker)
+        self._leases = dict(held)
+        self._leader = leader
+        self.works: dict[int, Work] = {}
+        self._polls = deferred.Polls()
+        self._version = -1
+        self._beat_at = 0.0
+        self._dirty = True
+        self._inbox: list[Message] = []
+        self._cleaning: dict[int, set[str]] = {}
+        self._wake_at = 0.0
+
+    def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
+        """Work until ``stop`` is set or ``done`` says so; gives the leases back."""
+        try:
+            while not stop.is_set() and not done():
+                self._receive()
+                self._turn()
+        finally:
+            with self._db.transaction():
+                for lease in self._all_leases():
+                    leases.give_back(self._db, lease)
+
+    def is_finished(self) -> bool:
+        """True when every experiment it holds is final and cleaned."""
+        return not self._leases.keys() - self._ended()
+
+    def _ended(self) -> set[int]:
+        return {seq for seq, work in self.works.items() if work.state in EXPERIMENT_FINAL and seq not in self._cleaning}
+
+    def _all_leases(self) -> Iterable[Lease]:
+        return [*self._leases.values(), *([self._leader] if self._leader is not None else [])]
+
+    def _receive(self) -> None:
+        """Everything that has arrived; waits a moment when there is nothing to do."""
+        wait_s = 0.0 if self._dirty else LOOK_S
+        while len(self._inbox) < BATCH:
+            delivery = self._channel.receive(wait_s)
+            if delivery is None:
+                return
+            self._inbox.append(decode(delivery.body))
+            self._channel.ack(delivery)
+            wait_s = 0.0
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        version = self._db.data_version()
+        if not (self._inbox or self._dirty or version != self._version or now >= min(self._beat_at, self._wake_at)):
+            return
+        book = Book(self._db, time.time())
+        with self._db.transaction():
+            for lease in self._all_leases():
+                leases.check(self._db, lease)
+            if now >= self._beat_at:
+                for lease in self._all_leases():
+                    leases.beat(self._db, lease)
+                self._beat_at = now + BEAT_S
+            if version != self._version:
+                self._version = version
+                self._read_again(book)
+            self._apply(book, now)
+            self._advance(book, now)
+            book.flush()
+        for message in book.outbox:
+            queue = self._work_queue if isinstance(message, TaskMessage) else self._control
+            self._channel.publish(queue, encode(message), priority=self._priority(message))
+
+    def _priority(self, message: Message) -> int:
+        work = self.works.get(message.key.exp) if isinstance(message, TaskMessage) else None
+        return work.row.priority if work is not None else 0
+
+    def _read_again(self, book: Book) -> None:
+        """Another process has written: take up new experiments, read changed ones again."""
+        self._polls.follow(logs.followed(self._db, book.now_s))
+        wanted = set(self._leases)
+        if self._leader is not None:
+            wanted.update(
+                row[0] for row in self._db.rows("SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit'")
+            )
+        for seq in wanted | self.works.keys():
+            known = self.works.get(seq)
+            row = experiments.get(self._db, seq)
+            if row is None:
+                self.works.pop(seq, None)
+            elif known is None or known.row.revision != row.revision:
+                work = self.works[seq] = Work(self._db, row)
+                if known is not None:
+                    work.keep(known)
+        self._dirty = True
+
+    def _apply(self, book: Book, now: float) -> None:
+        for message in self._inbox:
+            match message:
+                case ResultMessage():
+                    results.result(book, self.works, self._fleet, message, now)
+                case StartedMessage():
+                    results.started(book, self.works, message)
+                case PollAnswerMessage():
+                    self._dispatcher.strangers.answered(message, self.works)
+                    newest = self._polls.answered(message, now)
+                    results.answers(book, self.works, self._fleet, message, newest, now)
+                case ProbeAnswerMessage() if message.reason:
+                    results.hold(book, self.works, self._fleet, message.machine, message.reason, now)
+                case ProbeAnswerMessage():
+                    self._fleet.answered(message)
+                    results.release(book, self.works, self._fleet, message.machine)
+                case CleanedMessage():
+                    self._cleaned(book, message)
+        self._inbox.clear()
+
+    def _advance(self, book: Book, now: float) -> None:
+        """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
+        again = False
+        for work in list(self.works.values()):
+            if work.state in EXPERIMENT_FINAL:
+                continue
+            releasing.start(book, work)
+            releasing.skip_ready(book, work)
+            again |= releasing.release(book, work)
+            if ending.finish(book, work):
+                self._after_end(book, work)
+        live = {seq: work for seq, work in self.works.items() if work.state not in EXPERIMENT_FINAL}
+        self._dispatcher.send_again(book, live)
+        more, unknown = self._dispatcher.dispatch(book, live)
+        self._dispatcher.strangers.look(book, self._fleet, self.works, now)
+        self._polls.ask(book, live, self._fleet, now)
+        end_due = deferred.order_ends(book, live, self._fleet, now)
+        for name in self._fleet.to_probe(sorted(unknown), now):
+            book.send(ProbeMessage(self._fleet.machine(name)))
+        self._dirty = again or more
+        self._wake_at = min(
+            (
+                due
+                for due in (
+                    end_due,
+                    self._polls.next_s,
+                    self._fleet.next_probe(),
+                    self._next_due(live, book.now_s, now),
+                )
+                if due
+            ),
+            default=now + 3600,
+        )
+
+    def _next_due(self, live: Mapping[int, Work], now_s: float, now: float) -> float | None:
+        due = [work.due[0][0] for work in live.values() if work.due and work.state is ExperimentState.RUNNING]
+        due += [
+            work.row.start_due
+            for work in live.values()
+            if work.state is ExperimentState.SCHEDULED and work.row.start_due is not None
+        ]
+        return now + max(0.0, min(due) - now_s) if due else None
+
+    def _after_end(self, book: Book, work: Work) -> None:
+        """An experiment has ended: remove its folders where the file asks for it."""
+        clean = work.experiment.clean
+        if clean == "always" or (clean == "succeeded" and work.state is ExperimentState.SUCCEEDED):
+            names = [name for name in machines.machines_touched(self._db, work.seq) if name in self._fleet]
+            for name in names:
+                book.send(CleanMessage(self._fleet.machine(name), work.seq, work.row.id))
+            if names:
+                self._cleaning[work.seq] = set(names)
+
+    def _cleaned(self, book: Book, message: CleanedMessage) -> None:
+        left = self._cleaning.get(message.exp)
+        work = self.works.get(message.exp)
+        if left is None or work is None:
+            return
+        left.discard(message.machine)
+        if message.reason:
+            text = f"not cleaned on {message.machine}: {message.reason}; later: wlmctl clean {work.row.id}"
+            log.warning("%s: %s", work.row.id, text)
+            book.of(work).note("clean", text, machine=message.machine)
+        if not left:
+            del self._cleaning[message.exp]
+            book.of(work).experiment_fields("cleaned", cleaned=1)

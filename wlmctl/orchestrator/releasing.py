@@ -1,0 +1,59 @@
+"""What becomes ready, and what never will: needs, due times, cancels, failures that stop the rest."""
+
+from __future__ import annotations
+
+import heapq
+
+from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.needs import Verdict
+from wlmctl.orchestrator.work import Work
+from wlmctl.task import ExperimentState, TaskState
+
+#: Tasks looked at in one transaction of one experiment, so that none holds the store's lock for long.
+CHUNK = 250
+
+
+def start(book: Book, work: Work) -> None:
+    """A scheduled experiment whose time has come begins."""
+    due = work.row.start_due
+    if work.state is ExperimentState.SCHEDULED and (due is None or due <= book.now_s):
+        book.of(work).experiment(work.state, ExperimentState.RUNNING, started=book.now_s)
+        work.state = ExperimentState.RUNNING
+
+
+def release(book: Book, work: Work) -> bool:
+    """Move waiting tasks on; True when there is more to look at."""
+    if work.state not in (ExperimentState.RUNNING, ExperimentState.CANCELLING):
+        return False
+    while work.due and work.due[0][0] <= book.now_s:
+        idx = heapq.heappop(work.due)[1]
+        work.delayed.discard(idx)
+        work.look_at.append(idx)
+    for _ in range(min(CHUNK, len(work.look_at))):
+        idx = work.look_at.popleft()
+        if work.states[idx] is TaskState.WAITING:
+            _release(book, work, idx)
+    return bool(work.look_at)
+
+
+def _release(book: Book, work: Work, idx: int) -> None:
+    if work.experiment.on_failure == "stop" and work.failed_for_good:
+        book.move(work, idx, TaskState.SKIPPED, ended=book.now_s, reason="on_failure: stop, and a task has failed")
+        return
+    template, position = work.place(idx)
+    verdict = work.needs.verdict(template, position, work.states, work.first)
+    if verdict is Verdict.LOST:
+        book.move(work, idx, TaskState.SKIPPED, ended=book.now_s, reason="a task that it needs did not succeed")
+    elif verdict is Verdict.MET and idx not in work.delayed:
+        book.move(work, idx, TaskState.READY, attempt=work.attempt(idx), due=None)
+        work.add_ready(idx, book.now_s)
+
+
+def skip_ready(book: Book, work: Work) -> None:
+    """Ready tasks of an experiment that stops on a failure do not start."""
+    if work.experiment.on_failure != "stop" or not work.failed_for_good:
+        return
+    for group in work.ready.values():
+        for idx in group.tasks:
+            book.move(work, idx, TaskState.SKIPPED, ended=book.now_s, reason="on_failure: stop, and a task has failed")
+        group.tasks.clear()

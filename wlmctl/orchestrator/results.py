@@ -1,0 +1,143 @@
+"""What workers answer, applied: only the current dispatch counts, everything else is recorded and ignored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from wlmctl.message import Outcome, PollAnswerMessage, ResultMessage, StartedMessage, TaskKey
+from wlmctl.orchestrator import ending
+from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.work import Work
+from wlmctl.store import logs
+from wlmctl.task import TaskState
+
+
+def started(book: Book, works: Mapping[int, Work], message: StartedMessage) -> None:
+    """A worker has begun."""
+    found = _current(works, message.key, message.nonce)
+    if found is not None:
+        work, active = found
+        if active.state is TaskState.ASSIGNED:
+            active.state, active.started_s = TaskState.RUNNING, book.now_s
+            book.move(work, active.idx, TaskState.RUNNING, worker=message.worker, started=book.now_s, published=1)
+
+
+def _current(works: Mapping[int, Work], key: TaskKey, nonce: str | None) -> tuple[Work, Active] | None:
+    work = works.get(key.exp)
+    active = work.active.get(key.idx) if work is not None else None
+    if work is None or active is None or active.attempt != key.attempt:
+        return None
+    if nonce is not None and (active.dispatch != key.dispatch or active.nonce != nonce):
+        return None
+    return work, active
+
+
+def result(book: Book, works: Mapping[int, Work], fleet: Fleet, message: ResultMessage, now: float) -> None:
+    """A dispatch has ended, or has become a deferred task."""
+    found = _current(works, message.key, message.nonce)
+    if found is None:
+        _late(book, works, message)
+        return
+    work, active = found
+    active.sent = False
+    outcome = message.outcome
+    match outcome.what:
+        case "done":
+            ending.succeed(book, work, active, outcome)
+        case "failed":
+            ending.fail(book, work, active, outcome)
+        case "deferred":
+            _deferred(book, work, active, outcome, message.worker)
+        case "cancelled":
+            if active.state is TaskState.CANCELLING or active.timed_out:
+                ending.cancelled(book, work, active, outcome)
+            else:
+                ending.hand_back(book, work, active, outcome.reason)
+        case "unreachable":
+            hold(book, works, fleet, outcome.machine, outcome.reason, now)
+            if active.state is not TaskState.CANCELLING:
+                ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
+        case _:
+            ending.hand_back(book, work, active, outcome.reason)
+
+
+def _late(book: Book, works: Mapping[int, Work], message: ResultMessage) -> None:
+    work = works.get(message.key.exp)
+    if work is not None:
+        book.of(work).note(
+            "late",
+            f"a result of attempt {message.key.attempt}, dispatch {message.key.dispatch} came too late and was ignored",
+            message.key.idx,
+            what=message.outcome.what,
+            worker=message.worker,
+        )
+
+
+def _deferred(book: Book, work: Work, active: Active, outcome: Outcome, worker: str) -> None:
+    active.handle, active.watched, active.deferred_s = outcome.handle, outcome.watched, book.now_s
+    handle = json.dumps(outcome.handle, separators=(",", ":"))
+    if active.state is TaskState.CANCELLING:
+        book.of(work).task_fields(active.idx, "handle", handle=handle, worker=worker)
+        return
+    started_s = (active.started_s or book.now_s) if outcome.started else None
+    active.state, active.started_s = TaskState.DEFERRED, started_s
+    book.move(work, active.idx, TaskState.DEFERRED, handle=handle, worker=worker, started=started_s, published=1)
+
+
+def answers(
+    book: Book, works: Mapping[int, Work], fleet: Fleet, message: PollAnswerMessage, newest: bool, now: float
+) -> None:
+    """Deferred tasks were asked for. Evidence of an end counts always, "running" only from the newest poll."""
+    for answer in message.answers:
+        found = _current(works, answer.key, None)
+        if found is None or found[1].handle is None:
+            continue
+        work, active = found
+        outcome = answer.outcome
+        ending_now = active.state is TaskState.CANCELLING or active.timed_out
+        if outcome.what == "unreachable":
+            hold(book, works, fleet, outcome.machine or message.machine, outcome.reason, now)
+            active.end_sent_s = None
+        elif ending_now and not message.ending:
+            continue  # only the answer to our own order to end says whether the work ended by itself before
+        elif outcome.what == "done":
+            ending.succeed(book, work, active, outcome)
+        elif outcome.what == "failed":
+            ending.fail(book, work, active, outcome)
+        elif outcome.what == "cancelled":
+            if ending_now:
+                ending.cancelled(book, work, active, outcome)
+            else:
+                gone = Outcome("failed", outcome.reason or "the job was ended from outside", "infra",
+                               stdout=outcome.stdout, stderr=outcome.stderr)  # fmt: skip
+                ending.fail(book, work, active, gone)
+        elif outcome.what == "running" and newest:
+            _running(book, work, active, outcome)
+
+
+def _running(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+    active.watched = outcome.watched
+    if outcome.started and active.started_s is None:
+        active.started_s = book.now_s
+        book.of(work).task_fields(active.idx, "started", started=book.now_s)
+    for stream, content in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
+        if content:
+            start = logs.live_end(book.db, work.seq, active.idx, active.attempt, stream)
+            logs.add_live(book.db, work.seq, active.idx, active.attempt, stream, start, content)
+
+
+def hold(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str, reason: str, now: float) -> None:
+    """A machine does not answer: one event in each experiment that has work for it."""
+    if machine in fleet and fleet.hold(book.db, machine, reason, now, book.now_s):
+        for work in works.values():
+            book.of(work).note("held", reason, machine=machine)
+
+
+def release(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str) -> None:
+    """A machine answers again."""
+    if fleet.release(book.db, machine):
+        for work in works.values():
+            book.of(work).note("released", f"machine {machine} answers again", machine=machine)

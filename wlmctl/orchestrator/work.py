@@ -1,0 +1,233 @@
+"""One experiment in the orchestrator's memory: its graph, its tasks' states, what is ready and what is under way."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import json
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wlmctl import plugins
+from wlmctl.experiment import Instances, from_document
+from wlmctl.experiment.model import Experiment, Instance
+from wlmctl.machine import LOCAL
+from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.needs import Needs
+from wlmctl.store import Database, experiments
+from wlmctl.store.rows import ExperimentRow
+from wlmctl.task import FINAL, Defers, ExperimentState, Resources, TaskState
+
+_UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED, TaskState.CANCELLING})
+
+#: What a step that is no job takes of its machine.
+NOTHING = Resources(cpus=0)
+
+
+class ReadyGroup:
+    """Ready tasks that are equal to a scheduler; ``tasks`` are positions in the experiment, sorted."""
+
+    __slots__ = ("key", "needs_capacity", "resources", "roles", "since_s", "tasks", "template", "type", "worker_labels")
+
+    def __init__(self, key: str, template: int, task_type: str, instance: Instance, needs_capacity: bool) -> None:
+        self.key, self.template, self.type = key, template, task_type
+        self.roles = instance.roles
+        self.needs_capacity = needs_capacity
+        self.resources = instance.resources if needs_capacity else NOTHING
+        self.worker_labels = instance.worker_labels
+        self.tasks: list[int] = []
+        self.since_s = 0.0
+
+
+class Work:
+    """The experiment as this orchestrator knows it; the store stays the truth, this is only its shadow."""
+
+    def __init__(self, db: Database, row: ExperimentRow) -> None:
+        self.row = row
+        self.seq = row.seq
+        self.state = ExperimentState(row.state)
+        self.experiment: Experiment = from_document(experiments.document(db, row.seq))
+        self.templates = self.experiment.templates
+        self.instances = [
+            Instances(template, plugins.task_type, Path(row.folder)) for template in self.templates
+        ]
+        self.defers = [isinstance(plugins.task_type(template.type), Defers) for template in self.templates]
+        self.first: list[int] = []
+        count = 0
+        for template in self.templates:
+            self.first.append(count)
+            count += len(template.rows)
+        self.states: list[TaskState] = [TaskState.WAITING] * count
+        self.needs = Needs(self.templates)
+        self.bindings = experiments.bindings(db, row.seq)
+        self.active: dict[int, Active] = {}
+        self.attempts: dict[int, int] = {}
+        self.ready: dict[str, ReadyGroup] = {}
+        self.due: list[tuple[float, int]] = []
+        self.delayed: set[int] = set()
+        self.look_at: deque[int] = deque()
+        self.failed_for_good = 0
+        self.files: dict[str, bytes] | None = None
+        self._load(db)
+
+    def _load(self, db: Database) -> None:
+        for row in experiments.tasks(db, self.seq):
+            state = TaskState(row.state)
+            self.states[row.idx] = state
+            self.needs.tallies[row.template].count(state, 1)
+            if state is TaskState.FAILED and not self.templates[row.template].may_fail:
+                self.failed_for_good += 1
+            if row.attempt > 1:
+                self.attempts[row.idx] = row.attempt
+            if state is TaskState.READY:
+                self.add_ready(row.idx, self.row.created)
+            elif state is TaskState.WAITING:
+                if row.due is not None:
+                    self.delay(row.idx, row.due)
+                else:
+                    self.look_at.append(row.idx)
+            elif state in _UNDER_WAY:
+                self.active[row.idx] = self._active(row, state)
+
+    def _active(self, row: Any, state: TaskState) -> Active:
+        instance = self.instance(row.idx)
+        resources = Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0)
+        return Active(
+            row.idx,
+            state,
+            row.attempt,
+            row.dispatch,
+            row.nonce or "",
+            row.type,
+            row.machine,
+            row.site,
+            self.machines_of(row.idx, instance),
+            resources,
+            tuple(json.loads(row.devices)) if row.devices else (),
+            json.loads(row.handle) if row.handle else None,
+            row.started,
+            instance.timeout_s,
+        )
+
+    def keep(self, older: Work) -> None:
+        """Take over what ``older``, the same experiment before it was read again, knew of sent dispatches."""
+        for idx, known in older.active.items():
+            now = self.active.get(idx)
+            if now is not None and (now.attempt, now.dispatch) == (known.attempt, known.dispatch):
+                now.sent, now.watched, now.timed_out = known.sent, known.watched, known.timed_out
+                now.end_sent_s, now.deferred_s = known.end_sent_s, known.deferred_s
+                now.handle = now.handle or known.handle
+
+    def place(self, idx: int) -> tuple[int, int]:
+        """The template's number and the position in it of a task."""
+        template = bisect.bisect_right(self.first, idx) - 1
+        return template, idx - self.first[template]
+
+    def name(self, idx: int) -> str:
+        """The task's name, with its instance."""
+        template, position = self.place(idx)
+        return self.templates[template].instance_name(position)
+
+    def instance(self, idx: int, runtime: dict[str, str] | None = None) -> Instance:
+        """What the task asks for."""
+        template, position = self.place(idx)
+        return self.instances[template].at(position, runtime)
+
+    def attempt(self, idx: int) -> int:
+        """The number of the task's next attempt."""
+        return self.attempts.get(idx, 1)
+
+    def moved(self, idx: int, state: TaskState) -> None:
+        """Note a task's new state; its end is counted, and whom it concerns is looked at."""
+        template, position = self.place(idx)
+        old = self.states[idx]
+        tally = self.needs.tallies[template]
+        tally.count(old, -1)
+        tally.count(state, 1)
+        self.states[idx] = state
+        if state in FINAL:
+            self.active.pop(idx, None)
+            if state is TaskState.FAILED and not self.templates[template].may_fail:
+                self.failed_for_good += 1
+            for other, where in self.needs.concerned(template, position):
+                self._look(other, where)
+
+    def _look(self, template: int, position: int | None) -> None:
+        first = self.first[template]
+        if position is not None:
+            self.look_at.append(first + position)
+            return
+        tally = self.needs.tallies[template]
+        if tally.ended < tally.total:
+            self.look_at.extend(range(first, first + len(self.templates[template].rows)))
+
+    def look_again(self) -> None:
+        """Look at every waiting task again (after a failure that stops the experiment)."""
+        self.look_at.extend(idx for idx, state in enumerate(self.states) if state is TaskState.WAITING)
+
+    def add_ready(self, idx: int, now_s: float) -> None:
+        """The task is ready: put it into its group, in order."""
+        template, _ = self.place(idx)
+        instance = self.instance(idx)
+        roles = ",".join(self.role_key(idx, role) for role in instance.roles)
+        resources = instance.resources
+        key = (
+            f"{self.seq}.{template}|{roles}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
+            f"{resources.nodes}|{','.join(instance.worker_labels)}"
+        )
+        group = self.ready.get(key)
+        if group is None:
+            group = self.ready[key] = ReadyGroup(
+                key, template, self.templates[template].type, instance, self.defers[template]
+            )
+        if not group.tasks:
+            group.since_s = now_s
+        if group.tasks and group.tasks[-1] > idx:
+            bisect.insort(group.tasks, idx)
+        else:
+            group.tasks.append(idx)
+
+    def delay(self, idx: int, due_s: float) -> None:
+        """The task waits for another attempt until ``due_s``."""
+        heapq.heappush(self.due, (due_s, idx))
+        self.delayed.add(idx)
+
+    def role_key(self, idx: int, role: str) -> str:
+        """The name under which the role of this task is bound: ``role``, or ``role[value]`` with ``each``."""
+        declared = self.experiment.roles.get(role)
+        if declared is None or declared.each is None:
+            return role
+        template, position = self.place(idx)
+        found = self.templates[template]
+        return f"{role}[{found.rows[position][found.keys.index(declared.each)]}]"
+
+    def machine_of(self, idx: int, role: str) -> str | None:
+        """The machine of a task's role; None while it is not bound."""
+        declared = self.experiment.roles.get(role)
+        if declared is None:
+            return role
+        if declared.machine is not None:
+            return declared.machine
+        return self.bindings.get(self.role_key(idx, role))
+
+    def machines_of(self, idx: int, instance: Instance) -> tuple[str, ...]:
+        """The bound machines of all roles of a task, each once; ``local`` where a task names none."""
+        names = [self.machine_of(idx, role) for role in instance.roles or (LOCAL,)]
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    def unsent(self) -> Iterator[Active]:
+        """Tasks under way that no worker of this life has: their dispatch must be sent (again)."""
+        for active in list(self.active.values()):
+            if not active.sent and active.handle is None:
+                yield active
+
+    def is_over(self) -> bool:
+        """True when every task is final."""
+        return all(tally.ended == tally.total for tally in self.needs.tallies)
+
+    @property
+    def under_way(self) -> int:
+        """How many tasks count against ``max_running``."""
+        return len(self.active)

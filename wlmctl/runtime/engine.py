@@ -1,0 +1,163 @@
+"""One process that works on experiments: an orchestrator, a worker and the in-process broker, wired together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from wlmctl import plugins
+from wlmctl.broker.memory import MemoryBroker
+from wlmctl.config import Config
+from wlmctl.connections import ConnectionPool
+from wlmctl.orchestrator.dispatching import Dispatcher
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.loop import Orchestrator
+from wlmctl.queues import DEAD, RESULTS, work_queue
+from wlmctl.runtime.reach import open_transport
+from wlmctl.ssh.login import resolved_login
+from wlmctl.store import Database
+from wlmctl.store.leases import Lease
+from wlmctl.store.permits import Permits
+from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.worker import Worker
+
+log = logging.getLogger(__name__)
+
+#: Executions at once where nobody says otherwise.
+DEFAULT_SLOTS = 8
+
+#: The name of the one worker of this process.
+WORKER = "local"
+
+#: Seconds that steps under way get to break off at the end.
+BREAK_OFF_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How far a step under way is. ``left_s`` is None where it cannot be told."""
+
+    experiment: int
+    task: str
+    what: str
+    bytes_done: int
+    bytes_total: int
+    files_done: int
+    files_total: int
+    rate_bytes_s: float
+    left_s: float | None
+
+
+class Engine:
+    """Orchestrator and worker threads of this process. ``start`` once; ``stop`` and ``join`` end it."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        leases: Mapping[int, Lease],
+        leader: Lease | None = None,
+        slots: int | None = None,
+    ) -> None:
+        self._config, self._leases, self._leader = config, leases, leader
+        self._slots = slots or DEFAULT_SLOTS
+        self._stop = threading.Event()
+        self._finished = threading.Event()
+        self._error: BaseException | None = None
+        self._worker: Worker | None = None
+        self._fleet: Fleet | None = None
+        self._rates: dict[str, tuple[float, int]] = {}
+        self._thread = threading.Thread(target=self._run, name="orchestrator", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def finished(self) -> bool:
+        """True when there is nothing left to do, or an error has ended it."""
+        return self._finished.is_set()
+
+    def error(self) -> BaseException | None:
+        """What ended it, if anything did."""
+        return self._error
+
+    def holds(self) -> dict[str, str]:
+        """The held machines, with the reasons."""
+        return dict(self._fleet.held) if self._fleet is not None else {}
+
+    def transfers(self) -> list[Transfer]:
+        """The steps under way that tell how far they are."""
+        if self._worker is None:
+            return []
+        executing = [context for context in self._worker.executing() if context.figures is not None]
+        self._rates = {context.execution: self._rate_start(context) for context in executing}
+        return [self._transfer(context) for context in executing]
+
+    def _rate_start(self, context: ExecutionContext) -> tuple[float, int]:
+        figures = context.figures
+        return self._rates.get(context.execution) or (time.monotonic(), figures.bytes_done if figures else 0)
+
+    def _transfer(self, context: ExecutionContext) -> Transfer:
+        figures = context.figures
+        assert figures is not None
+        since, at_start = self._rates[context.execution]
+        elapsed_s = time.monotonic() - since
+        rate = (figures.bytes_done - at_start) / elapsed_s if elapsed_s > 0.2 else 0.0
+        left = (figures.bytes_total - figures.bytes_done) / rate if rate > 0 and figures.bytes_total else None
+        return Transfer(
+            context.message.key.exp,
+            context.task,
+            str(figures.what),
+            figures.bytes_done,
+            figures.bytes_total,
+            figures.files_done,
+            figures.files_total,
+            rate,
+            left,
+        )
+
+    def stop(self) -> None:
+        """Ask for the end: jobs go on, steps are broken off, leases are given back."""
+        self._stop.set()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False after the time-out."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            with Database(self._config.store) as db:
+                self._work(db)
+        except BaseException as error:
+            log.debug("the orchestrator has ended", exc_info=True)
+            self._error = error
+        finally:
+            self._finished.set()
+
+    def _work(self, db: Database) -> None:
+        config, broker = self._config, MemoryBroker()
+        channel = broker.channel()
+        channel.declare(DEAD.format(prefix=config.prefix))
+        channel.declare(work_queue(config.prefix))
+        channel.consume(RESULTS.format(prefix=config.prefix), 1_000_000)
+        logins = {name: resolved_login(machine) for name, machine in config.machines.items() if not machine.is_local}
+        fleet = self._fleet = Fleet(config.machines, logins)
+        scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
+        dispatcher = Dispatcher(db.store_id, scheduler, config.scheduler, fleet, WORKER, self._slots)
+        permits = Permits(config.store)
+        machines = Machines(ConnectionPool(open_transport, budget=permits), permits)
+        worker = self._worker = Worker(WORKER, broker, machines, slots=self._slots, prefix=config.prefix)
+        orchestrator = Orchestrator(
+            db, channel, fleet=fleet, dispatcher=dispatcher, worker=WORKER, prefix=config.prefix,
+            held=self._leases, leader=self._leader,
+        )  # fmt: skip
+        worker.start()
+        done: Callable[[], bool] = (lambda: False) if self._leader is not None else orchestrator.is_finished
+        try:
+            orchestrator.run(self._stop, done)
+        finally:
+            worker.close(BREAK_OFF_S)

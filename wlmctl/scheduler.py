@@ -1,0 +1,177 @@
+"""The contract of a scheduler: a pure function from a snapshot to a decision.
+
+A scheduler does no I/O, reads no clock, draws no random number but from ``snapshot.seed``, and remembers
+nothing between calls. The core checks each assignment before it acts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wlmctl.machine import Requirement
+from wlmctl.task import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Ready tasks that are equal to a scheduler. ``tasks`` are their ids in order of submission, the eldest first.
+
+    ``machine`` is what the resources are taken from; None while the role ``unbound`` has no machine yet.
+    ``may_start`` is how many more of the experiment's tasks may be under way (None: no cap).
+    """
+
+    id: str
+    experiment: str
+    type: str
+    tasks: Sequence[str]
+    machine: str | None
+    touches: tuple[str, ...] = ()
+    unbound: str | None = None
+    resources: Resources = field(default_factory=Resources)
+    worker_labels: tuple[str, ...] = ()
+    priority: int = 4
+    order: int = 0
+    age_s: float = 0.0
+    may_start: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A live worker: what it can do and how many more tasks it takes."""
+
+    id: str
+    types: frozenset[str]
+    machines: frozenset[str]
+    free_slots: int
+    labels: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """A machine and what is left of it. ``queueing``: a batch system of its own queues what does not fit now."""
+
+    name: str
+    labels: tuple[str, ...] = ()
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+    free_cpus: int | None = None
+    free_memory_bytes: int | None = None
+    free_gpus: int | None = None
+    queueing: bool = False
+    jobs_left: int | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnboundRole:
+    """A role that has no machine yet: ``role`` is its name, or ``name[value]`` with ``each``."""
+
+    experiment: str
+    role: str
+    requires: Requirement
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A task under way, with what it holds and when it is expected to end (None: not known)."""
+
+    task: str
+    machine: str | None
+    worker: str | None
+    resources: Resources
+    expected_end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One task to start now. A worker of None is any that can do it: the core picks the queue."""
+
+    task: str
+    machine: str | None
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A machine for a role; it holds until the experiment ends."""
+
+    experiment: str
+    role: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A machine kept for a task that must not starve; carried back in the next snapshot."""
+
+    task: str
+    machine: str
+    from_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a group is not placed: a short code, and a sentence for ``explain``."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a user or a project has: cpu-seconds running now, and decayed over its past."""
+
+    running_cpus: float = 0.0
+    decayed_cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a scheduler may know. ``now_s`` is the store's clock in seconds since the epoch."""
+
+    now_s: float
+    seed: int
+    groups: Sequence[Group]
+    workers: Sequence[WorkerView]
+    machines: Mapping[str, MachineView]
+    running: Sequence[RunningTask] = ()
+    usage_by_user: Mapping[str, Usage] = field(default_factory=dict)
+    usage_by_project: Mapping[str, Usage] = field(default_factory=dict)
+    roles: Sequence[UnboundRole] = ()
+    bindings: Sequence[Binding] = ()
+    reservations: Sequence[Reservation] = ()
+
+    def tasks(self) -> Iterator[tuple[str, Group]]:
+        """Each ready task with its group, lazily, in the order of the groups."""
+        for group in self.groups:
+            for task in group.tasks:
+                yield task, group
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a scheduler wants done now. ``reasons`` maps the id of a group that was not placed to why."""
+
+    assignments: Sequence[Assignment] = ()
+    bindings: Sequence[Binding] = ()
+    reservations: Sequence[Reservation] = ()
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
+    look_again_s: float | None = None
+
+
+class Scheduler(Protocol):
+    """A scheduling policy."""
+
+    def assign(self, snapshot: Snapshot) -> Decision:
+        """Which tasks start now, and where."""
+        ...
+
+
+class SchedulerFactory(Protocol):
+    """What ``wlmctl_schedulers()`` maps a name to."""
+
+    def __call__(self, options: Mapping[str, Any]) -> Scheduler: ...

@@ -1,0 +1,118 @@
+"""One command over an SSH connection: started, fed, drained and awaited without a deadlock or a hang."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import select
+import time
+from collections.abc import Iterator
+
+import paramiko
+
+from wlmctl.errors import Broken
+from wlmctl.ssh.quoting import for_login_shell
+from wlmctl.ssh.transport import SshTransport
+from wlmctl.transport import Completed
+
+_PIECE_BYTES = 32 * 1024
+#: How long output may stay silent after the exit code while something the command left behind holds it open.
+_LINGER_S = 2.0
+
+
+def open_channel(ssh: SshTransport) -> paramiko.Channel:
+    """A new session channel; ``Broken`` where the connection is gone or the host refuses it."""
+    try:
+        channel = ssh.open_session(timeout=ssh.timeout_s)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise Broken(f"machine {ssh.login.machine}: no channel: {str(error) or 'connection lost'}") from error
+    channel.settimeout(ssh.timeout_s)
+    return channel
+
+
+def close_channel(channel: paramiko.Channel) -> None:
+    """End a channel, on a connection that may be lost already."""
+    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+        channel.close()
+
+
+def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
+    """Start ``script`` by ``sh``; returns its channel and the mark that its output begins with.
+
+    The mark, also on stderr, parts the script's output from what the login shell's start-up files may print.
+    """
+    mark = f"wlm-{secrets.token_hex(8)}:"
+    channel = open_channel(ssh)
+    try:
+        # In bytes, since paramiko would not encode a name that is not UTF-8.
+        channel.exec_command(for_login_shell(f"printf %s {mark}; printf %s {mark} >&2\n{script}").encode("ascii"))
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        close_channel(channel)
+        raise Broken(f"machine {ssh.login.machine}: no command can be run: {error or 'connection lost'}") from error
+    return channel, mark.encode("ascii")
+
+
+def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+    """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection."""
+    channel, mark = start(ssh, script)
+    try:
+        stdout, stderr = _drain(channel, ssh, stdin, timeout_s)
+        code = channel.exit_status
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise Broken(f"machine {ssh.login.machine}: the connection broke during a command: {error}") from error
+    finally:
+        close_channel(channel)
+    if code < 0:
+        raise Broken(f"machine {ssh.login.machine}: the connection was lost during a command")
+    return Completed(code, _after(stdout, mark), _after(stderr, mark))
+
+
+def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s: float | None) -> tuple[bytes, bytes]:
+    out, err, pending = bytearray(), bytearray(), memoryview(stdin)
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    last_data, ready = time.monotonic(), select.poll()
+    ready.register(channel.fileno(), select.POLLIN)
+    open_stdin = True
+    for _ in _waits(ready, channel):
+        moved = False
+        while channel.recv_ready():
+            out += channel.recv(1 << 20)
+            moved = True
+        while channel.recv_stderr_ready():
+            err += channel.recv_stderr(1 << 20)
+            moved = True
+        if open_stdin and not pending:
+            channel.shutdown_write()
+            open_stdin = False
+        while open_stdin and pending and channel.send_ready() and not channel.recv_ready():
+            try:
+                pending = pending[channel.send(bytes(pending[:_PIECE_BYTES])) :]
+            except OSError:  # the command has closed its input: it does not want the rest
+                open_stdin = False
+            moved = True
+        now = time.monotonic()
+        if moved:
+            last_data = now
+            continue
+        if channel.exit_status_ready() and (channel.eof_received or channel.closed or now > last_data + _LINGER_S):
+            return bytes(out), bytes(err)
+        if deadline is not None and now > deadline:
+            raise Broken(f"machine {ssh.login.machine}: a command did not end within {timeout_s:g} s")
+    raise AssertionError("unreachable")
+
+
+def _waits(ready: select.poll, channel: paramiko.Channel) -> Iterator[None]:
+    """A look at once, then one whenever there is output, and after at most 50 ms."""
+    while True:
+        yield
+        if channel.recv_ready() or channel.recv_stderr_ready():
+            continue
+        if channel.eof_received or channel.closed:
+            channel.status_event.wait(0.05)  # output has ended, and its file descriptor is ready for ever
+        else:
+            ready.poll(50)
+
+
+def _after(output: bytes, mark: bytes) -> bytes:
+    _, found, rest = output.partition(mark)
+    return rest if found else output

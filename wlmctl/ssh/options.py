@@ -1,0 +1,22 @@
+"""The options that every transport over SSH takes (``[machines.NAME.transport_options]``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wlmctl.errors import ConfigError
+from wlmctl.machine import Machine
+from wlmctl.ssh.connection import DEFAULT_TIMEOUT_S
+
+
+def timeout_of(machine: Machine, options: Mapping[str, Any]) -> float:
+    """``timeout_s``, the longest silence of a connection; ``ConfigError`` for what is no such option."""
+    where = f"machine {machine.name}: transport_options"
+    for key in options:
+        if key != "timeout_s":
+            raise ConfigError(f"{where}: {key}: no such option of {machine.transport}, expected timeout_s")
+    value = options.get("timeout_s", DEFAULT_TIMEOUT_S)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigError(f"{where}: timeout_s: {value!r}, expected a number of seconds above 0")
+    return float(value)

@@ -1,0 +1,76 @@
+"""paramiko's transport, set up for long transfers, and with the exit code of a command that a signal ended."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.message import Message
+
+from wlmctl.ssh.login import Login
+
+# Every error is translated and raised; paramiko's own account of it, tracebacks included, is noise.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+#: Large enough for full speed; above 4 MiB sshd and paramiko's buffers become several times slower.
+WINDOW_BYTES = 4 * 1024 * 1024
+_KEEPALIVE_S = 15
+#: A rekeying that this side starts can deadlock with a window adjustment; sshd starts them in time.
+_NEVER = 2**62
+_FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+
+
+class SshTransport(paramiko.Transport):
+    """One SSH connection. ``close`` also runs ``on_close`` (once), which gives back the way it came by."""
+
+    def __init__(self, sock: socket.socket | paramiko.Channel, login: Login, timeout_s: float) -> None:
+        super().__init__(sock, default_window_size=WINDOW_BYTES)
+        self.login, self.timeout_s = login, timeout_s
+        self.on_close: Callable[[], None] | None = None
+        self.users = 0
+        self.daemon = True
+        self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
+        options = self.get_security_options()
+        fast = [name for name in _FAST_CIPHERS if name in options.ciphers]
+        options.ciphers = (*fast, *(name for name in options.ciphers if name not in fast))
+        self.packetizer.REKEY_BYTES = self.packetizer.REKEY_PACKETS = _NEVER
+        self.set_keepalive(_KEEPALIVE_S)
+
+    def prefer_host_keys(self, kinds: list[str]) -> None:
+        """Ask the host for a key of one of these types first: those that known_hosts lists for it."""
+        options = self.get_security_options()
+        wanted = set(kinds)
+        if "ssh-rsa" in wanted:
+            wanted |= {"rsa-sha2-512", "rsa-sha2-256"}
+        first = [kind for kind in options.key_types if kind in wanted]
+        options.key_types = (*first, *(kind for kind in options.key_types if kind not in first))
+
+    def close(self) -> None:
+        """End the connection and all its channels; a second call does nothing."""
+        super().close()
+        self.sock.close()
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
+
+
+def _note_exit_signal(channel: Any, message: Message) -> None:
+    """Take ``exit-signal`` as the exit code 128 + n, as a shell does; paramiko itself drops it."""
+    start = message.packet.tell()
+    if message.get_text() != "exit-signal":
+        message.packet.seek(start)
+        paramiko.Channel._handle_request(channel, message)  # type: ignore[attr-defined]
+        return
+    message.get_boolean()
+    number = getattr(signal, f"SIG{message.get_text()}", signal.SIGKILL)
+    channel.exit_status = 128 + int(number)
+    channel.status_event.set()
+
+
+_handlers = getattr(paramiko.Transport, "_channel_handler_table", {})
+SshTransport._channel_handler_table = {**_handlers, MSG_CHANNEL_REQUEST: _note_exit_signal}  # type: ignore[attr-defined]

@@ -1,0 +1,53 @@
+"""Rows as JSON and counts, made by the database itself: what `status` shows of many tasks without reading them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from wlmctl.store.database import Database
+
+_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {0}, 'unixepoch')"
+
+_TASK_JSON = f"""SELECT json_object('id', name, 'type', type, 'state', state, 'machine', machine, 'attempt', attempt,
+  'worker', worker, 'exit_code', exit_code, 'failure_class', failure_class, 'reason', reason,
+  'started', {_TIME.format("started")}, 'ended', {_TIME.format("ended")}, 'due', {_TIME.format("due")},
+  'outputs', json(outputs), 'folder', folder)
+  FROM tasks WHERE exp = ? ORDER BY idx"""
+
+#: Groups of at most so many tasks are listed one by one.
+FOLD_ABOVE = 20
+
+
+def tasks_json(db: Database, seq: int) -> Iterator[str]:
+    """Each task of the experiment as one JSON object, in file order."""
+    for (text,) in db.execute(_TASK_JSON, (seq,)):
+        yield text
+
+
+def counts_of_all(db: Database, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+    """How many tasks are in each state, for each experiment."""
+    found: dict[int, dict[str, int]] = {seq: {} for seq in seqs}
+    if len(seqs) <= 500:
+        where, values = f"WHERE exp IN ({', '.join('?' * len(seqs))})", tuple[int, ...](seqs)
+    else:
+        where, values = "", ()
+    for seq, state, count in db.execute(f"SELECT exp, state, count(*) FROM tasks {where} GROUP BY exp, state", values):
+        if seq in found:
+            found[seq][state] = count
+    return found
+
+
+def groups(db: Database, seq: int) -> list[tuple[int, str, str, int]]:
+    """For each task of the file: (template, name of an instance, type, how many instances)."""
+    return db.rows(
+        "SELECT template, name, type, count(*) FROM tasks WHERE exp = ? GROUP BY template ORDER BY template", (seq,)
+    )
+
+
+def states_of_group(db: Database, seq: int, template: int) -> list[tuple[str, int, str | None]]:
+    """For each state that instances of the task are in: (state, how many, one of the reasons)."""
+    return db.rows(
+        "SELECT state, count(*), max(reason) FROM tasks WHERE exp = ? AND template = ? GROUP BY state"
+        " ORDER BY min(idx)",
+        (seq, template),
+    )

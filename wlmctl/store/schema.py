@@ -1,0 +1,59 @@
+"""The tables of the store, and their version."""
+
+from __future__ import annotations
+
+#: Stored in SQLite's ``user_version``; a store with a higher one is refused.
+SCHEMA_VERSION = 1
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE experiments (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, project TEXT, user TEXT NOT NULL,
+  host TEXT NOT NULL, host_name TEXT NOT NULL, folder TEXT NOT NULL, origin TEXT NOT NULL,
+  state TEXT NOT NULL, priority INTEGER NOT NULL, labels TEXT NOT NULL, document TEXT NOT NULL,
+  submit_key TEXT, content_digest TEXT NOT NULL, task_count INTEGER NOT NULL,
+  created REAL NOT NULL, start_due REAL, started REAL, ended REAL, reason TEXT,
+  stopping INTEGER NOT NULL DEFAULT 0, cleaned INTEGER NOT NULL DEFAULT 0,
+  revision INTEGER NOT NULL DEFAULT 0, events INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX experiments_submit_key ON experiments (submit_key) WHERE submit_key IS NOT NULL;
+CREATE INDEX experiments_open ON experiments (state) WHERE ended IS NULL;
+CREATE TABLE tasks (
+  exp INTEGER NOT NULL, idx INTEGER NOT NULL, template INTEGER NOT NULL, position INTEGER NOT NULL,
+  name TEXT NOT NULL, type TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',
+  attempt INTEGER NOT NULL DEFAULT 0, dispatch INTEGER NOT NULL DEFAULT 0, nonce TEXT,
+  published INTEGER NOT NULL DEFAULT 0, worker TEXT, machine TEXT, site TEXT,
+  cpus INTEGER, memory_bytes INTEGER, gpus INTEGER, devices TEXT, handle TEXT, outputs TEXT, folder TEXT,
+  exit_code INTEGER, failure_class TEXT, reason TEXT,
+  user_failures INTEGER NOT NULL DEFAULT 0, infra_failures INTEGER NOT NULL DEFAULT 0,
+  due REAL, started REAL, ended REAL, PRIMARY KEY (exp, idx)) WITHOUT ROWID;
+CREATE INDEX tasks_under_way ON tasks (site) WHERE site IS NOT NULL;
+CREATE TABLE events (
+  exp INTEGER NOT NULL, n INTEGER NOT NULL, time REAL NOT NULL, task INTEGER, kind TEXT NOT NULL,
+  source TEXT, target TEXT, reason TEXT, data TEXT, PRIMARY KEY (exp, n)) WITHOUT ROWID;
+CREATE TABLE bindings (
+  exp INTEGER NOT NULL, role TEXT NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (exp, role)) WITHOUT ROWID;
+CREATE TABLE files (
+  exp INTEGER NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (exp, name)) WITHOUT ROWID;
+CREATE TABLE logs (
+  exp INTEGER NOT NULL, task INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  stdout BLOB NOT NULL, stderr BLOB NOT NULL, PRIMARY KEY (exp, task, attempt));
+CREATE TABLE follows (
+  exp INTEGER NOT NULL, task INTEGER NOT NULL, until REAL NOT NULL, PRIMARY KEY (exp, task)) WITHOUT ROWID;
+CREATE TABLE live_logs (
+  exp INTEGER NOT NULL, task INTEGER NOT NULL, attempt INTEGER NOT NULL, stream TEXT NOT NULL,
+  start INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (exp, task, attempt, stream, start));
+CREATE TABLE leases (
+  name TEXT PRIMARY KEY, owner TEXT NOT NULL, epoch INTEGER NOT NULL, beats INTEGER NOT NULL,
+  host TEXT NOT NULL, boot TEXT NOT NULL, pid INTEGER NOT NULL, start_time TEXT NOT NULL,
+  info TEXT NOT NULL DEFAULT '{}') WITHOUT ROWID;
+CREATE TABLE permits (
+  token TEXT PRIMARY KEY, login TEXT NOT NULL, host TEXT NOT NULL, boot TEXT NOT NULL,
+  pid INTEGER NOT NULL, start_time TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX permits_login ON permits (login);
+CREATE TABLE commands (login TEXT NOT NULL, time REAL NOT NULL);
+CREATE INDEX commands_login ON commands (login, time);
+CREATE TABLE holds (
+  machine TEXT PRIMARY KEY, reason TEXT NOT NULL, since REAL NOT NULL, probe_due REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE folders (
+  exp INTEGER NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (exp, machine)) WITHOUT ROWID;
+"""

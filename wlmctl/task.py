@@ -1,0 +1,322 @@
+"""The contract of a task type, and the states of tasks and experiments with their legal transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from wlmctl.batch import BatchSystem
+    from wlmctl.machine import Machine
+    from wlmctl.transport import Transport
+
+
+class TaskState(StrEnum):
+    """Where a task stands (DESIGN: states of a task)."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    DEFERRED = "deferred"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class ExperimentState(StrEnum):
+    """Where an experiment stands."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FailureClass(StrEnum):
+    """Why an attempt failed; ``user``, ``time`` and ``memory`` count against ``retry.limit``."""
+
+    USER = "user"
+    TIME = "time"
+    MEMORY = "memory"
+    INFRA = "infra"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED})
+EXPERIMENT_FINAL = frozenset({ExperimentState.SUCCEEDED, ExperimentState.FAILED, ExperimentState.CANCELLED})
+
+_T, _E = TaskState, ExperimentState
+
+#: The legal transitions of a task. ``* -> waiting`` out of a final state is a user's retry only.
+TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
+    _T.WAITING: frozenset({_T.READY, _T.CANCELLED, _T.SKIPPED, _T.FAILED, _T.CANCELLING}),
+    _T.READY: frozenset({_T.ASSIGNED, _T.WAITING, _T.CANCELLED, _T.SKIPPED, _T.FAILED, _T.CANCELLING}),
+    _T.ASSIGNED: frozenset({_T.RUNNING, _T.DEFERRED, _T.READY, _T.WAITING, _T.SUCCEEDED, _T.FAILED, _T.CANCELLING}),
+    _T.RUNNING: frozenset({_T.DEFERRED, _T.READY, _T.WAITING, _T.SUCCEEDED, _T.FAILED, _T.CANCELLING}),
+    _T.DEFERRED: frozenset({_T.READY, _T.WAITING, _T.SUCCEEDED, _T.FAILED, _T.CANCELLING}),
+    _T.CANCELLING: frozenset({_T.CANCELLED, _T.SUCCEEDED, _T.FAILED}),
+    _T.SUCCEEDED: frozenset({_T.WAITING}),
+    _T.FAILED: frozenset({_T.WAITING}),
+    _T.CANCELLED: frozenset({_T.WAITING}),
+    _T.SKIPPED: frozenset({_T.WAITING}),
+}
+
+#: The legal transitions of an experiment. ``* -> running`` out of a final state is a user's retry only.
+EXPERIMENT_TRANSITIONS: Mapping[ExperimentState, frozenset[ExperimentState]] = {
+    _E.SCHEDULED: frozenset({_E.RUNNING, _E.PAUSED, _E.CANCELLED, _E.CANCELLING}),
+    _E.RUNNING: frozenset({_E.PAUSED, _E.CANCELLING, _E.SUCCEEDED, _E.FAILED, _E.CANCELLED}),
+    _E.PAUSED: frozenset({_E.RUNNING, _E.SCHEDULED, _E.CANCELLING, _E.SUCCEEDED, _E.FAILED, _E.CANCELLED}),
+    _E.CANCELLING: frozenset({_E.CANCELLED, _E.SUCCEEDED, _E.FAILED}),
+    _E.SUCCEEDED: frozenset({_E.RUNNING}),
+    _E.FAILED: frozenset({_E.RUNNING}),
+    _E.CANCELLED: frozenset({_E.RUNNING}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one attempt asks of its machine. A walltime of None is no limit."""
+
+    cpus: int = 1
+    memory_bytes: int = 0
+    gpus: int = 0
+    nodes: int = 1
+    walltime_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The attempt succeeded. ``outputs`` are its values for ``${tasks.NAME.outputs.KEY}``."""
+
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    exit_code: int | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt ended without success. ``proven`` False: the end itself is not proven yet."""
+
+    reason: str
+    failure_class: FailureClass = FailureClass.USER
+    exit_code: int | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The work is proven not to run, and not to start again under its token (an answer to ``cancel``)."""
+
+    reason: str = ""
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The work goes on without a worker; ``handle`` (plain JSON values) is how to ask for it."""
+
+    handle: Mapping[str, Any]
+    started: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The deferred work has not ended. ``started`` False: it still waits in the batch system's queue."""
+
+    started: bool = True
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing can be said about the work now; it is asked again."""
+
+    reason: str = ""
+
+
+PollAnswer = Done | Failed | Gone | Running | Unknown
+
+
+class TaskContext(Protocol):
+    """All that an execution may use of the outside. Names of machines are the roles of the experiment file."""
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's id."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """The task's name, with its instance: ``simulate[1]``."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """The attempt's token, 32 hex digits: the same for every execution of the attempt."""
+        ...
+
+    @property
+    def execution(self) -> str:
+        """The name of this execution, in its temporary names: no other execution has it."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What the attempt asks of its machine."""
+        ...
+
+    @property
+    def devices(self) -> Sequence[int]:
+        """The GPUs of the machine that the attempt was given, by number."""
+        ...
+
+    def machine(self, role: str) -> Machine:
+        """The machine the role is bound to; cpus, memory and gpus are filled in."""
+        ...
+
+    def transport(self, role: str, *, after_cancel: bool = False) -> AbstractContextManager[Transport]:
+        """A pooled connection to the role's machine, given back at the end of the ``with``.
+
+        Waiting for it raises ``Cancelled``, unless it is to clear up ``after_cancel``.
+        """
+        ...
+
+    def batch(self, role: str) -> BatchSystem:
+        """The batch system of the role's machine."""
+        ...
+
+    def folder(self, role: str) -> str:
+        """The absolute folder that relative paths of the experiment lie under, on the role's machine."""
+        ...
+
+    def scratch(self, role: str) -> str:
+        """The absolute scratch folder of the role's machine."""
+        ...
+
+    def private_folder(self, role: str) -> str:
+        """``<scratch>/<experiment>/.wlmctl/<task>/<attempt>`` on the role's machine, absolute; not yet made."""
+        ...
+
+    def contents(self, name: str) -> bytes:
+        """The content of a file that was read at submit, by the name that ``Carries.files`` gave it."""
+        ...
+
+    def progress(self, **figures: float | int | str) -> None:
+        """Tell how far the work is: ``bytes_done``, ``bytes_total``, ``files_done``, ``files_total``, ``what``."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Raise ``Cancelled`` when the task is to stop: called each second and before each lasting effect."""
+        ...
+
+
+class TaskType(Protocol):
+    """A kind of task. Delivery is at least once: ``execute`` compares, does the missing part, and converges.
+
+    Failures are raised: ``TaskFailed``, a ``TransportError`` or ``Cancelled``.
+    """
+
+    def parse(self, mapping: Mapping[str, Any], folder: Path) -> Any:
+        """The task's own keys as a frozen dataclass; ``SpecError`` for what does not fit.
+
+        Called at submit, with run-time values as placeholders, and again when they are known. ``folder`` is
+        the folder of the experiment file; files named in the text are checked, and not read again later.
+        """
+        ...
+
+    def machines(self, spec: Any) -> Sequence[str]:
+        """The names of all roles that the task touches; the first is where its main work is."""
+        ...
+
+    def execute(self, spec: Any, context: TaskContext) -> Done | Deferred:
+        """Do the work, or start what goes on without a worker."""
+        ...
+
+
+@runtime_checkable
+class Defers(Protocol):
+    """A task type whose work can go on without a worker."""
+
+    def poll(self, handles: Mapping[str, Mapping[str, Any]], context: PollContext) -> Mapping[str, PollAnswer]:
+        """How all of these, on one machine, stand; may wait there for ``context.wait_s`` for a first end."""
+        ...
+
+    def cancel(self, handle: Mapping[str, Any], context: PollContext) -> PollAnswer:
+        """End the work and prove it: ``Gone``, or ``Done``/``Failed`` when it had ended by itself before."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A deferring task type that can name the handle of an attempt before it has started."""
+
+    def handle(self, spec: Any, context: TaskContext) -> Mapping[str, Any]:
+        """The handle that ``execute`` gives for this attempt; starts nothing, so that a lost start can be ended."""
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A deferring task type that can tell the end of work on this very host as an event."""
+
+    def watch(self, handle: Mapping[str, Any]) -> int | None:
+        """A file descriptor that becomes readable at the end (the caller closes it), or None: not here."""
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A task type that says itself what its own keys are; without it the spec's dataclass says so."""
+
+    def schema(self) -> Mapping[str, Any]:
+        """A JSON Schema (2020-12) of a mapping with the own keys: ``properties`` and ``required``."""
+        ...
+
+
+@runtime_checkable
+class Carries(Protocol):
+    """A task type that names local files to be read at submit, which travel with the experiment."""
+
+    def files(self, spec: Any) -> Sequence[str]:
+        """Paths of the files to read, relative to the folder of the experiment file."""
+        ...
+
+
+class PollContext(Protocol):
+    """What ``poll`` and ``cancel`` may use: one machine, by its inventory entry."""
+
+    machine: Machine
+    wait_s: float
+
+    def transport(self) -> AbstractContextManager[Transport]:
+        """A pooled connection to the machine."""
+        ...
+
+    def batch(self) -> BatchSystem:
+        """The batch system of the machine."""
+        ...
+
+    def log_offsets(self, key: str) -> tuple[int, int] | None:
+        """From where new bytes of stdout and stderr are wanted (``logs -f``), or None: not wanted."""
+        ...

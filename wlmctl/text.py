@@ -1,0 +1,19 @@
+"""How names and paths that came from outside are shown in one line."""
+
+from __future__ import annotations
+
+
+def shown(text: str) -> str:
+    r"""``text`` for a message: bytes that are not UTF-8, and control characters, stand as ``\xNN``."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: one byte that was no UTF-8
+        code -= 0xDC00
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

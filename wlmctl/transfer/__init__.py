@@ -1,0 +1,27 @@
+"""Copying between any two transports: planned, streamed in bounded memory, verified, all or nothing."""
+
+from __future__ import annotations
+
+from wlmctl.transfer.content import put_content
+from wlmctl.transfer.copy import Summary, copy
+from wlmctl.transfer.endpoint import Endpoint, Spot, located, split_endpoint
+from wlmctl.transfer.place import Place
+from wlmctl.transfer.plan import Item, Plan, Source, Symlinks, plan
+from wlmctl.transfer.verify import Verify
+
+__all__ = [
+    "Endpoint",
+    "Item",
+    "Place",
+    "Plan",
+    "Source",
+    "Spot",
+    "Summary",
+    "Symlinks",
+    "Verify",
+    "copy",
+    "located",
+    "plan",
+    "put_content",
+    "split_endpoint",
+]

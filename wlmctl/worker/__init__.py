@@ -1,0 +1,1 @@
+"""A worker executes tasks. It keeps nothing: kill it at any time."""

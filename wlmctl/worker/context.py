@@ -1,0 +1,231 @@
+"""What an execution may use of the outside: ``TaskContext`` and ``PollContext`` over pooled connections."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wlmctl.batch import BatchSystem
+from wlmctl.connections import ConnectionPool
+from wlmctl.errors import Cancelled, Unreachable
+from wlmctl.machine import LOCAL, Machine
+from wlmctl.message import TaskMessage
+from wlmctl.plugins import batch_factory
+from wlmctl.ssh.login import resolved_login
+from wlmctl.task import Resources
+from wlmctl.transport import Transport
+from wlmctl.worker.places import experiment_folder, private_folder, resolve_scratch
+
+
+class MachineAway(Exception):
+    """A machine could not be reached: which, and why."""
+
+    def __init__(self, machine: str, reason: str) -> None:
+        super().__init__(reason)
+        self.machine, self.reason = machine, reason
+
+
+class Commands(Protocol):
+    """Counts commands on a login over all processes that share a store."""
+
+    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
+        """Count one; waits (calling ``check``, which may raise) while the last minute had ``per_minute``."""
+        ...
+
+
+class Machines:
+    """The machines a worker can use: connections to them, and their scratch folders, found out once."""
+
+    def __init__(self, pool: ConnectionPool, commands: Commands | None = None) -> None:
+        self.pool = pool
+        self._commands = commands
+        self._scratch: dict[str, str] = {}
+
+    @contextmanager
+    def transport(self, machine: Machine, check: Callable[[], None]) -> Iterator[Transport]:
+        """A pooled connection; ``MachineAway`` when the machine does not answer or refuses the login.
+
+        Each use counts as one command of the machine's ``commands_per_minute``.
+        """
+        if machine.commands_per_minute is not None and self._commands is not None:
+            self._commands.command(resolved_login(machine), machine.commands_per_minute, check)
+        lease = self.pool.lease(machine, check=check)
+        try:
+            transport = lease.__enter__()
+        except Unreachable as error:
+            raise MachineAway(machine.name, str(error)) from error
+        try:
+            yield transport
+        except BaseException as error:
+            if not lease.__exit__(type(error), error, error.__traceback__):
+                raise
+        else:
+            lease.__exit__(None, None, None)
+
+    def scratch(self, machine: Machine, check: Callable[[], None], transport: Transport | None = None) -> str:
+        """The machine's scratch folder, absolute; asked over ``transport`` where the caller has one open."""
+        key = f"{machine.name}\0{machine.scratch}\0{machine.host}\0{machine.user}"
+        known = self._scratch.get(key)
+        if known is None:
+            opened = self.transport(machine, check) if transport is None else nullcontext(transport)
+            with opened as transport:
+                known = self._scratch[key] = resolve_scratch(machine, transport)
+        return known
+
+
+@dataclass(slots=True)
+class Figures:
+    """How far an execution is."""
+
+    what: str = ""
+    bytes_done: int = 0
+    bytes_total: int = 0
+    files_done: int = 0
+    files_total: int = 0
+
+
+@dataclass(slots=True)
+class ExecutionContext:
+    """``wlmctl.task.TaskContext`` for one execution of one dispatch."""
+
+    message: TaskMessage
+    machines: Machines
+    stopped: threading.Event = field(default_factory=threading.Event)
+    execution: str = field(default_factory=lambda: secrets.token_hex(6))
+    figures: Figures | None = None
+    _open: dict[str, Transport] = field(default_factory=dict)
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's id."""
+        return self.message.experiment
+
+    @property
+    def task(self) -> str:
+        """The task's name, with its instance."""
+        return self.message.task
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number."""
+        return self.message.key.attempt
+
+    @property
+    def token(self) -> str:
+        """The attempt's token."""
+        return self.message.token
+
+    @property
+    def resources(self) -> Resources:
+        """What the attempt asks of its machine."""
+        return self.message.resources
+
+    @property
+    def devices(self) -> Sequence[int]:
+        """The GPUs it was given."""
+        return self.message.devices
+
+    def machine(self, role: str) -> Machine:
+        """The machine the role is bound to."""
+        return self.message.machines[self.message.roles[role]]
+
+    @contextmanager
+    def transport(self, role: str, *, after_cancel: bool = False) -> Iterator[Transport]:
+        """A pooled connection to the role's machine."""
+        machine = self.machine(role)
+        with self.machines.transport(machine, _never if after_cancel else self.check_cancelled) as transport:
+            outer = self._open.get(machine.name)
+            self._open[machine.name] = transport
+            try:
+                yield transport
+            finally:
+                if outer is None:
+                    del self._open[machine.name]
+                else:
+                    self._open[machine.name] = outer
+
+    @contextmanager
+    def _opened(self, role: str) -> Iterator[Transport]:
+        """The connection this execution has open already, so that a machine with one connection is enough."""
+        transport = self._open.get(self.machine(role).name)
+        if transport is not None:
+            yield transport
+        else:
+            with self.transport(role) as transport:
+                yield transport
+
+    def batch(self, role: str) -> BatchSystem:
+        """The batch system of the role's machine."""
+        machine = self.machine(role)
+        return batch_factory(machine.batch)(machine, machine.batch_options)
+
+    def folder(self, role: str) -> str:
+        """Where relative paths lie on the role's machine; made with mode 0700 where it is the experiment's own."""
+        machine = self.machine(role)
+        if machine.name == LOCAL and self.message.folder:
+            return self.message.folder
+        return self._own_folder(role)
+
+    def _own_folder(self, role: str) -> str:
+        with self._opened(role) as transport:
+            folder = experiment_folder(self.scratch(role), self.experiment)
+            transport.makedirs(folder, 0o700)
+        return folder
+
+    def scratch(self, role: str) -> str:
+        """The scratch folder of the role's machine."""
+        machine = self.machine(role)
+        return self.machines.scratch(machine, self.check_cancelled, self._open.get(machine.name))
+
+    def private_folder(self, role: str) -> str:
+        """The attempt's private folder on the role's machine; the experiment's folder above it is made."""
+        self._own_folder(role)
+        return private_folder(self.scratch(role), self.experiment, self.task, self.attempt)
+
+    def contents(self, name: str) -> bytes:
+        """A file that was read at submit."""
+        return self.message.files[name]
+
+    def progress(self, **figures: float | int | str) -> None:
+        """Tell how far the work is."""
+        self.figures = self.figures or Figures()
+        for name, value in figures.items():
+            if name in Figures.__slots__:
+                setattr(self.figures, name, value)
+
+    def check_cancelled(self) -> None:
+        """Raise ``Cancelled`` when the execution is to stop."""
+        if self.stopped.is_set():
+            raise Cancelled("cancelled")
+
+
+@dataclass(slots=True)
+class DeferredContext:
+    """``wlmctl.task.PollContext``: one machine, asked for deferred tasks."""
+
+    machine: Machine
+    machines: Machines
+    wait_s: float = 0.0
+    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @contextmanager
+    def transport(self) -> Iterator[Transport]:
+        """A pooled connection to the machine."""
+        with self.machines.transport(self.machine, _never) as transport:
+            yield transport
+
+    def batch(self) -> BatchSystem:
+        """The machine's batch system."""
+        return batch_factory(self.machine.batch)(self.machine, self.machine.batch_options)
+
+    def log_offsets(self, key: str) -> tuple[int, int] | None:
+        """From where new output of this task is wanted."""
+        return self.offsets.get(key)
+
+
+def _never() -> None:
+    """A poll is not cancelled, and neither is what clears up after a cancel."""

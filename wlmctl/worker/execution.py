@@ -1,0 +1,136 @@
+"""Doing what messages ask for: executing a dispatch, asking for deferred tasks, ending one, probing, cleaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wlmctl import plugins
+from wlmctl.clean_folder import clean_folders
+from wlmctl.machine import LOCAL, Machine
+from wlmctl.message import Answer, CleanMessage, Deferral, EndMessage, Outcome, PollMessage, ProbeAnswerMessage
+from wlmctl.task import Defers, Prepares, Watches
+from wlmctl.worker.context import DeferredContext, ExecutionContext, Machines
+from wlmctl.worker.outcomes import of_answer, of_error
+from wlmctl.worker.places import experiment_folder
+from wlmctl.worker.probe import facts
+from wlmctl.worker.watch import Watcher
+
+
+def execute(context: ExecutionContext, watcher: Watcher) -> Outcome:
+    """Execute a dispatch; every error becomes an outcome."""
+    message = context.message
+    main = message.roles.get(next(iter(message.roles), ""), LOCAL)
+    try:
+        task_type = plugins.task_type(message.type)
+        spec = task_type.parse(message.text, Path(message.folder))
+        main = message.roles[task_type.machines(spec)[0]]
+        context.check_cancelled()
+        if message.cancel:
+            return _end_unseen(task_type, spec, context, main)
+        result = task_type.execute(spec, context)
+        outcome = of_answer(result)
+    except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
+        return of_error(error, main)
+    if outcome.what != "deferred":
+        return outcome
+    watched = watch(message.machines[main], Deferral(message.key, message.type, outcome.handle or {}), watcher)
+    return Outcome("deferred", handle=outcome.handle, started=outcome.started, watched=watched, machine=main)
+
+
+def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str) -> Outcome:
+    """End an attempt of which nobody knows whether it has started, without starting it."""
+    if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
+        return Outcome("cancelled")
+    handle = task_type.handle(spec, context)
+    return of_answer(task_type.cancel(handle, DeferredContext(context.message.machines[main], context.machines)))
+
+
+def watch(machine: Machine, deferral: Deferral, watcher: Watcher) -> bool:
+    """Watch the end of the deferred task as an event where its type can, on this host; False: it must be polled."""
+    if machine.name != LOCAL:
+        return False
+    task_type = plugins.task_type(deferral.type)
+    if not isinstance(task_type, Watches):
+        return False
+    if watcher.knows(deferral):
+        return True
+    descriptor = task_type.watch(deferral.handle)
+    if descriptor is None:
+        return False
+    watcher.add(descriptor, machine, deferral)
+    return True
+
+
+def poll(message: PollMessage, machines: Machines, watcher: Watcher) -> list[Answer]:
+    """How the deferred tasks of a machine stand, a task type at a time; a machine that is away answers for all."""
+    answers = list[Answer]()
+    by_type: dict[str, list[Deferral]] = {}
+    for deferral in message.deferrals:
+        by_type.setdefault(deferral.type, []).append(deferral)
+    wait_s = message.wait_s if len(by_type) == 1 else 0.0
+    for name, deferrals in by_type.items():
+        answers.extend(_poll_type(name, deferrals, DeferredContext(message.machine, machines, wait_s), watcher))
+    return answers
+
+
+def _poll_type(name: str, deferrals: Sequence[Deferral], context: DeferredContext, watcher: Watcher) -> list[Answer]:
+    keyed = {f"{number}": deferral for number, deferral in enumerate(deferrals)}
+    context.offsets = {
+        key: (item.stdout_offset, item.stderr_offset) for key, item in keyed.items() if item.stdout_offset >= 0
+    }
+    try:
+        task_type = plugins.task_type(name)
+        if not isinstance(task_type, Defers):
+            raise TypeError(f"task type {name} cannot be asked for deferred tasks")
+        found = task_type.poll({key: item.handle for key, item in keyed.items()}, context)
+        outcomes = {key: of_answer(answer) for key, answer in found.items()}
+    except Exception as error:  # as above: whatever a plugin raises is the answer
+        outcome = of_error(error, context.machine.name)
+        if outcome.what == "failed":  # a poll that failed says nothing about the task
+            outcome = Outcome("unknown", reason=outcome.reason)
+        outcomes = dict.fromkeys(keyed, outcome)
+    answers = []
+    for key, item in keyed.items():
+        outcome = outcomes.get(key, Outcome("unknown", reason="not in the answer"))
+        if outcome.what == "running" and watch(context.machine, item, watcher):
+            outcome = Outcome(
+                "running", started=outcome.started, watched=True, stdout=outcome.stdout, stderr=outcome.stderr
+            )
+        answers.append(Answer(item.key, outcome))
+    return answers
+
+
+def end(message: EndMessage, machines: Machines) -> Outcome:
+    """End a deferred task and prove it."""
+    deferral = message.deferral
+    try:
+        task_type = plugins.task_type(deferral.type)
+        if not isinstance(task_type, Defers):
+            raise TypeError(f"task type {deferral.type} cannot end a deferred task")
+        return of_answer(task_type.cancel(deferral.handle, DeferredContext(message.machine, machines)))
+    except Exception as error:  # as above
+        outcome = of_error(error, message.machine.name)
+        return Outcome("unknown", reason=outcome.reason) if outcome.what == "failed" else outcome
+
+
+def probe(machine: Machine, worker: str, machines: Machines) -> ProbeAnswerMessage:
+    """Whether the machine answers, and what it has."""
+    try:
+        with machines.transport(machine, lambda: None) as transport:
+            found = facts(transport)
+    except Exception as error:  # as above: the reason is the answer
+        return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__)
+    return ProbeAnswerMessage(worker, machine.name, "", found.cpus, found.memory_bytes, found.gpus)
+
+
+def clean(message: CleanMessage, machines: Machines) -> str:
+    """Remove the experiment's folder on a machine; the reason why not, or nothing."""
+    try:
+        folder = experiment_folder(machines.scratch(message.machine, lambda: None), message.experiment)
+        with machines.transport(message.machine, lambda: None) as transport:
+            clean_folders(transport, folder)
+    except Exception as error:  # as above
+        return str(error) or type(error).__name__
+    return ""

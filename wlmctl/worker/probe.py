@@ -1,0 +1,38 @@
+"""Looking at a machine: whether it answers, and what it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wlmctl.transport import Runs, Transport
+
+_FACTS = """
+cpus=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null)
+memory=$(sed -n 's/^MemTotal: *\\([0-9]*\\) kB.*/\\1/p' /proc/meminfo 2>/dev/null)
+gpus=0
+if command -v nvidia-smi >/dev/null 2>&1; then gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU '); fi
+echo "wlmctl-facts ${cpus:-0} ${memory:-0} ${gpus:-0}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a machine reports of itself; None where it cannot be told."""
+
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+
+
+def facts(transport: Transport) -> Facts:
+    """Ask the machine; one that has no shell reports nothing. Also shows that the machine answers."""
+    if not isinstance(transport, Runs):
+        transport.stat("/")
+        return Facts()
+    done = transport.run(_FACTS, timeout_s=30)
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        words = line.split()
+        if len(words) == 4 and words[0] == "wlmctl-facts":
+            cpus, memory, gpus = (int(word) if word.isdigit() else 0 for word in words[1:])
+            return Facts(cpus or None, memory * 1024 or None, gpus)
+    return Facts()

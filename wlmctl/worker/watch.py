@@ -1,0 +1,86 @@
+"""The ends of deferred work on this very host, as events: file descriptors that become readable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections.abc import Callable, Sequence
+
+from wlmctl.machine import Machine
+from wlmctl.message import Deferral
+
+
+class Watcher:
+    """A thread that waits for ends and passes on all that came together, a machine at a time."""
+
+    def __init__(self, ended: Callable[[Machine, Sequence[Deferral]], None]) -> None:
+        self._ended = ended
+        self._poll = select.epoll()
+        self._watched: dict[int, tuple[Machine, Deferral]] = {}
+        self._known: set[tuple[int, int, int]] = set()
+        self._lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        self._poll.register(self._wake_read, select.EPOLLIN)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._thread.start()
+
+    def add(self, descriptor: int, machine: Machine, deferral: Deferral) -> None:
+        """Watch ``descriptor``, which this object closes, for the end of the deferred task."""
+        with self._lock:
+            if self._closed:
+                os.close(descriptor)
+                return
+            self._watched[descriptor] = (machine, deferral)
+            self._known.add(_name(deferral))
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def knows(self, deferral: Deferral) -> bool:
+        """True when the end of this attempt is watched already."""
+        with self._lock:
+            return _name(deferral) in self._known
+
+    def _run(self) -> None:
+        while True:
+            ready = self._poll.poll()
+            ended: dict[str, tuple[Machine, list[Deferral]]] = {}
+            with self._lock:
+                if self._closed:
+                    return
+                for descriptor, _ in ready:
+                    entry = self._watched.pop(descriptor, None)
+                    if entry is None:
+                        continue
+                    self._poll.unregister(descriptor)
+                    _reap(descriptor)
+                    os.close(descriptor)
+                    machine, deferral = entry
+                    self._known.discard(_name(deferral))
+                    ended.setdefault(machine.name, (machine, []))[1].append(deferral)
+            for machine, deferrals in ended.values():
+                self._ended(machine, deferrals)
+
+    def close(self) -> None:
+        """Stop watching; the work goes on."""
+        with self._lock:
+            self._closed = True
+            descriptors = list(self._watched)
+            self._watched.clear()
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        for descriptor in (*descriptors, self._wake_read, self._wake_write):
+            os.close(descriptor)
+        self._poll.close()
+
+
+def _reap(descriptor: int) -> None:
+    """Take the exit status of an own child, so that it does not stay a zombie; others are not ours to take."""
+    with contextlib.suppress(OSError):
+        os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+
+
+def _name(deferral: Deferral) -> tuple[int, int, int]:
+    return deferral.key.exp, deferral.key.idx, deferral.key.attempt
