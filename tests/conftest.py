@@ -8,7 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("wlmctl.testing")
 
-from tests.services.sshd import farm  # noqa: E402 (assert rewriting comes before any import of the suites)
+from tests.services.fixtures import farm  # noqa: E402 (assert rewriting comes before any import of the suites)
 
 __all__ = ["farm"]
 

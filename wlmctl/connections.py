@@ -110,6 +110,18 @@ class ConnectionPool:
             raise
         self._give_back(login, lent)
 
+    @contextmanager
+    def permit(self, machine: Machine, check: Callable[[], None] = _nothing) -> Iterator[None]:
+        """The budget's permit for one connection that the caller makes itself and ends within the ``with``."""
+        if self._budget is None or machine.is_local:
+            yield
+            return
+        token = self._budget.acquire(self._name_of(machine), machine.max_connections, check)
+        try:
+            yield
+        finally:
+            self._budget.release(token)
+
     def close_idle(self) -> None:
         """Close what nobody has used for ``idle_s``, and give back its permits."""
         limit = time.monotonic() - self._idle_s

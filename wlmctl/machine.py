@@ -19,7 +19,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A place work happens, as the inventory describes it; carries no secret. Sizes are in bytes, None: as the host reports."""
+    """A place work happens, as the inventory describes it; carries no secret. None: as the host reports."""
 
     name: str
     host: str | None = None

@@ -53,11 +53,12 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
     tools: tuple[Check, ...] = ()
     if not machine.is_local:
         try:
-            for check in _way(machine):
-                yield check
-                if check.state == "unreachable":
-                    return
-            tools = tuple(_with_ssh(machine))
+            with pool.permit(machine):
+                for check in _way(machine):
+                    yield check
+                    if check.state == "unreachable":
+                        return
+                tools = tuple(_with_ssh(machine))
         except WlmctlError as error:
             yield _failed("login", machine, error)
             return

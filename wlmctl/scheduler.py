@@ -174,4 +174,6 @@ class Scheduler(Protocol):
 class SchedulerFactory(Protocol):
     """What ``wlmctl_schedulers()`` maps a name to."""
 
-    def __call__(self, options: Mapping[str, Any]) -> Scheduler: ...
+    def __call__(self, options: Mapping[str, Any]) -> Scheduler:
+        """The scheduler with ``scheduler_options``; raises ``ConfigError`` for a wrong one."""
+        ...

@@ -120,7 +120,8 @@ class Spawns(Protocol):
     def spawn(self, argv: Sequence[str], env: Mapping[str, str], folder: str, stdout: str, stderr: str) -> int:
         """Start a process in a session of its own and return its pid; signals are at their defaults.
 
-        ``env`` is its whole environment; an empty ``folder`` is the caller's own. stdin is ``/dev/null``; ``stdout`` and ``stderr`` are files that are created or truncated.
+        ``env`` is its whole environment; an empty ``folder`` is the caller's own. stdin is ``/dev/null``;
+        ``stdout`` and ``stderr`` are files that are created or truncated.
         """
         ...
 
@@ -181,4 +182,6 @@ class Bulk(Protocol):
 class TransportFactory(Protocol):
     """What ``wlmctl_transports()`` maps a name to."""
 
-    def __call__(self, machine: Machine, options: Mapping[str, Any]) -> Transport: ...
+    def __call__(self, machine: Machine, options: Mapping[str, Any]) -> Transport:
+        """One open connection to ``machine``; ``options`` are its ``transport_options``."""
+        ...

@@ -63,3 +63,11 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     links = [link for link in _LINK.findall(text) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_configuration_page_names_every_setting() -> None:
+    from wlmctl.config import keys
+
+    words = set(re.findall(r"[a-z_]+", (ROOT / "docs/reference/configuration.md").read_text()))
+    known = {*keys.TOP, *keys.MACHINE, *keys.RESERVED_TOP, *keys.RESERVED_MACHINE}
+    assert known - words == set()

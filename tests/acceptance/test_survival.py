@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_a_killed_run_is_resumed_and_no_command_starts_twice(cli, seed):
     chance = random.Random(seed)
     process = cli.start("run", sweep(cli))
     for _ in range(4):
-        wait_until(lambda: cli.ids() or process.poll() is not None, "the experiment is in the store")
+        wait_until(partial(_is_there, cli, process), "the experiment is in the store")
         time.sleep(chance.uniform(0, 0.6))  # the moment of the kill is what is drawn here
         process.kill()
         process.wait()
@@ -114,9 +115,14 @@ tasks:
   j:
     type: job
     foreach: {n: 1..8}
-    command: "mkdir -p busy && mktemp busy/XXXXXX > name.${n}.%d && ls busy | wc -l >> loads && sleep 0.15 && rm $(cat name.${n}.%d); echo %d-${n} >> witness"
+    command: |
+      mkdir -p busy && mine=$(mktemp busy/XXXXXX)
+      ls busy | wc -l >> loads
+      sleep 0.15
+      rm "$mine"
+      echo %d-${n} >> witness
 """
-    processes = [cli.start("run", cli.write(f"c{number}.yaml", text % ((number,) * 4))) for number in range(3)]
+    processes = [cli.start("run", cli.write(f"c{number}.yaml", text % (number, number))) for number in range(3)]
     wait_until(lambda: len(cli.ids()) == 3, "all three are in the store")
     wait_until(lambda: (tmp_path / "witness").exists(), "jobs run")
     processes[0].kill()
@@ -233,6 +239,10 @@ def test_a_higher_priority_given_later_goes_first(cli):
     order = (cli.folder / "order").read_text().split()
     assert order[:6] == ["b"] * 6
     daemon.terminate()
+
+
+def _is_there(cli, process):
+    return cli.ids() or process.poll() is not None
 
 
 def _read(path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -190,7 +189,8 @@ class TestEnvironment(TaskTypeContract):
         second.start()
         (lock,) = Path(context.scratch("compute"), "environments").glob("*.lock")
         wait_until((lock / "owner").exists, "the owner in the lock")
-        time.sleep(1.5)
+        waiting = Path(context.private_folder("compute"), "environment-e2", "beat")
+        wait_until(waiting.exists, "the second build waits for the lock")
         assert not results, "the second build did not wait for the first"
         gate.touch()
         own = f"environment-{context.execution}/runner".encode()

@@ -13,13 +13,11 @@ from wlmctl_transport_local import wlmctl_transports as local_transports
 from wlmctl_transport_scp import wlmctl_transports as scp_transports
 from wlmctl_transport_sftp import wlmctl_transports as sftp_transports
 
-from tests.services.sshd import Farm, farm, require_sshd
+from tests.services.sshd import Farm, require_sshd
 from wlmctl.errors import Denied, NoSpace
 from wlmctl.machine import Machine
 from wlmctl.testing.transport import TransportContract, content_of, info_of
 from wlmctl.transport import Bulk, Digests, Links, Runs, Space, Transport
-
-__all__ = ["farm"]
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +83,7 @@ class small_disk:  # noqa: N801  a context manager, used like a function
         return self.folder
 
     def __exit__(self, *_: object) -> None:
-        os.system(f"umount {self.folder}")
+        os.system(f"umount -l {self.folder}")  # the far side may still close its file
         os.rmdir(self.folder)
 
 

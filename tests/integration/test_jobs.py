@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tests.services.processes import is_alive, kill, with_token, wrapper_of
 from tests.services.sshd import Farm
 from tests.waiting import wait_until
 from wlmctl.batch import HostProcess, boot_id
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, TaskFailed
 from wlmctl.machine import Machine
 from wlmctl.plugins import transport_factory
 from wlmctl.task import Done, Failed, FailureClass, Gone, Running, Unknown
@@ -137,6 +138,40 @@ def test_the_machines_shell_runs_the_preamble_and_the_jobs_own_values_win(tmp_pa
     answer = jobs.end(jobs.start("echo $A $B; module load; [[ $0 == *bash ]]", env={"A": "job"}))
     assert isinstance(answer, Done), answer
     assert answer.stdout == b"job preamble\nmodule load\n"
+
+
+STUBS = {
+    "setsid": "exit 127",
+    "an old setsid": 'case $1 in --fork) exit 1 ;; esac; exec /usr/bin/setsid "$@"',
+    "python3": "exit 127",
+    "perl": "exit 127",
+}
+
+
+@pytest.mark.parametrize("missing", [["setsid"], ["setsid", "python3"], ["an old setsid", "python3", "perl"]])
+def test_a_job_detaches_with_whatever_the_machine_has(tmp_path: Path, missing: list[str]) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in missing:
+        stub = tools / name.split()[-1]
+        stub.write_text(f"#!/bin/sh\n{STUBS[name]}\n")
+        stub.chmod(0o755)
+    jobs = local_jobs(tmp_path, by_spawn=False, environment=f"PATH={tools}:$PATH\n")
+    job = jobs.job(WAITS)
+    ref = jobs.submit(job)
+    jobs.wait_for("ran")
+    assert os.getsid(wrapper_of(job.folder)) == wrapper_of(job.folder)
+    assert isinstance(jobs.end_by_cancel(ref), Gone)
+
+
+def test_a_machine_where_nothing_can_detach_refuses_in_one_line(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("mkdir", "cat", "wc", "sh"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    jobs = local_jobs(tmp_path, by_spawn=False, environment=f"PATH={tools}\n")
+    with pytest.raises(TaskFailed, match=r"^setsid .* cannot be detached$"):
+        jobs.start("true")
 
 
 # --- a job starts once
@@ -311,9 +346,11 @@ def test_the_walltime_ends_the_whole_session_and_leaves_no_sleep(jobs: Jobs) -> 
 
 
 def test_a_watchdog_ends_with_its_job(jobs: Jobs) -> None:
-    job = jobs.job("true", walltime_s=3600)
-    assert isinstance(jobs.end(jobs.submit(job)), Done)
-    wait_until(lambda: not with_token(job.token), "nothing of the job is left")
+    rounds = [jobs.job("true", walltime_s=3600) for _ in range(20)]
+    for job in rounds:
+        assert isinstance(jobs.end(jobs.submit(job)), Done)
+    for job in rounds:
+        wait_until(lambda token=job.token: not with_token(token), "nothing of the job is left")  # type: ignore[misc]
 
 
 def test_a_restart_of_the_machine_ends_a_job_as_infra(jobs: Jobs) -> None:

@@ -1,6 +1,6 @@
 """Private sshd processes on loopback addresses; each is a machine with a login folder of its own.
 
-For tests (the session fixture ``farm``), for the demo and for benchmarks (``with open_farm(folder) as farm``).
+For tests (the session fixture ``farm`` of ``fixtures.py``), the demo and benchmarks (``open_farm(folder)``).
 Works as any user; every login is that of the caller, by a key that is made here.
 """
 
@@ -18,8 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 SSHD = "/usr/sbin/sshd"
 TOKEN = "WLM_TEST_SSHD"
@@ -262,17 +260,11 @@ def open_farm(folder: Path, names: Sequence[str] = ("alpha", "beta")) -> Iterato
 
 def require_sshd() -> None:
     """Skip the test where no sshd can be started; fail it in CI."""
+    import pytest  # here, since the demo and the benchmarks do without
+
     if not is_available():
         message = f"these tests need {SSHD} and ssh-keygen (Debian: openssh-server, openssh-client)"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-
-
-@pytest.fixture(scope="session")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    """Two machines with a shell and SFTP, ``alpha`` and ``beta``, for the whole session."""
-    require_sshd()
-    with open_farm(tmp_path_factory.mktemp("sshd")) as farm:
-        yield farm
 
 
 def _descendants(pid: int) -> list[int]:

@@ -178,6 +178,33 @@ def test_retry_from_redoes_what_is_behind(db: Database) -> None:
     assert [task.attempt for task in experiments.tasks(db, seq)] == [2, 2]
 
 
+def test_retry_with_a_file_takes_its_text_and_keeps_the_parameters_of_the_submit(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "name: pi\nparams: {n: 3, title: null}\ntasks: {a: {type: job, command: 'echo ${n} ${title}'}}\n"
+    (tmp_path / "pi.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    identifier = call("submit", "pi.yaml", "--param", "title=T").stdout.strip()
+    call("cancel", identifier)
+    (tmp_path / "pi.yaml").write_text(text.replace("n: 3", "n: 4"))
+    assert call("retry", identifier, "--with", "pi.yaml").exit_code == 0
+    stored = experiments.document(db, experiments.find(db, identifier).seq)
+    assert stored["params"] == {"n": "4", "title": "T"}
+    assert states_of(db, experiments.find(db, identifier).seq) == {"a": "waiting"}
+
+
+def test_retry_with_a_file_of_other_tasks_is_refused_in_one_line(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pi.yaml").write_text("name: pi\ntasks: {other: {type: job, command: 'true'}}\n")
+    monkeypatch.chdir(tmp_path)
+    seq = put(db, [template("a")], states={"a": "failed"}, state="failed")
+    result = call("retry", id_of(db, seq), "--with", "pi.yaml")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "the tasks must stay a" in result.stderr
+    assert states_of(db, seq) == {"a": "failed"}
+
+
 def test_from_and_with_are_for_one_experiment(db: Database) -> None:
     ids = [id_of(db, put(db, [template("a")])) for _ in range(2)]
     assert call("retry", *ids, "--from", "a").exit_code == 2

@@ -144,7 +144,12 @@ def test_a_plugins_command_is_in_the_help_and_runs(monkeypatch: pytest.MonkeyPat
         click.echo("hello")
 
     monkeypatch.setattr(plugins, "command_names", lambda: ["hello"])
-    monkeypatch.setattr(plugins, "command", lambda name: imported.append(name) or hello)
+
+    def command(name: str) -> click.Command:
+        imported.append(name)
+        return hello
+
+    monkeypatch.setattr(plugins, "command", command)
     assert "hello" in call("--help").stdout
     assert imported == []
     assert call("hello").stdout == "hello\n"

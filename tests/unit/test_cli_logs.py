@@ -126,8 +126,8 @@ def test_following_shows_new_output_once_and_the_rest_at_the_end(db: Database) -
 def test_a_full_tail_is_joined_where_what_was_shown_ends() -> None:
     shown = Shown(1)
     whole = b"".join(b"line %d\n" % number for number in range(20_000))
-    assert shown.new(0, whole[:120_000]) == whole[:120_000]
-    assert shown.rest(whole[-logs.TAIL_BYTES :], logs.TAIL_BYTES) == whole[120_000:]
+    assert shown.new(0, whole[:160_000]) == whole[:160_000]
+    assert shown.rest(whole[-logs.TAIL_BYTES :], logs.TAIL_BYTES) == whole[160_000:]
 
 
 def test_a_tail_that_begins_behind_what_was_shown_is_shown_whole() -> None:

@@ -207,3 +207,10 @@ def test_this_host_is_not_pooled(pool: ConnectionPool, opened: Opened, budget: F
         assert opened.open_now == 3
     assert opened.open_now == 0
     assert budget.held == []
+
+
+def test_a_permit_alone_is_held_within_the_with(pool: ConnectionPool, opened: Opened, budget: FakeBudget) -> None:
+    with pool.permit(NAS):
+        assert budget.held == ["me@nas:22"]
+    assert budget.held == []
+    assert opened.all == []

@@ -78,15 +78,15 @@ def test_file_contents_are_bytes(files):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"\xff", "no JSON"),
-        (b"[]", "no JSON object"),
-        (b"{}", "schema None"),
+        (b"\xff", "no message"),
+        (b"[]", "no message"),
+        (b"{}", "no message: Object missing required field `schema`"),
         (b'{"schema": 99, "kind": "task"}', "schema 99"),
         (b'{"schema": 1, "kind": "nonsense"}', "unknown kind"),
         (b'{"schema": 1, "kind": "stop"}', "wrong shape"),
         (b'{"schema": 1, "kind": "stop", "key": 5}', "wrong shape"),
         (b'{"schema": 1, "kind": "stop", "key": {"exp": 1}, "more": 1}', "wrong shape"),
-        (b'{"a": {"b64": "!"}}', "no JSON"),
+        (b'{"schema": 1, "kind": "stop", "escaped": true, "key": {"b64": "!"}}', "wrong shape"),
     ],
 )
 def test_what_is_no_message_is_refused_with_its_reason(body, reason):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +51,7 @@ class Play:
 
     def move(self, idx: int, *states: TaskState, **changes: Any) -> None:
         """Take a task through these states; the changes belong to the last one."""
-        for number, (source, target) in enumerate(zip(states, states[1:], strict=False), 2):
+        for number, (source, target) in enumerate(itertools.pairwise(states), 2):
             last = changes if number == len(states) else {}
             self._record(lambda recorder, s=source, t=target, c=last: recorder.task(idx, s, t, **c))  # type: ignore[misc]
 
@@ -212,6 +215,19 @@ def test_a_held_machine_is_told_with_its_reason_and_its_return(play: Callable[[d
     ]
 
 
+def test_ready_tasks_that_nobody_starts_are_told_once(play: Callable[[dict[str, int]], Play]) -> None:
+    acted = play({"setup": 1})
+    acted.move(0, W, R)
+    told: list[str] = []
+    lines = Lines(Picture(acted.db, [acted.seq]), told.append, clock := Clock())
+    for _ in range(300):
+        clock.now += 0.1
+        lines.show([], [], {})
+    assert [line.partition(" ")[2] for line in told] == [
+        "pi-abcdef: 1 ready task waits for room on a machine that other experiments use"
+    ]
+
+
 def test_a_transfer_is_told_with_its_rate_and_the_time_left() -> None:
     transfer = Transfer(1, "fetch", "points.csv", 1 << 30, 3 << 30, 0, 1, 100.0 * (1 << 20), 20.5)
     assert transfer_text(transfer) == "points.csv 1.0 GiB of 3.0 GiB, 100 MiB/s, 20s left"
@@ -300,6 +316,20 @@ def test_a_signal_stops_the_work_and_says_how_to_go_on(
     assert (
         "pi-abcdef goes on in the background where jobs run; wlmctl resume pi-abcdef goes on" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_second_signal_ends_the_process_at_once(name: str, code: int) -> None:
+    program = (
+        "import os, signal, time\n"
+        "from wlmctl.cli.stopping import Stopping\n"
+        "with Stopping() as stopping:\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        "    assert stopping.is_asked\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        "    raise SystemExit(99)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == code
 
 
 def test_a_lost_lease_is_told_in_one_line(play: Callable[[dict[str, int]], Play]) -> None:

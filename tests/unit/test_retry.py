@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -166,7 +166,9 @@ def _other_type(each: Template) -> Template:
         (_other_type, "the type of task other"),
     ],
 )
-def test_with_a_file_of_another_graph_is_refused_and_changes_nothing(db: Database, change, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_with_a_file_of_another_graph_is_refused_and_changes_nothing(
+    db: Database, change: Callable[[Template], Template], said: str
+) -> None:
     seq = put(db, CHAIN, states={"work": "failed"}, state="failed")
     with pytest.raises(UsageError, match=said):
         again(db, seq, text=Experiment("pi", tuple(map(change, CHAIN))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,8 @@ def text_of(content: bytes) -> str | dict[str, str]:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
+        import base64
+
         return {"b64": base64.b64encode(content).decode("ascii")}
 
 

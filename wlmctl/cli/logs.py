@@ -107,7 +107,7 @@ def _show_whole(
     if output == "json" and len(tasks) > MOST_FOLLOWED:
         raise UsageError(f"{len(tasks)} tasks: at most {MOST_FOLLOWED} whole logs go into one document: name one")
     bare = len(tasks) == 1 and len(streams) == 1
-    pieces = list[Piece]()
+    pieces, shown = list[Piece](), 0
     with connections(config) as pool:
         for task in tasks:
             for stream, number, chunks in whole(config, db, row, task, attempt, pool):
@@ -117,8 +117,9 @@ def _show_whole(
                     pieces.append(Piece(task.name, number, stream, b"".join(chunks)))
                     continue
                 if not bare:
-                    write(Piece(task.name, number, stream, b"").title)
+                    write(("\n" if shown else "") + Piece(task.name, number, stream, b"").title)
                 for chunk in chunks:
                     write_bytes(chunk)
+                shown += 1
     if output == "json":
         write_json({"logs": [piece.as_json() for piece in pieces]})

@@ -15,7 +15,6 @@ from wlmctl import __version__
 from wlmctl.cli.commands import COMMANDS, RESERVED
 from wlmctl.cli.streams import ClosedPipe, guard
 
-
 #: As ``wlmctl.errors.ExitCode`` has them; that module is not imported for ``--help``.
 USAGE, INTERRUPTED, CLOSED_PIPE, TERMINATED = 2, 130, 141, 143
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,7 +31,7 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
-    from wlmctl.runtime.plan import as_document, make_plan
+    from wlmctl.runtime.plan import make_plan
     from wlmctl.runtime.reach import connections
 
     config = configuration(ctx)
@@ -39,7 +39,7 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)
     if output == "json":
-        write_json(as_document(made))
+        write_json(_as_json(made))
     else:
         _write(made)
     if made.unreachable:
@@ -79,3 +79,45 @@ def _title(task: TaskPlan) -> str:
 
 def _write_finding(finding: Finding) -> None:
     write(f"       {_MARKS[finding.level]}{shown(finding.text)}\n")
+
+
+def _as_json(plan: ExperimentPlan) -> dict[str, Any]:
+    """The plan as plain JSON values."""
+    return {
+        "name": plan.name,
+        "task_count": plan.task_count,
+        "machines": [
+            {
+                "name": survey.machine.name,
+                "login": survey.shown_login,
+                "reachable": not survey.unreachable,
+                "scratch": survey.scratch or None,
+                "free_bytes": survey.free_bytes,
+                "findings": [_finding(finding) for finding in survey.findings],
+            }
+            for survey in plan.machines
+        ],
+        "tasks": [
+            {
+                "name": task.name,
+                "type": task.type,
+                "instances": task.instances,
+                "needs": list(task.needs),
+                "machines": dict(task.machines),
+                "findings": [_finding(finding) for finding in task.findings],
+            }
+            for task in plan.tasks
+        ],
+        "problems": list(plan.problems),
+        "unreachable": list(plan.unreachable),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "what": finding.what,
+        "level": finding.level,
+        "text": finding.text,
+        "machine": finding.machine,
+        **finding.figures,
+    }

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the store.
 LOOK_S = 0.05
+
+#: Seconds between two looks at what is new: reading events takes time from the work itself.
+SHOW_S = 0.2
 #: Of an experiment that failed: so many failed tasks, with so many last lines of stderr each.
 FAILED_SHOWN, STDERR_LINES = 5, 10
 
@@ -93,8 +96,11 @@ def follow(work: Work, store: str, seqs: Collection[int], output: str, stopping:
         try:
             try:
                 display.begin()
+                shown_s = 0.0
                 while not (work.finished() or work.error() or stopping.is_asked):
-                    display.show(picture.read(), work.transfers(), work.holds())
+                    if time.monotonic() - shown_s >= SHOW_S:
+                        display.show(picture.read(), work.transfers(), work.holds())
+                        shown_s = time.monotonic()
                     time.sleep(LOOK_S)
             finally:
                 work.stop()

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 MANY = 50
 #: Failures of such a task that are told one by one.
 FAILURES_TOLD = 10
-#: At most this many lines of numbers a second; fewer the longer it takes (a fiftieth of the time gone by).
-LEAST_PAUSE_S = 0.2
+#: Seconds between two lines of numbers, at least; more the longer it takes: a tenth of the time gone by.
+LEAST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 60.0
 _TRANSFER_PAUSE_S = 10.0
+#: After so long without a change, with tasks ready and none under way, that is told.
+IDLE_S = 10.0
 _STARTED = frozenset({"running", "deferred"})
 
 
@@ -39,7 +41,8 @@ class Lines:
         self._picture = picture
         self._write = write or _to_stderr
         self._clock = clock
-        self._begun = self._transfers_told = clock()
+        self._begun = self._transfers_told = self._changed_at = clock()
+        self._told_idle = False
         self._numbers_due = 0.0
         self._changed: dict[int, Group] = {}
         self._failures: dict[int, int] = {}
@@ -61,6 +64,11 @@ class Lines:
             self._show(change)
         self._show_holds(holds)
         now = self._clock()
+        if changes:
+            self._changed_at, self._told_idle = now, False
+        elif now - self._changed_at >= IDLE_S and not self._told_idle and not holds:
+            self._told_idle = True
+            self._show_idle()
         if now >= self._numbers_due:
             self._show_numbers(now)
         if transfers and now - self._transfers_told >= _TRANSFER_PAUSE_S:
@@ -102,8 +110,16 @@ class Lines:
         for group in self._changed.values():
             self._tell(f"{group.name}: {numbers_text(group)}")
         if self._changed:
-            self._numbers_due = now + max(LEAST_PAUSE_S * len(self._changed), (now - self._begun) / 50)
+            pause_s = max(LEAST_PAUSE_S * len(self._changed), (now - self._begun) / 10)
+            self._numbers_due = now + min(pause_s, LONGEST_PAUSE_S)
         self._changed.clear()
+
+    def _show_idle(self) -> None:
+        for followed in self._picture.experiments.values():
+            ready = followed.counts["ready"]
+            if ready and followed.state == "running" and not any(group.running for group in followed.groups):
+                who = "1 ready task waits" if ready == 1 else f"{ready} ready tasks wait"
+                self._tell(f"{followed.row.id}: {who} for room on a machine that other experiments use")
 
     def _show_holds(self, holds: Mapping[str, str]) -> None:
         for machine, reason in holds.items():

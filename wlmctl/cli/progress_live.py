@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.125
 _BAR_COLUMNS = 24
-_STYLES = {"succeeded": "green", "failed": "bold red", "cancelled": "yellow", "skipped": "yellow", "running": "cyan"}
+_STYLES = {
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "skipped": "yellow",
+    "running": "cyan",
+    "ready": "dim",
+}
 
 
 class LiveDisplay:
@@ -105,7 +112,7 @@ def _interest(group: TaskGroup) -> int:
 
 def _states(group: TaskGroup) -> Text:
     text = Text()
-    figures = {"running": group.running, **{state: group.counts[state] for state in list(_STYLES)[:4]}}
+    figures = {"running": group.running, **{state: group.counts[state] for state in _STYLES if state != "running"}}
     for state, count in figures.items():
         if count:
             text.append(f"{count} {state}  ", _STYLES[state])

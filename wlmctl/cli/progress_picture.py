@@ -107,7 +107,8 @@ class Picture:
         """What the task was last given before ``event``: its machine and attempt among other things."""
         # the row may be further by now than the event that is told
         row = self._db.row(
-            "SELECT data FROM events WHERE exp = ? AND n <= ? AND task = ? AND target = 'assigned' ORDER BY n DESC LIMIT 1",
+            "SELECT data FROM events WHERE exp = ? AND n <= ? AND task = ? AND target = 'assigned'"
+            " ORDER BY n DESC LIMIT 1",
             (event.exp, event.n, event.task),
         )
         given: dict[str, Any] = json.loads(row[0]) if row and row[0] else {}

@@ -9,7 +9,7 @@ import click
 from wlmctl.cli.common import configuration, now_s, open_store, output_option
 from wlmctl.cli.control import go_on, no_run_option
 from wlmctl.cli.selection import Selection, chosen, with_selection_options
-from wlmctl.errors import NoSuch, UsageError
+from wlmctl.errors import InvalidFile, NoSuch, UsageError
 
 if TYPE_CHECKING:
     from wlmctl.experiment.model import Experiment
@@ -58,7 +58,7 @@ def retry(
                 by=login_name(),
                 tasks=[task.idx for name in names for task in tasks_named(db, row, name)],
                 redo=[task.idx for name in redo for task in tasks_named(db, row, name)],
-                text=None if file is None else _read(ctx, row, file, params),
+                text=None if file is None else _read(ctx, db, row, file, params),
             )
             for row in rows
         ]
@@ -87,10 +87,20 @@ def _split(db: Database, selection: Selection) -> tuple[list[ExperimentRow], lis
     return list({row.seq: row for row in rows}.values()), names
 
 
-def _read(ctx: click.Context, row: ExperimentRow, file: str, params: tuple[str, ...]) -> Experiment:
+def _read(ctx: click.Context, db: Database, row: ExperimentRow, file: str, params: tuple[str, ...]) -> Experiment:
+    """The checked file; parameters that it leaves open have the values of the submit, unless ``--param`` gives some."""
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
+    from wlmctl.store.experiments import document
 
-    machines = configuration(ctx).machines
-    return read(file, name=row.name, params=parameters(params), machines=machines, task_type=task_type)
+    machines, given = configuration(ctx).machines, parameters(params)
+    try:
+        return read(file, name=row.name, params=given, machines=machines, task_type=task_type)
+    except InvalidFile as error:
+        before = document(db, row.seq).get("params") or {}
+        named = {mistake.key.removeprefix("params.") for mistake in error.mistakes}
+        kept = {key: before[key] for key in named - given.keys() if before.get(key) is not None}
+        if not kept:
+            raise
+    return read(file, name=row.name, params={**kept, **given}, machines=machines, task_type=task_type)

@@ -47,10 +47,13 @@ def run(
         file, name=name, labels=labels, params=parameters(params), machines=config.machines, task_type=task_type
     )
     refuse_untrusted(config, experiment)
+
+    def hand_over(identifier: str) -> None:
+        if output != "json":
+            write(f"{identifier}\n", flush=True)
+
     with Database(config.store) as db:
-        identifier, lease, seq = submit_for_run(db, experiment)
-    if output != "json":
-        write(f"{identifier}\n", flush=True)
+        _, lease, seq = submit_for_run(db, experiment, hand_over=hand_over)
     return work_in_foreground(ctx, {seq: lease}, output, slots=slots)
 
 

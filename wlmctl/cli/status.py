@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wlmctl.cli.common import local_time, now_s, open_store, output_option, rfc3339, table, write, write_json
+from wlmctl.cli.log_pieces import text_of
 from wlmctl.cli.selection import Selection, chosen, selection_options
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ _FINAL = ("succeeded", "failed", "cancelled")
 def status(ctx: click.Context, /, selection: Selection, quiet: bool, show_all: bool, output: str) -> None:
     """List experiments, newest first, or show the one with this ID and its tasks.
 
-    With -o json experiments named by their ids come with all their tasks. Ends with 0 whatever the state is (see: wlmctl wait).
+    With -o json experiments named by their ids come with all their tasks. Ends with 0 whatever the state is (see:
+    wlmctl wait).
     """
     with open_store(ctx) as db:
         rows = chosen(db, selection, everything=True)
@@ -58,7 +61,7 @@ def as_json(row: ExperimentRow, counts: Mapping[str, int]) -> dict[str, Any]:
         "start_due": rfc3339(row.start_due),
         "user": row.user,
         "host": row.host_name,
-        "folder": row.folder,
+        "folder": text_of(os.fsencode(row.folder)),
         "origin": row.origin,
         "task_count": row.task_count,
         "tasks_by_state": dict(counts),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 
 import click
 
@@ -13,22 +15,15 @@ from wlmctl.errors import ExitCode, InvalidFile, Mistake, UsageError
 
 @click.command()
 @click.argument("file")
-@click.option("--param", "params", multiple=True, metavar="K=V", help="The value of a param; may be given again.")
-@click.option("--params-file", metavar="CSV", help="Check the file with the params of each row.")
+@click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@click.option("--params-file", metavar="CSV", help="Check the file with the parameters of each row.")
 @common.output_option
 @click.pass_context
 def validate(ctx: click.Context, file: str, params: tuple[str, ...], params_file: str | None, output: str) -> None:
     """Check the experiment FILE (- for standard input) and tell all its mistakes."""
-    mistakes: dict[Mistake, None] = {}
-    try:
-        given = split_params(params)
-        for row in _rows(file, params_file):
-            try:
-                _read(ctx, file, {**given, **row})
-            except InvalidFile as error:
-                mistakes.update(dict.fromkeys(error.mistakes))
-    except InvalidFile as error:
-        mistakes.update(dict.fromkeys(error.mistakes))
+    from wlmctl.cli.submit import parameters
+
+    mistakes = _mistakes(ctx, file, parameters(params), params_file)
     if output == "json":
         common.write_json({"errors": [asdict(mistake) for mistake in mistakes]})
     else:
@@ -48,29 +43,28 @@ def schema() -> None:
     common.write(json.dumps(file_schema(types), indent=2) + "\n")
 
 
-def split_params(given: tuple[str, ...]) -> dict[str, str]:
-    """``K=V`` of each ``--param``; the last one of a name counts. ``UsageError`` for one without an equals sign."""
-    params: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--param {text!r}: expected NAME=VALUE")
-        params[name] = value
-    return params
-
-
-def _rows(file: str, params_file: str | None) -> list[dict[str, str]]:
-    if params_file is None:
-        return [{}]
-    if file == "-":
-        raise UsageError("--params-file: expected the path of the experiment file, since - can be read once only")
-    from wlmctl.experiment import read_params_file
-
-    return read_params_file(params_file)
-
-
-def _read(ctx: click.Context, file: str, params: dict[str, str]) -> None:
+def _mistakes(ctx: click.Context, file: str, params: dict[str, str], params_file: str | None) -> list[Mistake]:
+    """The mistakes of the file; one that several rows of ``params_file`` show is told for the first of them."""
     from wlmctl import plugins
-    from wlmctl.experiment import read
+    from wlmctl.experiment import read, read_params_file
 
-    read(file, params=params, machines=common.configuration(ctx).machines, task_type=plugins.task_type)
+    machines = common.configuration(ctx).machines
+    found: dict[Mistake, Mistake] = {}
+    try:
+        rows = [{}] if params_file is None else read_params_file(params_file)
+    except InvalidFile as error:
+        return error.mistakes
+    both = sorted(params.keys() & rows[0].keys())
+    if both:
+        raise UsageError(f"--param {both[0]}: {params_file} has a column of that name too")
+    text = sys.stdin.buffer.read() if file == "-" and params_file is not None else None
+    for number, row in enumerate(rows, 1):
+        stdin = None if text is None else io.BytesIO(text)
+        try:
+            read(file, params={**params, **row}, machines=machines, task_type=plugins.task_type, stdin=stdin)
+        except InvalidFile as error:
+            hint = "" if params_file is None else f"with row {number} of {params_file}"
+            for mistake in error.mistakes:
+                told = replace(mistake, hint="; ".join(filter(None, (mistake.hint, hint))))
+                found.setdefault(mistake, told)
+    return list(found.values())

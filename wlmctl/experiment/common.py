@@ -137,7 +137,8 @@ def _checked(
         if key not in known:
             raise SpecError(f"{name}.{key}", "unknown key", f"one of {', '.join(known)}", did_you_mean(key[:60], known))
         attribute, check = known[key] if isinstance(known[key], tuple) else (key, known[key])
-        if not _is_unknown(value):
+        # A text never becomes a list, so what will be known later cannot be right there.
+        if not _is_unknown(value) or check in (labels, _classes):
             fields[attribute] = _value(f"{name}.{key}", value, check)
     return fields
 

@@ -8,6 +8,9 @@ from wlmctl.text import shown
 #: After so many mistakes the rest is left out: the file is not what it was taken for.
 MOST_MISTAKES = 200
 
+#: No part of a mistake is longer, in characters.
+_LONGEST_PART = 300
+
 #: The hint for every key that is reserved.
 NOT_YET = "not yet: this is reserved for a later version"
 
@@ -27,7 +30,9 @@ class Mistakes:
         self, line: int | None, key: str, found: str, expected: str = "", hint: str = "", file: str | None = None
     ) -> None:
         """One more mistake; the same one twice counts once."""
-        mistake = Mistake(file or self.file, line, shown(key), found, expected, hint)
+        mistake = Mistake(
+            file or self.file, line, _one_line(key), _one_line(found), _one_line(expected), _one_line(hint)
+        )
         mark = (mistake.file, line, mistake.key, found)
         if mark in self._seen:
             return
@@ -46,6 +51,12 @@ class Mistakes:
     def _raise(self, more: list[Mistake]) -> None:
         ordered = sorted(self._found, key=lambda mistake: (mistake.file != self.file, mistake.line or 0))
         raise InvalidFile(ordered + more)
+
+
+def _one_line(text: str) -> str:
+    """A part of a mistake, which may come from a plugin or quote the file, so that it fits on a line."""
+    text = text if len(text) <= _LONGEST_PART else f"{text[: _LONGEST_PART - 3]}..."
+    return shown(text)
 
 
 def quoted(value: object, most: int = 60) -> str:

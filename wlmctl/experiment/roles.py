@@ -7,6 +7,7 @@ from typing import Any
 
 from wlmctl.experiment.common import integer, labels
 from wlmctl.experiment.fields import Fields, described
+from wlmctl.experiment.mistakes import quoted
 from wlmctl.experiment.model import Role
 from wlmctl.experiment.names import NAME_FORM, is_name
 from wlmctl.experiment.yamltree import Mapping as MappingNode
@@ -34,7 +35,7 @@ def read_roles(fields: Fields, machines: Collection[str] | None) -> dict[str, Ro
         elif isinstance(node, Scalar) and block.get(name) is not None:
             roles[name] = Role(name, machine=node.text)
             if not is_machine(node.text, machines):
-                block.wrong(name, f"no machine {node.text!r}", *unknown_machine(node.text, machines or ()))
+                block.wrong(name, f"no machine {quoted(node.text)}", *unknown_machine(node.text, machines or ()))
         else:
             block.wrong(name, f"found {described(node)}", _FORM)
             roles[name] = Role(name)
@@ -61,7 +62,7 @@ def role_mistake(
     if role is None:
         if is_machine(name, machines):
             return None
-        return (f"no role or machine {name!r}", *unknown_machine(name, [*roles, *(machines or ())]))
+        return (f"no role or machine {quoted(name)}", *unknown_machine(name, [*roles, *(machines or ())]))
     if role.each is not None and role.each not in keys:
         return (
             f"the role {name!r} is bound for each {role.each!r}",
@@ -75,7 +76,7 @@ def _requirement(name: str, fields: Fields) -> Role:
     fields.check_names(("requires", "each"))
     block = fields.mapping("requires", "a mapping such as {labels: [gpu], cpus: 8}")
     if block is None:
-        if "requires" not in fields.node.items:
+        if fields.node.items.keys() <= {"each"}:
             fields.mistakes.add(fields.node.line, fields.path, "has no requires", _FORM)
         return Role(name)
     block.check_names(("labels", "cpus", "memory", "gpus"))

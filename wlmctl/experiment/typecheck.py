@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class TypeCheck:
         mistakes: Mistakes,
     ) -> None:
         self._task_type, self._roles, self._machines = task_type, roles, machines
-        self._folder, self._mistakes = folder, mistakes
+        self._folder, self._folder_path, self._mistakes = folder, Path(folder), mistakes
         self._kinds: dict[str, TaskType | str] = {}
         self._keys: dict[str, Collection[str] | None] = {}
         self._carries: dict[str, Carries | None] = {}
@@ -71,12 +71,14 @@ class TypeCheck:
             # The values are not known, so nothing can be put in: what stands for them is accepted wherever text is.
             self._gathered(draft, parse_common, template.common)
             if kind is not None:
-                self._gathered(draft, lambda mapping: kind.parse(mapping, Path(self._folder)), text)
+                self._gathered(draft, lambda mapping: kind.parse(mapping, self._folder_path), text)
             return
-        instances = Instances(template, self._task_type, Path(self._folder))
+        if text is not template.text:
+            template = replace(template, text=text)
+        instances = Instances(template, self._task_type, self._folder_path)
         self._check_common(draft, instances)
         if kind is not None:
-            self._check_own(draft, kind, instances, text)
+            self._check_own(draft, kind, instances)
 
     def _kind(self, draft: Draft) -> TaskType | None:
         if draft.type is None:
@@ -112,19 +114,20 @@ class TypeCheck:
         common = instances.template.common
         for position in instances.distinct(common):
             filled = instances.common_text(position)
-            if not self._gathered(draft, parse_common, filled, instances.template.instance_name(position)).is_right:
+            name = "" if filled is common else instances.template.instance_name(position)
+            if not self._gathered(draft, parse_common, filled, name).is_right:
                 return
 
-    def _check_own(self, draft: Draft, kind: TaskType, instances: Instances, text: Mapping[str, Any]) -> None:
-        folder = Path(self._folder)
+    def _check_own(self, draft: Draft, kind: TaskType, instances: Instances) -> None:
+        folder = self._folder_path
         carries = self._carries[draft.type or ""]
         most = self._most_parsed(carries, instances)
         positions = instances.distinct(instances.template.text)
         roles: dict[str, None] = {}
         for position in itertools.islice(positions, most):
-            filled = {key: value for key, value in instances.text(position).items() if key in text}
-            name = instances.template.instance_name(position)
-            parsed = self._gathered(draft, lambda mapping: kind.parse(mapping, folder), filled, name)
+            text = instances.text(position)
+            name = "" if text is instances.template.text else instances.template.instance_name(position)
+            parsed = self._gathered(draft, lambda mapping: kind.parse(mapping, folder), text, name)
             if parsed.value is not None:
                 roles.update(dict.fromkeys(kind.machines(parsed.value)))
                 for file in carries.files(parsed.value) if carries is not None else ():
@@ -145,7 +148,7 @@ class TypeCheck:
     def _has_constant_files(self, carries: Carries, instances: Instances) -> bool:
         kind = self._task_type(instances.template.type)
         try:
-            files = carries.files(kind.parse(instances.template.text, Path(self._folder)))
+            files = carries.files(kind.parse(instances.template.text, self._folder_path))
         except SpecError:
             return False
         return not any(map(has_placeholder, files))

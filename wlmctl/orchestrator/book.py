@@ -19,9 +19,13 @@ class Book:
 
     def of(self, work: Work) -> Recorder:
         """The experiment's recorder."""
-        recorder = self._recorders.get(work.seq)
+        return self.of_number(work.seq)
+
+    def of_number(self, seq: int) -> Recorder:
+        """The recorder of an experiment that is in the store, whether or not it is in the memory."""
+        recorder = self._recorders.get(seq)
         if recorder is None:
-            recorder = self._recorders[work.seq] = Recorder(self.db, work.seq, self.now_s)
+            recorder = self._recorders[seq] = Recorder(self.db, seq, self.now_s)
         return recorder
 
     def move(self, work: Work, idx: int, target: TaskState, **changes: object) -> None:

@@ -60,6 +60,9 @@ def context(
     """The message that hands this dispatch to a worker; raises ``WlmctlError`` where it cannot be made."""
     instance = work.instance(active.idx, runtime_values(db, work, active.idx))
     roles = {role: _machine(work, active.idx, role) for role in instance.roles or (LOCAL,)}
+    for name in roles.values():
+        if name not in fleet:
+            raise WlmctlError(f"machine {name} is not in the inventory any more")
     return TaskMessage(
         active.key(work.seq),
         active.nonce,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 from collections.abc import Mapping
+from typing import Any
 
 from wlmctl import plugins
 from wlmctl.errors import WlmctlError
@@ -13,25 +13,26 @@ from wlmctl.message import Outcome
 from wlmctl.orchestrator import ending
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.checking import Checked, Complaint, Placed
 from wlmctl.orchestrator.contexts import context
+from wlmctl.orchestrator.deferred import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
-from wlmctl.orchestrator.placing import Placed, Placement
+from wlmctl.orchestrator.placing import Placement
 from wlmctl.orchestrator.strangers import Strangers
+from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.work import ReadyGroup, Work
-from wlmctl.scheduler import Scheduler, WorkerView
+from wlmctl.scheduler import Scheduler, Snapshot, WorkerView
 from wlmctl.store import machines
 from wlmctl.task import TaskState
-
-log = logging.getLogger(__name__)
 
 
 class Dispatcher:
     """Turns what is ready into dispatches. ``worker`` is the view of the one worker of this process."""
 
     def __init__(self, store_id: str, scheduler: Scheduler, name: str, fleet: Fleet, worker: str, slots: int) -> None:
-        self._store_id, self._scheduler, self._name = store_id, scheduler, name
+        self._store_id, self._scheduler = store_id, scheduler
         self._fleet, self._worker, self._slots = fleet, worker, slots
-        self._complained: set[tuple[int, str]] = set()
+        self._telling = Telling(name)
         self.strangers = Strangers()
 
     def dispatch(self, book: Book, works: Mapping[int, Work]) -> tuple[bool, set[str]]:
@@ -53,28 +54,27 @@ class Dispatcher:
         refused = self._refuse_impossible(book, works)
         if refused:
             return True, placement.unknown
-        try:
-            bindings, placed, complaints = placement.ask(self._scheduler, snapshot)
-        except Exception as error:  # a policy may throw anything: fifo decides instead
-            complaints = [f"{type(error).__name__}: {error}"]
-            fallback = plugins.scheduler_factory("fifo")({})
-            bindings, placed, _ = placement.ask(fallback, snapshot)
-        for work, role, machine in bindings:
+        checked = self._ask(placement, snapshot)
+        for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
-        self._complain(book, works, complaints)
-        for item in placed:
+        for item in checked.placed:
             if self._fleet.is_known(item.machine) or not item.group.needs_capacity:
                 self._assign(book, item, taken)
-        return bool(bindings), placement.unknown
+        self._telling.complain(book, works.values(), checked.complaints)
+        self._telling.waiting(book, placement, checked.reasons, self._fleet, placement.unknown)
+        return bool(checked.bindings), placement.unknown
 
-    def _complain(self, book: Book, works: Mapping[int, Work], complaints: list[str]) -> None:
-        """One event for each complaint in each experiment: a bad policy may say the same a thousand times."""
-        for complaint in complaints:
-            log.warning("scheduler %s: %s", self._name, complaint)
-            for work in works.values():
-                if (work.seq, complaint) not in self._complained:
-                    self._complained.add((work.seq, complaint))
-                    book.of(work).note("scheduler", f"{self._name}: {complaint}")
+    def _ask(self, placement: Placement, snapshot: Snapshot) -> Checked:
+        """The scheduler's decision; where it throws, or nothing of what it wants is legal, fifo decides instead."""
+        try:
+            checked = placement.ask(self._scheduler, snapshot)
+        except Exception as error:  # a policy may throw anything
+            checked = Checked(complaints=[Complaint(type(error).__name__, f"{type(error).__name__}: {error}")])
+        if checked.complaints and not (checked.placed or checked.bindings):
+            complaints = [Complaint(each.kind, f"{each.text}; fifo decides instead") for each in checked.complaints]
+            checked = placement.ask(plugins.scheduler_factory("fifo")({}), snapshot)
+            checked.complaints = complaints
+        return checked
 
     def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken]) -> None:
         work, group, idx = placed.work, placed.group, placed.idx
@@ -118,16 +118,21 @@ class Dispatcher:
         active.sent = True
         book.send(message)
 
-    def send_again(self, book: Book, works: Mapping[int, Work]) -> None:
+    def send_again(self, book: Book, works: Mapping[int, Work], now: float) -> None:
         """Dispatches that no worker of this life has: raised, and sent again once their machines answer."""
         for work in works.values():
             for active in work.unsent():
                 if any(name in self._fleet.held for name in active.touches):
                     continue
+                if active.end_sent_s is not None and now < active.end_sent_s + END_AGAIN_S:
+                    continue
                 active.dispatch += 1
                 active.nonce = secrets.token_hex(8)
                 active.end_sent_s = None
-                book.of(work).task_fields(active.idx, "dispatch", dispatch=active.dispatch, nonce=active.nonce)
+                changes: dict[str, Any] = {"dispatch": active.dispatch, "nonce": active.nonce}
+                if active.state is TaskState.RUNNING and active.started_s is not None:
+                    changes["started"] = active.started_s = None  # its time-out counts from its new beginning
+                book.of(work).task_fields(active.idx, "dispatch", **changes)
                 self._send(book, work, active)
 
     def _refuse_impossible(self, book: Book, works: Mapping[int, Work]) -> bool:
@@ -135,22 +140,23 @@ class Dispatcher:
         refused = False
         for work in works.values():
             for group in work.ready.values():
-                reason = self._impossible(work, group) if group.tasks and group.needs_capacity else None
+                reason = self._impossible(work, group) if group.tasks else None
                 if reason is None:
                     continue
                 refused = True
                 for idx in group.tasks:
                     book.move(work, idx, TaskState.FAILED, reason=reason, failure_class="user", ended=book.now_s)
                 group.tasks.clear()
+                ending.failed_for_good(book, work)
         return refused
 
     def _impossible(self, work: Work, group: ReadyGroup) -> str | None:
+        for role in group.roles:
+            name = work.machine_of(group.tasks[0], role)
+            if name is not None and name not in self._fleet:
+                return f"machine {name} is not in the inventory any more"
         name = work.machine_of(group.tasks[0], group.roles[0]) if group.roles else None
-        if name is None:
-            return None
-        if name not in self._fleet:
-            return f"machine {name} is not in the inventory any more"
-        if not self._fleet.is_known(name):
+        if name is None or not group.needs_capacity or not self._fleet.is_known(name):
             return None
         machine, wanted = self._fleet.machine(name), group.resources
         for what, asked, there in (

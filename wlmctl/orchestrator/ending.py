@@ -39,7 +39,7 @@ def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
 
 def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     """The work is proven not to run, after a cancel or after its time-out."""
-    if active.timed_out:
+    if active.timed_out and active.state is not TaskState.CANCELLING:
         limit = f"{active.timeout_s:g} s" if active.timeout_s is not None else "its time-out"
         fail(book, work, active, Outcome(
             "failed", f"timeout: it ran for longer than {limit}", FailureClass.TIME,
@@ -60,16 +60,13 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     row = experiments.task(book.db, work.seq, active.idx)
     counter = "infra_failures" if failure in (FailureClass.INFRA, FailureClass.PREEMPTED) else "user_failures"
     count = getattr(row, counter) + 1
-    wait_s = (
-        None if active.state is TaskState.CANCELLING or _is_stopping(work) else _wait_s(work, active, failure, count)
-    )
+    wait_s = None if active.state is TaskState.CANCELLING or work.stopping else _wait_s(work, active, failure, count)
     if wait_s is None:
         book.move(
             work, active.idx, TaskState.FAILED, ended=book.now_s, exit_code=outcome.exit_code, reason=outcome.reason,
             failure_class=failure.value, handle=None, **{counter: count}, **_RELEASED,
         )  # fmt: skip
-        if _is_stopping(work):
-            work.look_again()
+        failed_for_good(book, work)
         return
     due = book.now_s + wait_s
     book.move(
@@ -82,8 +79,12 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     work.delay(active.idx, due)
 
 
-def _is_stopping(work: Work) -> bool:
-    return work.experiment.on_failure == "stop" and work.failed_for_good > 0
+def failed_for_good(book: Book, work: Work) -> None:
+    """A task has just failed for good: with ``on_failure: stop`` nothing new starts any more."""
+    if work.experiment.on_failure == "stop" and work.failed_for_good and not work.stopping:
+        work.stopping = True
+        book.of(work).experiment_fields("stopping", stopping=1)
+        work.look_again()
 
 
 def _wait_s(work: Work, active: Active, failure: FailureClass, count: int) -> float | None:
@@ -123,9 +124,12 @@ def finish(book: Book, work: Work) -> bool:
     reason = None
     if work.state is ExperimentState.CANCELLING:
         target = ExperimentState.CANCELLED
-    elif work.failed_for_good or any(tally.cancelled for tally in work.needs.tallies):
+    elif work.failed_for_good:
         target = ExperimentState.FAILED
         reason = f"{work.failed_for_good} task{'s' if work.failed_for_good != 1 else ''} failed"
+    elif count := sum(tally.cancelled for tally in work.needs.tallies):
+        target = ExperimentState.FAILED
+        reason = f"{count} task{'s are' if count != 1 else ' is'} cancelled"
     else:
         target = ExperimentState.SUCCEEDED
     book.of(work).experiment(work.state, target, ended=book.now_s, reason=reason)

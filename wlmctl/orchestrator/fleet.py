@@ -149,16 +149,23 @@ class Fleet:
                 gpus=machine.gpus if machine.gpus is not None else answer.gpus,
             )
 
-    def hold(self, db: Database, name: str, reason: str, now: float, now_s: float) -> bool:
-        """The machine does not answer: hold it and probe it later; True when it was not held before."""
+    def recall(self, db: Database, now: float) -> None:
+        """Hold what the store says is held, and probe it at once: another process may have been the last to try."""
+        for name, hold in machines.holds(db).items():
+            if name in self._inventory:
+                self.held[name] = hold.reason
+                self._probe_due[name] = now
+
+    def hold(self, db: Database, name: str, reason: str, now: float, now_s: float, *, probed: bool = False) -> None:
+        """The machine does not answer: hold it and probe it later, after a failed probe later still."""
+        if name not in self._inventory or (name in self.held and not probed):
+            return  # many tasks find out at once that a machine is away: it is held once, and has its next probe
         self._probing.pop(name, None)
-        new = name not in self.held
         self.held[name] = reason
         wait_s = self._backoff.get(name, PROBE_FIRST_S)
         self._backoff[name] = min(wait_s * 2, PROBE_LONGEST_S)
         self._probe_due[name] = now + wait_s
         machines.hold(db, name, reason, now_s, now_s + wait_s)
-        return new
 
     def release(self, db: Database, name: str) -> bool:
         """The machine answers again; True when it was held."""

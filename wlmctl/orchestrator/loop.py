@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from wlmctl.broker.contract import Channel
+from wlmctl.errors import WlmctlError
 from wlmctl.message import (
     CleanedMessage,
     CleanMessage,
@@ -18,6 +19,7 @@ from wlmctl.message import (
     ResultMessage,
     StartedMessage,
     TaskMessage,
+    UndecodableMessage,
     decode,
     encode,
 )
@@ -26,9 +28,10 @@ from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
-from wlmctl.queues import control_queue, work_queue
+from wlmctl.queues import DEAD, control_queue, work_queue
 from wlmctl.store import Database, experiments, leases, logs, machines
 from wlmctl.store.leases import Lease
+from wlmctl.store.rows import ExperimentRow
 from wlmctl.task import EXPERIMENT_FINAL, ExperimentState
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class Orchestrator:
     ) -> None:
         self._db, self._channel, self._fleet, self._dispatcher = db, channel, fleet, dispatcher
         self._work_queue, self._control = work_queue(prefix), control_queue(prefix, worker)
+        self._dead = DEAD.format(prefix=prefix)
         self._leases = dict(held)
         self._leader = leader
         self.works: dict[int, Work] = {}
@@ -70,17 +74,23 @@ class Orchestrator:
         self._inbox: list[Message] = []
         self._cleaning: dict[int, set[str]] = {}
         self._wake_at = 0.0
+        self._unusable: dict[int, int] = {}
+        fleet.recall(db, time.monotonic())
 
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is set or ``done`` says so; gives the leases back."""
         try:
             while not stop.is_set() and not done():
-                self._receive()
-                self._turn()
+                self.step()
         finally:
             with self._db.transaction():
                 for lease in self._all_leases():
                     leases.give_back(self._db, lease)
+
+    def step(self) -> None:
+        """One look: what has arrived is applied and what follows from it is sent; waits a moment for something."""
+        self._receive()
+        self._turn()
 
     def is_finished(self) -> bool:
         """True when every experiment it holds is final and cleaned."""
@@ -99,17 +109,22 @@ class Orchestrator:
             delivery = self._channel.receive(wait_s)
             if delivery is None:
                 return
-            self._inbox.append(decode(delivery.body))
+            try:
+                self._inbox.append(decode(delivery.body))
+            except UndecodableMessage as error:
+                log.error("a message of %s goes to the dead letters: %s", delivery.queue, error)
+                self._channel.publish(self._dead, delivery.body)
             self._channel.ack(delivery)
             wait_s = 0.0
 
     def _turn(self) -> None:
         now = time.monotonic()
-        version = self._db.data_version()
-        if not (self._inbox or self._dirty or version != self._version or now >= min(self._beat_at, self._wake_at)):
+        is_changed = self._db.data_version() != self._version
+        if not (self._inbox or self._dirty or is_changed or now >= min(self._beat_at, self._wake_at)):
             return
         book = Book(self._db, time.time())
         with self._db.transaction():
+            version = self._db.data_version()  # here: others may have written while this one waited for the lock
             for lease in self._all_leases():
                 leases.check(self._db, lease)
             if now >= self._beat_at:
@@ -144,10 +159,26 @@ class Orchestrator:
             if row is None:
                 self.works.pop(seq, None)
             elif known is None or known.row.revision != row.revision:
-                work = self.works[seq] = Work(self._db, row)
-                if known is not None:
-                    work.keep(known)
+                self._take_up(book, row, known)
         self._dirty = True
+
+    def _take_up(self, book: Book, row: ExperimentRow, known: Work | None) -> None:
+        """Read an experiment into memory; one that cannot be worked on must not keep a daemon from the others."""
+        if self._unusable.get(row.seq) == row.revision:
+            return
+        try:
+            work = Work(self._db, row)
+        except WlmctlError as error:
+            if self._leader is None:
+                raise
+            log.error("%s cannot be worked on: %s", row.id, error)
+            self._unusable[row.seq] = row.revision
+            self.works.pop(row.seq, None)
+            book.of_number(row.seq).note("declined", f"it cannot be worked on: {error}")
+            return
+        if known is not None:
+            work.keep(known)
+        self.works[row.seq] = work
 
     def _apply(self, book: Book, now: float) -> None:
         for message in self._inbox:
@@ -161,7 +192,7 @@ class Orchestrator:
                     newest = self._polls.answered(message, now)
                     results.answers(book, self.works, self._fleet, message, newest, now)
                 case ProbeAnswerMessage() if message.reason:
-                    results.hold(book, self.works, self._fleet, message.machine, message.reason, now)
+                    self._fleet.hold(book.db, message.machine, message.reason, now, book.now_s, probed=True)
                 case ProbeAnswerMessage():
                     self._fleet.answered(message)
                     results.release(book, self.works, self._fleet, message.machine)
@@ -181,13 +212,17 @@ class Orchestrator:
             if ending.finish(book, work):
                 self._after_end(book, work)
         live = {seq: work for seq, work in self.works.items() if work.state not in EXPERIMENT_FINAL}
-        self._dispatcher.send_again(book, live)
+        self._dispatcher.send_again(book, live, now)
         more, unknown = self._dispatcher.dispatch(book, live)
+        results.tell_held(book, live.values(), self._fleet)
         self._dispatcher.strangers.look(book, self._fleet, self.works, now)
         self._polls.ask(book, live, self._fleet, now)
         end_due = deferred.order_ends(book, live, self._fleet, now)
         for name in self._fleet.to_probe(sorted(unknown), now):
             book.send(ProbeMessage(self._fleet.machine(name)))
+        if self._leader is not None:  # a daemon must not grow by what has ended
+            for seq in self._ended():
+                del self.works[seq]
         self._dirty = again or more
         self._wake_at = min(
             (

@@ -37,7 +37,7 @@ def release(book: Book, work: Work) -> bool:
 
 
 def _release(book: Book, work: Work, idx: int) -> None:
-    if work.experiment.on_failure == "stop" and work.failed_for_good:
+    if work.stopping:
         book.move(work, idx, TaskState.SKIPPED, ended=book.now_s, reason="on_failure: stop, and a task has failed")
         return
     template, position = work.place(idx)
@@ -51,7 +51,7 @@ def _release(book: Book, work: Work, idx: int) -> None:
 
 def skip_ready(book: Book, work: Work) -> None:
     """Ready tasks of an experiment that stops on a failure do not start."""
-    if work.experiment.on_failure != "stop" or not work.failed_for_good:
+    if not work.stopping:
         return
     for group in work.ready.values():
         for idx in group.tasks:

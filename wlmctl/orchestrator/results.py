@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from wlmctl.message import Outcome, PollAnswerMessage, ResultMessage, StartedMessage, TaskKey
 from wlmctl.orchestrator import ending
@@ -11,7 +11,7 @@ from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
-from wlmctl.store import logs
+from wlmctl.store import experiments, logs
 from wlmctl.task import TaskState
 
 
@@ -23,6 +23,9 @@ def started(book: Book, works: Mapping[int, Work], message: StartedMessage) -> N
         if active.state is TaskState.ASSIGNED:
             active.state, active.started_s = TaskState.RUNNING, book.now_s
             book.move(work, active.idx, TaskState.RUNNING, worker=message.worker, started=book.now_s, published=1)
+        elif active.state is TaskState.RUNNING and active.started_s is None:  # begun anew, after a restart
+            active.started_s = book.now_s
+            book.of(work).task_fields(active.idx, "started", worker=message.worker, started=book.now_s, published=1)
 
 
 def _current(works: Mapping[int, Work], key: TaskKey, nonce: str | None) -> tuple[Work, Active] | None:
@@ -57,17 +60,18 @@ def result(book: Book, works: Mapping[int, Work], fleet: Fleet, message: ResultM
             else:
                 ending.hand_back(book, work, active, outcome.reason)
         case "unreachable":
-            hold(book, works, fleet, outcome.machine, outcome.reason, now)
+            fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
             if active.state is not TaskState.CANCELLING:
                 ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
+        case _ if active.state is TaskState.CANCELLING:
+            active.end_sent_s = now  # not proven: the order to end is given again, but not at once
         case _:
             ending.hand_back(book, work, active, outcome.reason)
 
 
 def _late(book: Book, works: Mapping[int, Work], message: ResultMessage) -> None:
-    work = works.get(message.key.exp)
-    if work is not None:
-        book.of(work).note(
+    if message.key.exp in works or experiments.get(book.db, message.key.exp) is not None:
+        book.of_number(message.key.exp).note(
             "late",
             f"a result of attempt {message.key.attempt}, dispatch {message.key.dispatch} came too late and was ignored",
             message.key.idx,
@@ -99,7 +103,7 @@ def answers(
         outcome = answer.outcome
         ending_now = active.state is TaskState.CANCELLING or active.timed_out
         if outcome.what == "unreachable":
-            hold(book, works, fleet, outcome.machine or message.machine, outcome.reason, now)
+            fleet.hold(book.db, outcome.machine or message.machine, outcome.reason, now, book.now_s)
             active.end_sent_s = None
         elif ending_now and not message.ending:
             continue  # only the answer to our own order to end says whether the work ended by itself before
@@ -129,15 +133,19 @@ def _running(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
             logs.add_live(book.db, work.seq, active.idx, active.attempt, stream, start, content)
 
 
-def hold(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str, reason: str, now: float) -> None:
-    """A machine does not answer: one event in each experiment that has work for it."""
-    if machine in fleet and fleet.hold(book.db, machine, reason, now, book.now_s):
-        for work in works.values():
-            book.of(work).note("held", reason, machine=machine)
+def tell_held(book: Book, works: Iterable[Work], fleet: Fleet) -> None:
+    """One event for each held machine in each experiment that has work for it."""
+    for work in works:
+        for name in fleet.held:
+            if name not in work.told_held and work.touches(name):
+                work.told_held.add(name)
+                book.of(work).note("held", fleet.held[name], machine=name)
 
 
 def release(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str) -> None:
-    """A machine answers again."""
+    """A machine answers: it is held no longer."""
     if fleet.release(book.db, machine):
         for work in works.values():
-            book.of(work).note("released", f"machine {machine} answers again", machine=machine)
+            if machine in work.told_held:
+                work.told_held.discard(machine)
+                book.of(work).note("released", f"machine {machine} answers again", machine=machine)

@@ -50,9 +50,7 @@ class Work:
         self.state = ExperimentState(row.state)
         self.experiment: Experiment = from_document(experiments.document(db, row.seq))
         self.templates = self.experiment.templates
-        self.instances = [
-            Instances(template, plugins.task_type, Path(row.folder)) for template in self.templates
-        ]
+        self.instances = [Instances(template, plugins.task_type, Path(row.folder)) for template in self.templates]
         self.defers = [isinstance(plugins.task_type(template.type), Defers) for template in self.templates]
         self.first: list[int] = []
         count = 0
@@ -69,6 +67,10 @@ class Work:
         self.delayed: set[int] = set()
         self.look_at: deque[int] = deque()
         self.failed_for_good = 0
+        #: True once a failure has stopped what is not under way (``on_failure: stop``).
+        self.stopping = bool(row.stopping)
+        #: Machines of which the event log says that they are held.
+        self.told_held: set[str] = set()
         self.files: dict[str, bytes] | None = None
         self._load(db)
 
@@ -112,7 +114,8 @@ class Work:
         )
 
     def keep(self, older: Work) -> None:
-        """Take over what ``older``, the same experiment before it was read again, knew of sent dispatches."""
+        """Take over what ``older``, the same experiment before it was read again, knew beyond the store."""
+        self.told_held = older.told_held
         for idx, known in older.active.items():
             now = self.active.get(idx)
             if now is not None and (now.attempt, now.dispatch) == (known.attempt, known.dispatch):
@@ -216,6 +219,15 @@ class Work:
         """The bound machines of all roles of a task, each once; ``local`` where a task names none."""
         names = [self.machine_of(idx, role) for role in instance.roles or (LOCAL,)]
         return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    def touches(self, machine: str) -> bool:
+        """True when a task that is ready or under way is waiting for, or working on, the machine."""
+        return any(machine in active.touches for active in self.active.values()) or any(
+            machine == self.machine_of(group.tasks[0], role)
+            for group in self.ready.values()
+            if group.tasks
+            for role in group.roles or (LOCAL,)
+        )
 
     def unsent(self) -> Iterator[Active]:
         """Tasks under way that no worker of this life has: their dispatch must be sent (again)."""

@@ -68,7 +68,7 @@ def scratch_folder(config: Config, machine: Machine, pool: ConnectionPool | None
 
 def machine_of_role(db: Database, row: ExperimentRow, role: str) -> str:
     """The inventory's name for a role; a role with ``each`` is named with its value, as ``compute[1]``."""
-    roles: Mapping[str, Any] = experiments.document(db, row.seq).get("roles") or {}
+    roles: Mapping[str, Any] = {each["name"]: each for each in experiments.document(db, row.seq).get("roles") or ()}
     bindings = experiments.bindings(db, row.seq)
     if role in bindings:
         return bindings[role]
@@ -78,7 +78,7 @@ def machine_of_role(db: Database, row: ExperimentRow, role: str) -> str:
             raise NoSuch(f"experiment {row.id} has no role {role!r}")
         return role
     declared = roles[plain]
-    if declared.get("machine"):
+    if declared["machine"] is not None:
         return str(declared["machine"])
     several = sorted(name for name in bindings if name.startswith(f"{plain}["))
     if several and plain == role:

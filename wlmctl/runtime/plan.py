@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wlmctl import graph
 from wlmctl.config import Config
@@ -228,45 +227,3 @@ class _Context:
             name for name in templates
             if name in before and any(self.planner.bound.get(other) == machine for other in self.planner.roles[name])
         ]  # fmt: skip
-
-
-def as_document(plan: ExperimentPlan) -> dict[str, Any]:
-    """The plan as plain JSON values."""
-    return {
-        "name": plan.name,
-        "task_count": plan.task_count,
-        "machines": [
-            {
-                "name": survey.machine.name,
-                "login": survey.shown_login,
-                "reachable": not survey.unreachable,
-                "scratch": survey.scratch or None,
-                "free_bytes": survey.free_bytes,
-                "findings": [_finding(finding) for finding in survey.findings],
-            }
-            for survey in plan.machines
-        ],
-        "tasks": [
-            {
-                "name": task.name,
-                "type": task.type,
-                "instances": task.instances,
-                "needs": list(task.needs),
-                "machines": dict(task.machines),
-                "findings": [_finding(finding) for finding in task.findings],
-            }
-            for task in plan.tasks
-        ],
-        "problems": list(plan.problems),
-        "unreachable": list(plan.unreachable),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "what": finding.what,
-        "level": finding.level,
-        "text": finding.text,
-        "machine": finding.machine,
-        **finding.figures,
-    }

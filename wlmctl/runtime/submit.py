@@ -72,14 +72,21 @@ def submit_all(
     return written
 
 
-def submit_for_run(db: Database, experiment: Experiment, *, now_s: float | None = None) -> tuple[str, Lease, int]:
-    """Write one experiment of ``run`` and take its lease in the same transaction."""
+def submit_for_run(
+    db: Database,
+    experiment: Experiment,
+    *,
+    now_s: float | None = None,
+    hand_over: Callable[[str], None] = lambda _: None,
+) -> tuple[str, Lease, int]:
+    """Write one experiment of ``run`` and take its lease, in one transaction; ``hand_over`` as in ``submit_all``."""
     digest = content_digest(experiment)
     with db.transaction():
         now = time.time() if now_s is None else now_s
         written = _write(db, experiment, digest, None, origin="run", now_s=now)
         lease = leases.take(db, leases.experiment_lease(written.seq), expect=None, info={"experiment": written.id})
         assert lease is not None, "nobody else can know of an experiment before it is committed"
+        hand_over(written.id)
     return written.id, lease, written.seq
 
 

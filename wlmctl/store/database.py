@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from wlmctl.errors import NotYet, StoreError, UsageError
+from wlmctl.errors import NotYet, StoreError, UsageError, WlmctlError
 from wlmctl.store.schema import SCHEMA_VERSION, TABLES
+from wlmctl.text import shown
 
 #: Seconds to wait for another process's short transaction before the store counts as stuck.
 BUSY_TIMEOUT_S = 30.0
@@ -90,8 +91,13 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise StoreError(f"store {self.path}: {_explain(error)}") from error
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: sqlite3.Error | UnicodeEncodeError) -> WlmctlError:
+        if isinstance(error, UnicodeEncodeError):
+            return UsageError(f"'{shown(error.object)}': this is not UTF-8")
+        return StoreError(f"store {self.path}: {_explain(error)}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -110,8 +116,8 @@ class Database:
         """Run one statement."""
         try:
             return self._connection.execute(sql, values)
-        except sqlite3.Error as error:
-            raise StoreError(f"store {self.path}: {_explain(error)}") from error
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise self._error(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from wlmctl.errors import NoSuch, UsageError
 from wlmctl.store.database import Database
-from wlmctl.store.rows import EXPERIMENT_COLUMNS, TASK_COLUMNS, ExperimentRow, TaskRow
+from wlmctl.store.rows import EXPERIMENT_COLUMNS, TASK_COLUMNS, ExperimentRow, TaskRow, folder_column
+from wlmctl.text import shown
 
 if TYPE_CHECKING:
     from wlmctl.experiment.model import Experiment
@@ -48,7 +49,7 @@ def create(db: Database, experiment: Experiment, submission: Submission) -> int:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
         (
             submission.id, experiment.name, experiment.project, submission.user, submission.host,
-            submission.host_name, experiment.folder, submission.origin, state, experiment.priority,
+            submission.host_name, folder_column(experiment.folder), submission.origin, state, experiment.priority,
             json.dumps(list(experiment.labels)), submission.document, submission.key, submission.content_digest,
             experiment.task_count, submission.created_s, submission.start_due_s,
             submission.created_s if state == "running" else None,
@@ -97,7 +98,7 @@ def find(db: Database, text: str) -> ExperimentRow:
     )
     rows = [row for row in rows if row[1].startswith(text)]
     if not rows or not text:
-        raise NoSuch(f"no such experiment: {text!r} (see: wlmctl status)")
+        raise NoSuch(f"no such experiment: '{shown(text)}' (see: wlmctl status)")
     if len(rows) > 1:
         raise UsageError(
             f"{text!r} is the beginning of several ids: {', '.join(row[1] for row in rows[:3])}: give more of it"

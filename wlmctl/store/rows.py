@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+
+#: Begins the column ``folder`` of a folder whose name is not UTF-8; a folder begins with a slash.
+_B64 = "b64:"
+
+
+def folder_column(folder: str) -> str:
+    """A folder as its column keeps it."""
+    try:
+        folder.encode("utf-8")
+    except UnicodeEncodeError:
+        import base64
+
+        return _B64 + base64.b64encode(os.fsencode(folder)).decode("ascii")
+    return folder
 
 
 @dataclass(slots=True)
@@ -36,6 +51,13 @@ class ExperimentRow:
     cleaned: int
     revision: int
     events: int
+
+    def __post_init__(self) -> None:
+        """Bring back a folder whose name is not UTF-8."""
+        if self.folder.startswith(_B64):
+            import base64
+
+            self.folder = os.fsdecode(base64.b64decode(self.folder.removeprefix(_B64)))
 
     @property
     def label_list(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from wlmctl.errors import TransportError, Unreachable
 from wlmctl.text import shown
 from wlmctl.transport import Transport
+
+#: A temporary name in a message: the user knows the file by its final one.
+_TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.wlm-[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,12 @@ class Place:
         except TransportError as error:
             if getattr(error, "is_located", False):
                 raise
-            message = str(error)
-            where = f"{self.name}: " if shown(path) in message else f"{self.shown(path)}: "
-            located = type(error)(where + message)
+            message = _TEMPORARY.sub(r"\1", str(error))
+            if message.startswith("/"):
+                message = f"{self.name}:{message}"
+            elif not message.startswith(f"{self.name}:"):
+                message = f"{self.shown(path)}: {message}"
+            located = type(error)(message)
             located.is_located = True  # type: ignore[attr-defined]
             raise located from error
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, TransportError
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item
-from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, content_of, far_digest
+from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, content_of, far_digest, how_changed
 from wlmctl.transport import CHUNK_BYTES, Bulk, Transport
 
 #: What one batch holds at most, in memory.
@@ -45,22 +45,34 @@ def send_batch(
     check: Callable[[], None],
 ) -> int:
     """Copy each item to its temporary path and compare; returns how many were read back for that."""
-    contents: list[bytes] = []
     place = batch[0][0].place
     with place.told(batch[0][0].path):
-        found = content_of(source, [item.path for item, _ in batch])
-        for (item, _), (_, content) in zip(batch, found, strict=True):
-            check()
-            if len(content) != item.info.size_bytes:
-                check_unchanged(source, [item])
-                raise changed(item, f"gave {len(content):,} of {item.info.size_bytes:,} bytes")
-            contents.append(content)
+        try:
+            contents = _read(source, [item for item, _ in batch], check)
+        except TransportError as error:
+            # a transport may break off over a source that changes under its hands: then that is what to tell
+            changed_meanwhile = how_changed(source, [item for item, _ in batch])
+            if changed_meanwhile is not None:
+                raise changed_meanwhile from error
+            raise
     with to.told(batch[0][0].target):
         _write(destination, batch, contents, passed)
         read_back = _compare(destination, to, batch, contents, verify, check)
     with place.told(batch[0][0].path):
         check_unchanged(source, [item for item, _ in batch])
     return read_back
+
+
+def _read(source: Transport, items: Sequence[Item], check: Callable[[], None]) -> list[bytes]:
+    contents: list[bytes] = []
+    for item, (_, content) in zip(items, content_of(source, [item.path for item in items]), strict=True):
+        check()
+        if len(content) != item.info.size_bytes:
+            raise how_changed(source, [item]) or changed(
+                item, f"gave {len(content):,} of {item.info.size_bytes:,} bytes"
+            )
+        contents.append(content)
+    return contents
 
 
 def _write(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 
-from wlmctl.errors import Broken, TaskFailed, TransportError, WlmctlError
+from wlmctl.errors import Broken, TransportError, WlmctlError
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item
-from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, drawn, far_digest
+from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, drawn, far_digest, how_changed
 from wlmctl.transport import Digests, Spawns, Transport
 
 
@@ -43,8 +43,11 @@ class Stream:
             raise
         except TransportError as error:
             # a transport may break off over a source that changes under its hands: then that is what to tell
-            self.fault = _change(self._source, item) or error
-            raise self.fault from error
+            changed_meanwhile = how_changed(self._source, [item])
+            self.fault = changed_meanwhile or error
+            if changed_meanwhile is not None:
+                raise changed_meanwhile from error
+            raise
         except BaseException as error:
             self.fault = error
             raise
@@ -53,17 +56,6 @@ class Stream:
         """The sha256 of what has passed."""
         assert self._sha256 is not None
         return self._sha256.hexdigest()
-
-
-def _change(source: Transport, item: Item) -> TaskFailed | None:
-    """How the source differs from what was listed, as far as the connection can still tell."""
-    try:
-        check_unchanged(source, [item])
-    except TaskFailed as changed_meanwhile:
-        return changed_meanwhile
-    except TransportError:
-        pass
-    return None
 
 
 def send(

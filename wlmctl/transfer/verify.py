@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 
-from wlmctl.errors import Broken, TaskFailed
+from wlmctl.errors import Broken, TaskFailed, TransportError
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item
 from wlmctl.transport import Bulk, Digests, FileInfo, Lists, Transport
+
+log = logging.getLogger(__name__)
 
 #: From so many files of one folder on, the folder is listed instead of asking for each.
 _LISTED_FROM = 8
@@ -83,6 +86,17 @@ def check_unchanged(transport: Transport, items: Sequence[Item]) -> None:
         difference = _difference(item.info, now)
         if difference:
             raise changed(item, difference)
+
+
+def how_changed(transport: Transport, items: Sequence[Item]) -> TaskFailed | None:
+    """The error for a source that is not what was listed, as far as the connection can still tell."""
+    try:
+        check_unchanged(transport, items)
+    except TaskFailed as error:
+        return error
+    except TransportError as error:
+        log.debug("cannot look at the sources again: %s", error)
+    return None
 
 
 def changed(item: Item, how: str) -> TaskFailed:

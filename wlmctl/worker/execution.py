@@ -8,6 +8,7 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
+from wlmctl.errors import Cancelled
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, EndMessage, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
@@ -32,6 +33,8 @@ def execute(context: ExecutionContext, watcher: Watcher) -> Outcome:
         result = task_type.execute(spec, context)
         outcome = of_answer(result)
     except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
+        if isinstance(error, Cancelled) and not context.stopped.is_set():
+            error = RuntimeError(f"task type {message.type} stopped without being told to")
         return of_error(error, main)
     if outcome.what != "deferred":
         return outcome
@@ -44,7 +47,10 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
     if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
         return Outcome("cancelled")
     handle = task_type.handle(spec, context)
-    return of_answer(task_type.cancel(handle, DeferredContext(context.message.machines[main], context.machines)))
+    outcome = of_answer(task_type.cancel(handle, DeferredContext(context.message.machines[main], context.machines)))
+    if outcome.what in ("running", "unknown"):  # not proven: now it can be ended like any other deferred work
+        return Outcome("deferred", handle=handle, started=outcome.started, machine=main)
+    return outcome
 
 
 def watch(machine: Machine, deferral: Deferral, watcher: Watcher) -> bool:

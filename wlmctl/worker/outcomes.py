@@ -29,7 +29,7 @@ def of_answer(answer: PollAnswer | Deferred) -> Outcome:
             return Outcome(
                 "failed",
                 reason=answer.reason,
-                failure_class=str(answer.failure_class),
+                failure_class=str(FailureClass(answer.failure_class)),
                 exit_code=answer.exit_code,
                 stdout=answer.stdout,
                 stderr=answer.stderr,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
-from wlmctl.broker.contract import Broker, Delivery
+from wlmctl.broker.contract import Broker, Channel, Delivery
 from wlmctl.machine import Machine
 from wlmctl.message import (
     Answer,
@@ -32,12 +33,16 @@ from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
 from wlmctl.task import Defers
 from wlmctl.worker import execution
 from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.outcomes import of_error
 from wlmctl.worker.watch import Watcher
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks whether idle connections should close.
 IDLE_LOOK_S = 5.0
+
+#: Orders to stop that are remembered, in case the dispatch is still to be executed.
+STOPS_KEPT = 10_000
 
 
 class Worker:
@@ -55,6 +60,7 @@ class Worker:
         self._control.consume(control_queue(prefix, name), 1_000_000)
         self._watcher = Watcher(self._ended)
         self._executing: dict[TaskKey, ExecutionContext] = {}
+        self._stopped: dict[TaskKey, None] = {}
         self._closing = False
         self._threads = [
             threading.Thread(target=self._execute_all, name=f"slot-{number}", daemon=True) for number in range(slots)
@@ -94,27 +100,36 @@ class Worker:
                 if not isinstance(message, TaskMessage):
                     raise UndecodableMessage(f"a {message.kind} message in a work queue")
             except UndecodableMessage as error:
-                self._bury(delivery, error)
+                self._bury(self._work, delivery, error)
                 continue
             self._execute(message)
             if not self._closing:
                 self._work.ack(delivery)
 
-    def _bury(self, delivery: Delivery, error: UndecodableMessage) -> None:
+    def _bury(self, channel: Channel, delivery: Delivery, error: UndecodableMessage) -> None:
         log.error("a message of %s goes to the dead letters: %s", delivery.queue, error)
         self._channel.publish(DEAD.format(prefix=self._prefix), delivery.body)
-        self._work.ack(delivery)
+        channel.ack(delivery)
 
     def _execute(self, message: TaskMessage) -> None:
         context = ExecutionContext(message, self._machines)
         self._executing[message.key] = context
+        if message.key in self._stopped and not message.cancel:
+            context.stopped.set()
         try:
-            if not isinstance(task_type(message.type), Defers):
+            if not context.stopped.is_set() and not isinstance(task_type(message.type), Defers):
                 self._publish(StartedMessage(self.name, message.key, message.nonce))
             outcome = execution.execute(context, self._watcher)
+        except BaseException as error:  # a plugin that raises even SystemExit must not take a slot with it
+            outcome = of_error(error, "")
         finally:
             del self._executing[message.key]
-        self._publish(ResultMessage(self.name, message.key, message.nonce, context.execution, outcome))
+        result = ResultMessage(self.name, message.key, message.nonce, context.execution, outcome)
+        try:
+            self._publish(result)
+        except (TypeError, ValueError, AttributeError) as error:  # what a plugin gave cannot travel as a message
+            outcome = of_error(TypeError(f"the result of task type {message.type} is no plain JSON: {error}"), "")
+            self._publish(replace(result, outcome=outcome))
 
     def _obey(self) -> None:
         """Control messages never wait for one another: what takes time has a thread of its own."""
@@ -122,14 +137,25 @@ class Worker:
             if delivery is None:
                 self._pool.close_idle()
                 continue
-            message = decode(delivery.body)
+            try:
+                message = decode(delivery.body)
+            except UndecodableMessage as error:
+                self._bury(self._control, delivery, error)
+                continue
             if isinstance(message, StopMessage):
-                context = self._executing.get(message.key)
-                if context is not None:
-                    context.stopped.set()
+                self._stop(message.key)
             else:
                 threading.Thread(target=self._answer, args=(message,), name=message.kind, daemon=True).start()
             self._control.ack(delivery)
+
+    def _stop(self, key: TaskKey) -> None:
+        """Stop what executes, or is still to be executed; an execution whose work is to end something goes on."""
+        self._stopped[key] = None
+        if len(self._stopped) > STOPS_KEPT:
+            del self._stopped[next(iter(self._stopped))]
+        context = self._executing.get(key)
+        if context is not None and not context.message.cancel:
+            context.stopped.set()
 
     def _answer(self, message: Message) -> None:
         match message:

@@ -14,14 +14,14 @@ seal() {
 
 # strike FOLDER MARK: TERM once, KILL when the grace period is over; the wrapper last, so that it can tell the end
 strike() {
-  read -r up _ </proc/uptime
-  up=${up%.*}${up#*.} since= sent= # hundredths of a second
+  since= sent=
+  clock
   { read -r since sent <"$1/$2"; } 2>/dev/null
   if ! [ "$sent" ]; then
-    printf '%s sent\n' "$up" >"$1/$2"
+    printf '%s sent\n' "$now" >"$1/$2"
     signal TERM
     signal CONT
-  elif [ $((up - since)) -ge $((grace * 100)) ]; then
+  elif [ $((now - since)) -ge $((grace * 100)) ]; then
     doomed=
     for p in $live; do [ "$p" = "$sid" ] || doomed="$doomed $p"; done
     for p in ${doomed:-$sid}; do kill -KILL "$p"; done 2>/dev/null
@@ -48,6 +48,8 @@ judge() {
   verdict=run
   [ $mark = lost ] && lives "$sid" "$born" && return
   scan
+  # a child of a process that has just ended may have slipped through between two lines of the listing
+  [ "$live$dark" ] || scan
   if [ $mark = lost ] && ended "$1"; then
     verdict=exit
   elif [ "$live" ]; then

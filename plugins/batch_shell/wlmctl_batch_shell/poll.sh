@@ -58,18 +58,19 @@ follow() {
 }
 
 printf '\nwlm-begin %s\n' "$sign"
-t=0 spent=0 some= last= fresh= step=20
+clock
+began=$now spent=0 some= last= fresh=
 while :; do
   fresh=
   each
-  [ "$some" ] || [ $t -ge $wait_ms ] && break
-  nap 0$step
-  t=$((t + step))
-  [ $step = 20 ] && step=50
-  [ $t -gt 300 ] && step=99
+  [ "$some" ] && break
+  clock
+  waited=$((now - began))
+  [ $waited -ge "$wait" ] && break
+  if [ $waited -lt 10 ]; then nap 020; elif [ $waited -lt 40 ]; then nap 050; else nap 100; fi
 done
 if [ "$fresh" ]; then
-  [ $t -lt 200 ] && nap 200
+  nap 200
   last=1
   each
 fi

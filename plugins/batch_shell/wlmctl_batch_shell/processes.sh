@@ -74,9 +74,13 @@ signal() {
   for p in $live; do [ "$p" = "$sid" ] || kill -"$1" "$p"; done 2>/dev/null
 }
 
-# nap MS (three digits); where sleep knows no fractions, a second, which then counts in t
+# the time since boot, in hundredths of a second, in $now
+clock() {
+  read -r now _ </proc/uptime
+  now=${now%.*}${now#*.}
+}
+
+# nap MS (three digits); where sleep knows no fractions, a second
 nap() {
-  sleep "0.$1" 2>/dev/null && return
-  sleep 1
-  t=$((t + 900))
+  sleep "0.$1" 2>/dev/null || sleep 1
 }

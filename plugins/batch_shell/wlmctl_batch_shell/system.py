@@ -130,7 +130,7 @@ class ShellBatch:
             sign=secrets.token_hex(16),
             nonce=secrets.token_hex(8),
             grace=self.grace_s,
-            wait_ms=round(wait_s * 1000),
+            wait=round(wait_s * 100),
         )
 
 

@@ -1,6 +1,7 @@
 # Ends the job's processes when its walltime is over; runs beside the job, in its session, and leaves no sleep behind.
 watch_walltime() {
-  trap 'kill $! 2>/dev/null; exit 0' TERM
+  trap 'kill -KILL $! 2>/dev/null; exit 0' TERM # TERM is lost on a process that is just being forked
+  [ -s exit ] && exit 0
   sleep "$wall" &
   wait $!
   : >walltime
@@ -8,12 +9,13 @@ watch_walltime() {
   sid=$$ token=$WLMCTL_TOKEN skip=" $$ $own "
   scan
   signal TERM
-  t=0
+  clock
+  began=$now
   while scan && [ "$live" ]; do
-    [ $t -lt $((grace * 1000)) ] || signal KILL
-    [ $t -lt $((grace * 1000 + 10000)) ] || exit 0
+    clock
+    [ $((now - began)) -lt $((grace * 100)) ] || signal KILL
+    [ $((now - began)) -lt $((grace * 100 + 1000)) ] || exit 0
     nap 100
-    t=$((t + 100))
   done
   exit 0
 }

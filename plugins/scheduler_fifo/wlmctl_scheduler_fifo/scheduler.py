@@ -36,7 +36,7 @@ class Fifo:
                 bindings[role.experiment, role.role] = machine
             for waiting in role.groups:
                 if machine is None:
-                    reasons[waiting] = Reason("role", f"no machine that answers fits the role {role.role}")
+                    reasons[waiting] = Reason("role", _no_fit(role.role, role.requires, snapshot.machines))
         room = {name: _Room(view) for name, view in snapshot.machines.items()}
         slots = {worker.id: worker.free_slots for worker in snapshot.workers}
         may_start = {group.experiment: group.may_start for group in snapshot.groups}
@@ -95,10 +95,19 @@ class Fifo:
 
 def _first_fit(requires: Requirement, machines: Mapping[str, MachineView]) -> str | None:
     for name, view in machines.items():
-        offered = Machine(name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
-        if not view.held and requires.misfit(offered) is None:
+        if not view.held and requires.misfit(_offered(view)) is None:
             return name
     return None
+
+
+def _offered(view: MachineView) -> Machine:
+    return Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
+
+
+def _no_fit(role: str, requires: Requirement, machines: Mapping[str, MachineView]) -> str:
+    whys = [f"{name} {'is held' if view.held else requires.misfit(_offered(view))}" for name, view in machines.items()]
+    more = f" and {len(whys) - 3} more" if len(whys) > 3 else ""
+    return f"no machine fits the role {role}: {', '.join(whys[:3])}{more}"
 
 
 class _Room:

@@ -1,0 +1,148 @@
+"""``wlmctl copy`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.services.sshd import Farm, Inventory
+from tests.transfers import leftovers, tree
+from tests.waiting import wait_until
+
+WLMCTL = [sys.executable, "-m", "wlmctl", "copy"]
+
+
+@pytest.fixture
+def inventory(farm: Farm, tmp_path: Path) -> Inventory:
+    return farm.write_inventory(tmp_path / "inventory", transports={"beta": "scp"})
+
+
+@pytest.fixture
+def data(inventory: Inventory) -> Path:
+    data = inventory.folder / "data"
+    (data / "sub").mkdir(parents=True)
+    (data / "a.txt").write_text("A")
+    (data / "sub" / "b").write_bytes(os.urandom(1_000_000))
+    return data
+
+
+def run(inventory: Inventory, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*WLMCTL, *map(str, arguments)],
+        cwd=inventory.folder,
+        env={**os.environ, **inventory.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_files_go_up_across_and_down(farm: Farm, inventory: Inventory, data: Path) -> None:
+    up = run(inventory, "local:data", "alpha:in/")
+    assert (up.returncode, up.stderr) == (0, "")
+    assert up.stdout.startswith("2 files, 1,000,001 bytes in ")
+    assert run(inventory, "alpha:in/data/", "beta:~/over").returncode == 0
+    assert tree(farm["beta"].home / "over") == tree(data)
+    assert run(inventory, "beta:over/*.txt", "alpha:in/data/sub", "local:back/").returncode == 0
+    assert sorted(tree(inventory.folder / "back")) == ["a.txt", "sub", "sub/b"]
+
+
+def test_json_is_one_document(inventory: Inventory, data: Path) -> None:
+    done = json.loads(run(inventory, "local:data", "local:out", "-o", "json", "--verify", "size").stdout)
+    assert (done["version"], done["files"], done["size_bytes"], done["verify"]) == (1, 2, 1_000_001, "size")
+    assert {"duration_s", "skipped"} <= set(done)
+
+
+def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
+    shown = run(inventory, "local:data/", "alpha:dry", "--dry-run", "--exclude", "sub")
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[-1] == "1 files, 1 bytes would be copied"
+    made = json.loads(run(inventory, "local:data", "alpha:dry", "--dry-run", "-o", "json").stdout)
+    assert [item["kind"] for item in made["items"]] == ["directory", "file", "directory", "file"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("data", "alpha:x"), 2, "data: names no machine"),
+        (("local:data", "out"), 2, "out: names no machine"),
+        (("local:data/*", "alpha:x"), 2, "need a destination with a final slash"),
+        (("local:data", "local:x", "alpha:y"), 2, "need a destination with a final slash"),
+        (("local:data", "nowhere:x"), 3, "no machine 'nowhere'"),
+        (("local:nope", "alpha:x"), 1, "does not exist"),
+        (("local:data/*.csv", "alpha:x/"), 1, "nothing matches this pattern"),
+        (("local:data",), 2, "Missing argument"),
+        (("local:data", "alpha:x", "--verify", "md5"), 2, "md5"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_exit_code(
+    inventory: Inventory, data: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    ended = run(inventory, *arguments)
+    assert ended.returncode == code, ended.stderr
+    assert words in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stdout == ""
+
+
+def test_a_machine_that_does_not_answer_is_exit_code_4(farm: Farm, inventory: Inventory, data: Path) -> None:
+    gone = farm.add("gone")
+    other = farm.write_inventory(inventory.folder)
+    gone.stop()
+    del farm.machines["gone"]
+    ended = run(other, "local:data", "gone:x")
+    assert ended.returncode == 4
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_experiments_folder_is_named_by_its_id_and_role(inventory: Inventory, data: Path) -> None:
+    (inventory.folder / "e.yaml").write_text(
+        "name: made\nmachines: {compute: alpha}\ntasks:\n"
+        "  note: {type: environment, machine: compute, files: {out/note: {content: hello}}}\n"
+    )
+    store = ["--store", f"sqlite:///{inventory.folder}/wlmctl.db"]
+    ran = subprocess.run(
+        [*WLMCTL[:-1], *store, "run", "e.yaml"],
+        cwd=inventory.folder,
+        env={**os.environ, **inventory.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    experiment = ran.stdout.split()[0]
+    assert run(inventory, f"{experiment}/compute:out/note", "local:back").returncode == 0
+    assert (inventory.folder / "back").read_text() == "hello"
+    assert run(inventory, "no-such-abc234/compute:x", "local:y").returncode == 3
+    assert run(inventory, f"{experiment}/compute:../../x", "local:y").returncode == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("machine", ["alpha", "beta"])
+def test_an_interrupted_copy_leaves_no_partial_file(
+    farm: Farm, inventory: Inventory, machine: str, number: int, code: int
+) -> None:
+    with (inventory.folder / "big").open("wb") as file:
+        file.truncate(4_000_000_000)
+    target = farm[machine].home / f"to-{number}"
+    process = subprocess.Popen(
+        [*WLMCTL, "local:big", f"{machine}:{target.name}/"],
+        cwd=inventory.folder,
+        env={**os.environ, **inventory.env},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in target.glob(".*")), "bytes have arrived", 30)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == code, told
+    assert told.splitlines() == ["wlmctl: interrupted; no partial file has a final name"]
+    assert list(target.iterdir()) == []
+    assert leftovers(farm[machine].home) == []

@@ -1,0 +1,298 @@
+"""An orchestrator whose world is played by the test: clock, workers, machines, other processes, crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wlmctl.broker.contract import Delivery
+from wlmctl.broker.memory import MemoryBroker, MemoryChannel
+from wlmctl.errors import SpecError
+from wlmctl.experiment import read
+from wlmctl.machine import Machine
+from wlmctl.message import (
+    Answer,
+    EndMessage,
+    Message,
+    Outcome,
+    PollAnswerMessage,
+    PollMessage,
+    ResultMessage,
+    StartedMessage,
+    TaskMessage,
+    decode,
+    encode,
+)
+from wlmctl.orchestrator.dispatching import Dispatcher
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.loop import Orchestrator
+from wlmctl.plugins import scheduler_factory
+from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
+from wlmctl.runtime.submit import submit_all
+from wlmctl.scheduler import Scheduler
+from wlmctl.store import Database, experiments, leases
+from wlmctl.store.events import events, fold
+from wlmctl.store.rows import TASK_FIELDS, ExperimentRow, TaskRow
+from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
+
+PREFIX, WORKER = "wlm", "local"
+NOW_S = 1_700_000_000.0
+
+DONE = Outcome("done")
+FAILED = Outcome("failed", reason="exit code 1", failure_class="user", exit_code=1)
+BROKEN = Outcome("failed", reason="the connection broke", failure_class="infra")
+STOPPED = Outcome("cancelled", reason="cancelled")
+RUNNING = Outcome("running")
+DEFERRED = Outcome("deferred", handle={"job": 1})
+
+
+def away(machine: str) -> Outcome:
+    """What a worker says when it cannot reach the machine."""
+    return Outcome("unreachable", reason="no route to host", machine=machine)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaySpec:
+    """The own keys of both task types of the play."""
+
+    machine: str = "local"
+    also: str = ""
+    text: str = ""
+
+
+class Step:
+    """A task type whose work a worker does itself; the play says what comes of it."""
+
+    def parse(self, mapping: Mapping[str, Any], folder: Path) -> PlaySpec:
+        for key in mapping:
+            if key not in ("machine", "also", "text"):
+                raise SpecError(key, "an unknown key", "machine, also or text")
+        return PlaySpec(**mapping)
+
+    def machines(self, spec: PlaySpec) -> Sequence[str]:
+        return [name for name in (spec.machine, spec.also) if name]
+
+    def execute(self, spec: PlaySpec, context: TaskContext) -> Done | Deferred:
+        raise AssertionError("the play answers for the worker")
+
+
+class Play(Step):
+    """A task type whose work goes on without a worker, and takes room of its machine."""
+
+    def poll(self, handles: Mapping[str, Any], context: Any) -> Mapping[str, PollAnswer]:
+        raise AssertionError("the play answers for the worker")
+
+    def cancel(self, handle: Mapping[str, Any], context: Any) -> PollAnswer:
+        raise AssertionError("the play answers for the worker")
+
+
+_TYPES: Mapping[str, TaskType] = {"step": Step(), "play": Play()}
+
+
+@dataclass(slots=True)
+class Clock:
+    """Stands in for the module ``time`` in the orchestrator's loop; both of its clocks go together."""
+
+    now_s: float = 1000.0
+
+    def time(self) -> float:
+        return NOW_S + self.now_s
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+class _Impatient:
+    """A channel that never waits: the play goes on by itself."""
+
+    def __init__(self, channel: MemoryChannel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def receive(self, timeout_s: float | None) -> Delivery | None:
+        return self._channel.receive(0)
+
+
+@dataclass
+class Orchestra:
+    """One store, and at any time one orchestrator with its broker. ``others`` is a second process's connection."""
+
+    folder: Path
+    machines: Mapping[str, Machine] = field(default_factory=lambda: {"local": machine("local", cpus=4)})
+    logins: Mapping[str, str] = field(default_factory=dict)
+    scheduler: Scheduler | None = None
+    slots: int = 4
+    clock: Clock = field(default_factory=Clock)
+    database: Callable[[str], Database] = Database
+
+    def __post_init__(self) -> None:
+        self.url = f"sqlite:///{self.folder / 'play.db'}"
+        self.others = Database(self.url)
+        self.db = self.database(self.url)
+        self._count = 0
+        self.lead()
+
+    def close(self) -> None:
+        self.db.close()
+        self.others.close()
+
+    def lead(self) -> None:
+        """A new orchestrator takes the lead; whatever the one before had in memory or in its broker is gone."""
+        self.broker = MemoryBroker()
+        channel = self.broker.channel()
+        for queue in (DEAD.format(prefix=PREFIX), work_queue(PREFIX), control_queue(PREFIX, WORKER)):
+            channel.declare(queue)
+        channel.consume(RESULTS.format(prefix=PREFIX), 1_000_000)
+        self._workers = self.broker.channel()
+        self._workers.consume(work_queue(PREFIX), 1_000_000)
+        self._workers.consume(control_queue(PREFIX, WORKER), 1_000_000)
+        fleet = Fleet(self.machines, self.logins)
+        scheduler = self.scheduler or scheduler_factory("fifo")({})
+        with self.db.transaction():
+            lease = leases.take(self.db, leases.ORCHESTRATOR, expect=leases.look(self.db, leases.ORCHESTRATOR))
+        assert lease is not None
+        self.orchestrator = Orchestrator(
+            self.db, _Impatient(channel), fleet=fleet, worker=WORKER, prefix=PREFIX, held={}, leader=lease,
+            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, WORKER, self.slots),
+        )  # fmt: skip
+        #: Dispatches that a worker has and has not answered, and the other orders it got.
+        self.tasks: list[TaskMessage] = []
+        self.orders: list[Message] = []
+
+    def submit(self, text: str, **how: Any) -> int:
+        """A file of this text, submitted by another process; its number in the store."""
+        self._count += 1
+        path = self.folder / f"play-{self._count}.yaml"
+        path.write_text(f"name: play\n{text}" if not text.startswith("name:") else text)
+        experiment = read(str(path), task_type=task_type, machines=self.machines)
+        [written] = submit_all(self.others, [experiment], now_s=self.clock.time(), **how)
+        return written.seq
+
+    def step(self, seconds: float = 0.0) -> Orchestra:
+        """Let the time pass, then the orchestrator look until nothing more follows; what it sent is received."""
+        self.clock.now_s += seconds
+        for _ in range(6):
+            self.orchestrator.step()
+        while (delivery := self._workers.receive(0)) is not None:
+            message = decode(delivery.body)
+            (self.tasks if isinstance(message, TaskMessage) else self.orders).append(message)  # type: ignore[arg-type]
+            self._workers.ack(delivery)
+        return self
+
+    def say(self, message: Message | bytes) -> None:
+        """A worker's message; it counts at the next step."""
+        self._workers.publish(RESULTS.format(prefix=PREFIX), message if isinstance(message, bytes) else encode(message))
+
+    def task(self, name: str) -> TaskMessage:
+        """The newest unanswered dispatch of the task."""
+        return next(message for message in reversed(self.tasks) if message.task == name)
+
+    def begin(self, name: str) -> TaskMessage:
+        """A worker says that it has begun to execute the task."""
+        message = self.task(name)
+        self.say(StartedMessage(WORKER, message.key, message.nonce))
+        return message
+
+    def end(self, name: str | TaskMessage, outcome: Outcome = DONE, *, keep: bool = False) -> TaskMessage:
+        """A worker answers its newest dispatch of the task (``keep``: and will do so again)."""
+        message = self.task(name) if isinstance(name, str) else name
+        if not keep:
+            self.tasks.remove(message)
+        self.say(ResultMessage(WORKER, message.key, message.nonce, "e", outcome))
+        return message
+
+    def defer(self, name: str) -> TaskMessage:
+        """The task's work has begun and goes on without the worker."""
+        return self.end(name, DEFERRED)
+
+    def polls(self) -> list[PollMessage]:
+        """The unanswered polls, which this takes away."""
+        found = [order for order in self.orders if isinstance(order, PollMessage)]
+        self.orders = [order for order in self.orders if order not in found]
+        return found
+
+    def ends(self) -> list[EndMessage]:
+        """The unanswered orders to end deferred work, which this takes away."""
+        found = [order for order in self.orders if isinstance(order, EndMessage)]
+        self.orders = [order for order in self.orders if order not in found]
+        return found
+
+    def answer(self, poll: PollMessage | EndMessage, outcome: Outcome | Callable[[int], Outcome]) -> None:
+        """Answer a poll, or an order to end, the same for all of its tasks or by their positions."""
+        is_end = isinstance(poll, EndMessage)
+        deferrals = [poll.deferral] if isinstance(poll, EndMessage) else poll.deferrals
+        answers = [
+            Answer(each.key, outcome if isinstance(outcome, Outcome) else outcome(each.key.idx)) for each in deferrals
+        ]
+        number = 0 if isinstance(poll, EndMessage) else poll.number
+        self.say(PollAnswerMessage(WORKER, poll.machine.name, number, answers, ending=is_end))
+
+    def row(self, seq: int) -> ExperimentRow:
+        found = experiments.get(self.others, seq)
+        assert found is not None
+        return found
+
+    def rows(self, seq: int) -> dict[str, TaskRow]:
+        """The tasks of the experiment as they are stored, by name."""
+        return {row.name: row for row in experiments.tasks(self.others, seq)}
+
+    def states(self, seq: int) -> dict[str, str]:
+        return {name: row.state for name, row in self.rows(seq).items()}
+
+    def told(self, seq: int, kind: str) -> list[str]:
+        """The reasons of the experiment's events of that kind."""
+        return [str(event.reason) for event in events(self.others, seq) if event.kind == kind]
+
+    def names(self) -> list[str]:
+        """The tasks that workers have, sorted."""
+        return sorted(message.task for message in self.tasks)
+
+
+def task_type(name: str) -> TaskType:
+    """The task types of the play, in place of the plugins'."""
+    return _TYPES[name]
+
+
+def play_types(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Put the play's task types and clock in place of the real ones."""
+    monkeypatch.setattr("wlmctl.plugins.task_type", task_type)
+    monkeypatch.setattr("wlmctl.orchestrator.loop.time", clock)
+
+
+def machine(name: str, **settings: Any) -> Machine:
+    """A machine of the inventory whose capacity is known, so that nobody asks it."""
+    return Machine(
+        name, **{"host": None if name == "local" else name, "cpus": 4, "memory_bytes": 0, "gpus": 0, **settings}
+    )
+
+
+def inventory(*machines: Machine) -> dict[str, Machine]:
+    """These machines by name, with ``local`` first."""
+    return {each.name: each for each in ([] if any(m.name == "local" for m in machines) else [machine("local")])} | {
+        each.name: each for each in machines
+    }
+
+
+def assert_told_in_full(db: Database, seqs: Iterable[int]) -> None:
+    """G10: the fold of the events is what is stored, field by field, for experiments, tasks and bindings."""
+    for seq in seqs:
+        folded, row = fold(events(db, seq)), experiments.get(db, seq)
+        assert row is not None
+        assert folded.state == row.state
+        stored = asdict(row)
+        for name in ("started", "ended", "reason", "priority", "stopping", "cleaned", "task_count"):
+            assert folded.fields.get(name) or None == stored[name] or None, name
+        assert folded.bindings == experiments.bindings(db, seq)
+        fresh = TaskRow(0, 0, 0, 0, "", "", "waiting", 0, 0, *[None] * 20)  # type: ignore[arg-type]
+        for task in experiments.tasks(db, seq):
+            told = folded.tasks.get(task.idx, {"state": "waiting"})
+            for name in TASK_FIELDS:
+                expected = told.get(name, getattr(fresh, name))
+                found = getattr(task, name)
+                assert (expected or None) == (found or None), f"task {task.name}: {name} is {found}, told {expected}"

@@ -1,0 +1,185 @@
+"""The check of a scheduler's decision: what is legal is kept, what is not is named, nothing is half done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wlmctl.machine import LOCAL
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, UnboundRole, WorkerView
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One checked assignment."""
+
+    work: Work
+    group: ReadyGroup
+    idx: int
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Something illegal in a decision. ``kind`` is the same for what is wrong in the same way."""
+
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
+class Checked:
+    """What is left of a decision: bindings (already in the works' memory), assignments, reasons, complaints."""
+
+    bindings: list[tuple[Work, str, str]] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    complaints: list[Complaint] = field(default_factory=list)
+
+
+class DecisionCheck:
+    """Checks one decision against one look at what is ready."""
+
+    def __init__(
+        self,
+        groups: Mapping[str, tuple[Work, ReadyGroup]],
+        unbound: Mapping[tuple[int, str], UnboundRole],
+        views: Mapping[str, MachineView],
+        fleet: Fleet,
+        worker: WorkerView,
+    ) -> None:
+        self._groups, self._unbound, self._views = groups, unbound, views
+        self._fleet, self._worker = fleet, worker
+        self._room = _Room(views, fleet.site)
+        self._slots = worker.free_slots
+        self._works = {work.row.id: work for work, _ in groups.values()}
+        self._under_way = {work.seq: work.under_way for work in self._works.values()}
+
+    def check(self, decision: Any) -> Checked:
+        """What is legal in the decision; raises whatever a decision of the wrong shape makes it raise."""
+        if not isinstance(decision, Decision):
+            raise TypeError(f"the scheduler answered {type(decision).__name__}, expected Decision")
+        checked = Checked()
+        try:
+            for binding in decision.bindings:
+                self._bind(binding, checked)
+            self._place(list(decision.assignments), checked)
+            checked.reasons = {
+                group: reason
+                for group, reason in decision.reasons.items()
+                if group in self._groups and isinstance(reason, Reason)
+            }
+        except Exception:
+            for work, role, _ in checked.bindings:
+                del work.bindings[role]
+            raise
+        return checked
+
+    def _bind(self, binding: Binding, checked: Checked) -> None:
+        work = self._works.get(binding.experiment)
+        role = self._unbound.get((work.seq, binding.role)) if work is not None else None
+        what = f"binding of {binding.role} to {binding.machine}"
+        if work is None or role is None or binding.machine not in self._views:
+            checked.complaints.append(Complaint("binding", f"{what}: no such role or machine is open"))
+        elif binding.role in work.bindings:
+            checked.complaints.append(Complaint("bound", f"{what}: it is bound to {work.bindings[binding.role]}"))
+        elif (misfit := role.requires.misfit(self._fleet.machine(binding.machine))) is not None:
+            checked.complaints.append(Complaint("misfit", f"{what}: it {misfit}"))
+        else:
+            work.bindings[binding.role] = binding.machine
+            checked.bindings.append((work, binding.role, binding.machine))
+
+    def _place(self, assignments: Sequence[Assignment], checked: Checked) -> None:
+        owners, is_whole = self._owners(len(assignments)), False
+        assigned = set[str]()
+        for assignment in assignments:
+            if assignment.task not in owners and not is_whole:
+                owners, is_whole = self._owners(None), True
+            found = owners.get(assignment.task)
+            if found is None or assignment.task in assigned:
+                text = f"assignment of {assignment.task}: not a ready task, or assigned twice"
+                checked.complaints.append(Complaint("not ready", text))
+                continue
+            work, group, idx = found
+            reason = self._refusal(assignment, work, group, idx)
+            if reason:
+                text = f"assignment of {work.name(idx)} to {assignment.machine}: {reason}"
+                checked.complaints.append(Complaint(reason, text))
+            if reason is not None:
+                continue
+            assigned.add(assignment.task)
+            self._slots -= 1
+            self._under_way[work.seq] += 1
+            machine = assignment.machine or LOCAL
+            self._room.take(machine, group)
+            checked.placed.append(Placed(work, group, idx, machine))
+
+    def _owners(self, most: int | None) -> dict[str, tuple[Work, ReadyGroup, int]]:
+        """Whose ready tasks these are, the first ``most`` of each group: schedulers nearly always take those."""
+        return {
+            f"{work.seq}.{idx}": (work, group, idx)
+            for work, group in self._groups.values()
+            for idx in group.tasks[:most]
+        }
+
+    def _refusal(self, assignment: Assignment, work: Work, group: ReadyGroup, idx: int) -> str | None:
+        """Why the assignment is illegal; empty where it is only too early, None where nothing is wrong."""
+        machines = [work.machine_of(idx, role) for role in group.roles or (LOCAL,)]
+        if None in machines:
+            return "a role of it has no machine"
+        if assignment.machine != machines[0]:
+            return f"its machine is {machines[0]}"
+        if assignment.worker not in (None, self._worker.id):
+            return f"no live worker {assignment.worker}"
+        if not self._worker.labels.issuperset(group.worker_labels):
+            return "the worker has not all labels that it asks for"
+        if any(name in self._fleet.held for name in machines):
+            return "a machine of it is held"
+        if self._slots < 1:
+            return "no worker has a free slot"
+        if work.experiment.max_running is not None and self._under_way[work.seq] >= work.experiment.max_running:
+            return "max_running is reached"
+        return self._room.refusal(assignment.machine or LOCAL, group)
+
+
+class _Room:
+    """What is left of the machines while assignments are checked; names of one login share what there is."""
+
+    def __init__(self, views: Mapping[str, MachineView], site: Callable[[str], str]) -> None:
+        self._views, self._site = views, site
+        self._taken: dict[str, tuple[int, ...]] = {}
+
+    def refusal(self, name: str, group: ReadyGroup) -> str | None:
+        """Why one more task of the group does not fit, None where it does; empty: another name of it was quicker."""
+        if not group.needs_capacity or self._fits(name, group, self._taken.get(self._site(name), _NOTHING)):
+            return None
+        # a scheduler sees names, and cannot know that two of them are one machine
+        return (
+            "" if self._fits(name, group, self._taken.get(f"\0{name}", _NOTHING)) else "the machine has no room for it"
+        )
+
+    def _fits(self, name: str, group: ReadyGroup, taken: Iterable[int]) -> bool:
+        view = self._views[name]
+        left = (None if view.queueing else view.free_cpus, None if view.queueing else view.free_memory_bytes,
+                None if view.queueing else view.free_gpus, view.jobs_left)  # fmt: skip
+        return all(
+            there is None or there - used >= wanted
+            for there, used, wanted in zip(left, taken, _wanted(group), strict=True)
+        )
+
+    def take(self, name: str, group: ReadyGroup) -> None:
+        """One task of the group starts."""
+        if group.needs_capacity:
+            for key in (self._site(name), f"\0{name}"):
+                used = self._taken.get(key, _NOTHING)
+                self._taken[key] = tuple(map(sum, zip(used, _wanted(group), strict=True)))
+
+
+_NOTHING = (0, 0, 0, 0)
+
+
+def _wanted(group: ReadyGroup) -> tuple[int, int, int, int]:
+    return group.resources.cpus, group.resources.memory_bytes, group.resources.gpus, 1

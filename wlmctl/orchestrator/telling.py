@@ -1,0 +1,58 @@
+"""What users are told of tasks that wait for something other than their turn: one event for each group and reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.checking import Complaint
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.placing import Placement
+from wlmctl.orchestrator.work import Work
+from wlmctl.scheduler import Reason
+
+log = logging.getLogger(__name__)
+
+#: Codes of reasons that no end of a task will change: they are told even while other tasks run.
+LASTING = frozenset({"role", "worker"})
+
+#: The code of what is told of the machine already.
+HELD = "held"
+
+
+class Telling:
+    """Remembers what has been told, so that the same is told once, however often it is found."""
+
+    def __init__(self, scheduler: str) -> None:
+        self._scheduler = scheduler
+        self._complained: set[tuple[int, str]] = set()
+        self._waiting: set[tuple[str, str]] = set()
+
+    def complain(self, book: Book, works: Iterable[Work], complaints: Sequence[Complaint]) -> None:
+        """One event in each experiment for each kind of complaint about the scheduler."""
+        for complaint in complaints:
+            for work in works:
+                if (work.seq, complaint.kind) not in self._complained:
+                    self._complained.add((work.seq, complaint.kind))
+                    log.warning("scheduler %s: %s", self._scheduler, complaint.text)
+                    book.of(work).note("scheduler", f"{self._scheduler}: {complaint.text}")
+
+    def waiting(
+        self, book: Book, placement: Placement, reasons: Mapping[str, Reason], fleet: Fleet, asked: Iterable[str]
+    ) -> None:
+        """Tell why groups wait: for a machine or worker that is not there, or while nothing else is under way.
+
+        ``asked`` are machines whose capacity is not known yet: what they have may be the answer.
+        """
+        is_open = any(name not in fleet.held for name in asked)
+        for key, reason in reasons.items():
+            work, group = placement.group(key)
+            if not group.tasks or reason.code == HELD or (key, reason.text) in self._waiting:
+                continue
+            is_unbound = placement.is_unbound(key)
+            if (is_unbound and is_open) or not (is_unbound or reason.code in LASTING or not work.active):
+                continue
+            self._waiting.add((key, reason.text))
+            log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), reason.text)
+            book.of(work).note("waiting", reason.text, group.tasks[0], tasks=len(group.tasks))
