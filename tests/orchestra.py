@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.play import DEFERRED, DONE, Clock, machine, task_type
 from wlmctl.broker.contract import Delivery
 from wlmctl.broker.memory import MemoryBroker, MemoryChannel
-from wlmctl.errors import SpecError
 from wlmctl.experiment import read
 from wlmctl.machine import Machine
 from wlmctl.message import (
@@ -37,73 +35,8 @@ from wlmctl.scheduler import Scheduler
 from wlmctl.store import Database, experiments, leases
 from wlmctl.store.events import events, fold
 from wlmctl.store.rows import TASK_FIELDS, ExperimentRow, TaskRow
-from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
 
 PREFIX, WORKER = "wlm", "local"
-NOW_S = 1_700_000_000.0
-
-DONE = Outcome("done")
-FAILED = Outcome("failed", reason="exit code 1", failure_class="user", exit_code=1)
-BROKEN = Outcome("failed", reason="the connection broke", failure_class="infra")
-STOPPED = Outcome("cancelled", reason="cancelled")
-RUNNING = Outcome("running")
-DEFERRED = Outcome("deferred", handle={"job": 1})
-
-
-def away(machine: str) -> Outcome:
-    """What a worker says when it cannot reach the machine."""
-    return Outcome("unreachable", reason="no route to host", machine=machine)
-
-
-@dataclass(frozen=True, slots=True)
-class PlaySpec:
-    """The own keys of both task types of the play."""
-
-    machine: str = "local"
-    also: str = ""
-    text: str = ""
-
-
-class Step:
-    """A task type whose work a worker does itself; the play says what comes of it."""
-
-    def parse(self, mapping: Mapping[str, Any], folder: Path) -> PlaySpec:
-        for key in mapping:
-            if key not in ("machine", "also", "text"):
-                raise SpecError(key, "an unknown key", "machine, also or text")
-        return PlaySpec(**mapping)
-
-    def machines(self, spec: PlaySpec) -> Sequence[str]:
-        return [name for name in (spec.machine, spec.also) if name]
-
-    def execute(self, spec: PlaySpec, context: TaskContext) -> Done | Deferred:
-        raise AssertionError("the play answers for the worker")
-
-
-class Play(Step):
-    """A task type whose work goes on without a worker, and takes room of its machine."""
-
-    def poll(self, handles: Mapping[str, Any], context: Any) -> Mapping[str, PollAnswer]:
-        raise AssertionError("the play answers for the worker")
-
-    def cancel(self, handle: Mapping[str, Any], context: Any) -> PollAnswer:
-        raise AssertionError("the play answers for the worker")
-
-
-_TYPES: Mapping[str, TaskType] = {"step": Step(), "play": Play()}
-
-
-@dataclass(slots=True)
-class Clock:
-    """Stands in for the module ``time`` in the orchestrator's loop; both of its clocks go together."""
-
-    now_s: float = 1000.0
-
-    def time(self) -> float:
-        return NOW_S + self.now_s
-
-    def monotonic(self) -> float:
-        return self.now_s
 
 
 class _Impatient:
@@ -175,10 +108,11 @@ class Orchestra:
         return written.seq
 
     def step(self, seconds: float = 0.0) -> Orchestra:
-        """Let the time pass, then the orchestrator look until nothing more follows; what it sent is received."""
-        self.clock.now_s += seconds
-        for _ in range(6):
-            self.orchestrator.step()
+        """The orchestrator looks until nothing more follows, now and ``seconds`` later; what it sent is received."""
+        for pause_s in (0.0, seconds) if seconds else (0.0,):
+            self.clock.now_s += pause_s
+            for _ in range(6):
+                self.orchestrator.step()
         while (delivery := self._workers.receive(0)) is not None:
             message = decode(delivery.body)
             (self.tasks if isinstance(message, TaskMessage) else self.orders).append(message)  # type: ignore[arg-type]
@@ -254,31 +188,6 @@ class Orchestra:
         return sorted(message.task for message in self.tasks)
 
 
-def task_type(name: str) -> TaskType:
-    """The task types of the play, in place of the plugins'."""
-    return _TYPES[name]
-
-
-def play_types(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """Put the play's task types and clock in place of the real ones."""
-    monkeypatch.setattr("wlmctl.plugins.task_type", task_type)
-    monkeypatch.setattr("wlmctl.orchestrator.loop.time", clock)
-
-
-def machine(name: str, **settings: Any) -> Machine:
-    """A machine of the inventory whose capacity is known, so that nobody asks it."""
-    return Machine(
-        name, **{"host": None if name == "local" else name, "cpus": 4, "memory_bytes": 0, "gpus": 0, **settings}
-    )
-
-
-def inventory(*machines: Machine) -> dict[str, Machine]:
-    """These machines by name, with ``local`` first."""
-    return {each.name: each for each in ([] if any(m.name == "local" for m in machines) else [machine("local")])} | {
-        each.name: each for each in machines
-    }
-
-
 def assert_told_in_full(db: Database, seqs: Iterable[int]) -> None:
     """G10: the fold of the events is what is stored, field by field, for experiments, tasks and bindings."""
     for seq in seqs:
@@ -287,7 +196,7 @@ def assert_told_in_full(db: Database, seqs: Iterable[int]) -> None:
         assert folded.state == row.state
         stored = asdict(row)
         for name in ("started", "ended", "reason", "priority", "stopping", "cleaned", "task_count"):
-            assert folded.fields.get(name) or None == stored[name] or None, name
+            assert (folded.fields.get(name) or None) == (stored[name] or None), name
         assert folded.bindings == experiments.bindings(db, seq)
         fresh = TaskRow(0, 0, 0, 0, "", "", "waiting", 0, 0, *[None] * 20)  # type: ignore[arg-type]
         for task in experiments.tasks(db, seq):

@@ -38,7 +38,8 @@ def execute(context: ExecutionContext, watcher: Watcher) -> Outcome:
         return of_error(error, main)
     if outcome.what != "deferred":
         return outcome
-    watched = watch(message.machines[main], Deferral(message.key, message.type, outcome.handle or {}), watcher)
+    deferral = Deferral(message.key, message.type, outcome.handle or {})
+    watched = watch(message.machines[main], deferral, watcher, armed=False)
     return Outcome("deferred", handle=outcome.handle, started=outcome.started, watched=watched, machine=main)
 
 
@@ -53,7 +54,7 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
     return outcome
 
 
-def watch(machine: Machine, deferral: Deferral, watcher: Watcher) -> bool:
+def watch(machine: Machine, deferral: Deferral, watcher: Watcher, *, armed: bool = True) -> bool:
     """Watch the end of the deferred task as an event where its type can, on this host; False: it must be polled."""
     if machine.name != LOCAL:
         return False
@@ -65,7 +66,7 @@ def watch(machine: Machine, deferral: Deferral, watcher: Watcher) -> bool:
     descriptor = task_type.watch(deferral.handle)
     if descriptor is None:
         return False
-    watcher.add(descriptor, machine, deferral)
+    watcher.add(descriptor, machine, deferral, armed=armed)
     return True
 
 

@@ -20,6 +20,7 @@ class Watcher:
         self._poll = select.epoll()
         self._watched: dict[int, tuple[Machine, Deferral]] = {}
         self._known: set[tuple[int, int, int]] = set()
+        self._unarmed: dict[tuple[int, int, int], int] = {}
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -28,15 +29,28 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._thread.start()
 
-    def add(self, descriptor: int, machine: Machine, deferral: Deferral) -> None:
-        """Watch ``descriptor``, which this object closes, for the end of the deferred task."""
+    def add(self, descriptor: int, machine: Machine, deferral: Deferral, *, armed: bool = True) -> None:
+        """Watch ``descriptor``, which this object closes, for the end of the deferred task.
+
+        Not ``armed``: its end is told only after ``arm``, since nobody may hear of it before the task is deferred.
+        """
         with self._lock:
             if self._closed:
                 os.close(descriptor)
                 return
             self._watched[descriptor] = (machine, deferral)
             self._known.add(_name(deferral))
+            if not armed:
+                self._unarmed[_name(deferral)] = descriptor
+                return
         self._poll.register(descriptor, select.EPOLLIN)
+
+    def arm(self, deferral: Deferral) -> None:
+        """The task is known to be deferred: from now on its end is told."""
+        with self._lock:
+            descriptor = self._unarmed.pop(_name(deferral), None)
+        if descriptor is not None:
+            self._poll.register(descriptor, select.EPOLLIN)
 
     def knows(self, deferral: Deferral) -> bool:
         """True when the end of this attempt is watched already."""
@@ -69,6 +83,7 @@ class Watcher:
             self._closed = True
             descriptors = list(self._watched)
             self._watched.clear()
+            self._unarmed.clear()
         os.write(self._wake_write, b"x")
         self._thread.join()
         for descriptor in (*descriptors, self._wake_read, self._wake_write):

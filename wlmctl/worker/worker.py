@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -130,12 +131,17 @@ class Worker:
         except (TypeError, ValueError, AttributeError) as error:  # what a plugin gave cannot travel as a message
             outcome = of_error(TypeError(f"the result of task type {message.type} is no plain JSON: {error}"), "")
             self._publish(replace(result, outcome=outcome))
+        if outcome.watched:
+            self._watcher.arm(Deferral(message.key, message.type, {}))
 
     def _obey(self) -> None:
         """Control messages never wait for one another: what takes time has a thread of its own."""
+        looked_s = time.monotonic()
         while (delivery := self._control.receive(IDLE_LOOK_S)) is not None or not self._closing:
-            if delivery is None:
+            if time.monotonic() >= looked_s + IDLE_LOOK_S:
+                looked_s = time.monotonic()
                 self._pool.close_idle()
+            if delivery is None:
                 continue
             try:
                 message = decode(delivery.body)

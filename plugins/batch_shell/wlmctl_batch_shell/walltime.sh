@@ -4,6 +4,7 @@ watch_walltime() {
   [ -s exit ] && exit 0
   sleep "$wall" &
   wait $!
+  trap 'exit 0' TERM
   : >walltime
   read -r own _ </proc/self/stat
   sid=$$ token=$WLMCTL_TOKEN skip=" $$ $own "

@@ -1,0 +1,105 @@
+"""Task types, machines and answers of workers that tests of the orchestrator play with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wlmctl.errors import SpecError
+from wlmctl.machine import Machine
+from wlmctl.message import Outcome
+from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
+
+NOW_S = 1_700_000_000.0
+
+DONE = Outcome("done")
+FAILED = Outcome("failed", reason="exit code 1", failure_class="user", exit_code=1)
+BROKEN = Outcome("failed", reason="the connection broke", failure_class="infra")
+STOPPED = Outcome("cancelled", reason="cancelled")
+RUNNING = Outcome("running")
+DEFERRED = Outcome("deferred", handle={"job": 1})
+
+
+def away(machine: str) -> Outcome:
+    """What a worker says when it cannot reach the machine."""
+    return Outcome("unreachable", reason="no route to host", machine=machine)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaySpec:
+    """The own keys of both task types of the play."""
+
+    machine: str = "local"
+    also: str = ""
+    text: str = ""
+
+
+class Step:
+    """A task type whose work a worker does itself; the play says what comes of it."""
+
+    def parse(self, mapping: Mapping[str, Any], folder: Path) -> PlaySpec:
+        for key in mapping:
+            if key not in ("machine", "also", "text"):
+                raise SpecError(key, "an unknown key", "machine, also or text")
+        return PlaySpec(**mapping)
+
+    def machines(self, spec: PlaySpec) -> Sequence[str]:
+        return [name for name in (spec.machine, spec.also) if name]
+
+    def execute(self, spec: PlaySpec, context: TaskContext) -> Done | Deferred:
+        raise AssertionError("the play answers for the worker")
+
+
+class Play(Step):
+    """A task type whose work goes on without a worker, and takes room of its machine."""
+
+    def poll(self, handles: Mapping[str, Any], context: Any) -> Mapping[str, PollAnswer]:
+        raise AssertionError("the play answers for the worker")
+
+    def cancel(self, handle: Mapping[str, Any], context: Any) -> PollAnswer:
+        raise AssertionError("the play answers for the worker")
+
+
+_TYPES: Mapping[str, TaskType] = {"step": Step(), "play": Play()}
+
+
+@dataclass(slots=True)
+class Clock:
+    """Stands in for the module ``time`` in the orchestrator's loop; both of its clocks go together."""
+
+    now_s: float = 1000.0
+
+    def time(self) -> float:
+        return NOW_S + self.now_s
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def task_type(name: str) -> TaskType:
+    """The task types of the play, in place of the plugins'."""
+    return _TYPES[name]
+
+
+def play_types(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Put the play's task types and clock in place of the real ones."""
+    monkeypatch.setattr("wlmctl.plugins.task_type", task_type)
+    monkeypatch.setattr("wlmctl.orchestrator.loop.time", clock)
+
+
+def machine(name: str, **settings: Any) -> Machine:
+    """A machine of the inventory whose capacity is known, so that nobody asks it."""
+    return Machine(
+        name, **{"host": None if name == "local" else name, "cpus": 4, "memory_bytes": 0, "gpus": 0, **settings}
+    )
+
+
+def inventory(*machines: Machine) -> dict[str, Machine]:
+    """These machines by name, with ``local`` first."""
+    return {each.name: each for each in ([] if any(m.name == "local" for m in machines) else [machine("local")])} | {
+        each.name: each for each in machines
+    }
