@@ -9,11 +9,11 @@ from typing import Any
 
 from wlmctl.experiment.model import Experiment, Need, Template
 from wlmctl.host import host_id
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
 from wlmctl.store.rows import TaskRow
-from wlmctl.task import ExperimentState, TaskState
 
 NOW_S = 1_700_000_000.0
 

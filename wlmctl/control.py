@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from wlmctl.errors import NoSuch, UsageError
+from wlmctl.states import EXPERIMENT_FINAL, ExperimentState, TaskState
 from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
 from wlmctl.store.rows import ExperimentRow
-from wlmctl.task import EXPERIMENT_FINAL, ExperimentState, FailureClass, TaskState
+from wlmctl.task import FailureClass
 
 _NOT_STARTED = frozenset({TaskState.WAITING, TaskState.READY})
 _UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED})

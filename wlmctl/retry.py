@@ -10,10 +10,10 @@ from typing import Any
 from wlmctl.control import Change, changing, current
 from wlmctl.errors import UsageError
 from wlmctl.experiment.model import Experiment, Template
+from wlmctl.states import EXPERIMENT_FINAL, FINAL, ExperimentState, TaskState
 from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.rows import ExperimentRow, TaskRow
-from wlmctl.task import EXPERIMENT_FINAL, FINAL, ExperimentState, TaskState
 
 #: What an attempt leaves in its row, as it is before the first one.
 _FRESH: dict[str, Any] = {

@@ -16,10 +16,10 @@ from wlmctl.clean_folder import clean_folders
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.host import host_id
 from wlmctl.plugins import transport_factory
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import experiments, machines
 from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
-from wlmctl.task import ExperimentState, TaskState
 from wlmctl.transport import Transport
 
 WLMCTL = [sys.executable, "-m", "wlmctl"]

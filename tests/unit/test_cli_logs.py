@@ -14,10 +14,10 @@ from tests.stored import NOW_S, open_database, put, template
 from tests.waiting import wait_until
 from wlmctl.cli.log_follow import Shown
 from wlmctl.cli.main import cli
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import logs
 from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
-from wlmctl.task import ExperimentState, TaskState
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wlmctl.experiment.model import Need, Template
 from wlmctl.orchestrator.needs import Needs, Verdict
-from wlmctl.task import TaskState as State
+from wlmctl.states import TaskState as State
 
 
 def setting(need, *states, count=2):

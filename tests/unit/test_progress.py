@@ -25,11 +25,11 @@ from wlmctl.cli.stopping import Stopping
 from wlmctl.errors import StoreError, Unusable
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.runtime.engine import Transfer
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import experiments, logs
 from wlmctl.store.database import Database
 from wlmctl.store.leases import LeaseLost
 from wlmctl.store.record import Recorder
-from wlmctl.task import ExperimentState, TaskState
 
 R, W, A, S = TaskState.READY, TaskState.WAITING, TaskState.ASSIGNED, TaskState.SUCCEEDED
 RUNNING, FAILED = TaskState.RUNNING, TaskState.FAILED

@@ -11,10 +11,10 @@ import pytest
 
 from wlmctl.errors import NoSuch, NotYet, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import Database, events, experiments, leases
 from wlmctl.store.permits import Permits
 from wlmctl.store.record import IllegalTransition, Recorder
-from wlmctl.task import ExperimentState, TaskState
 
 
 @pytest.fixture

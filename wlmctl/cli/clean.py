@@ -37,7 +37,7 @@ def clean(ctx: click.Context, selection: Selection, dry_run: bool, forget: bool,
     from wlmctl.runtime.clean import check_ended, clean_experiment
     from wlmctl.runtime.clean import forget as forget_in_store
     from wlmctl.runtime.reach import connections
-    from wlmctl.task import EXPERIMENT_FINAL
+    from wlmctl.states import EXPERIMENT_FINAL
 
     config = configuration(ctx)
     documents, found_all = list[dict[str, Any]](), list["Cleaned"]()

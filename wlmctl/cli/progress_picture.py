@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wlmctl.states import EXPERIMENT_FINAL
 from wlmctl.store import events, experiments
 from wlmctl.store.database import Database
 from wlmctl.store.rows import EventRow, ExperimentRow
-from wlmctl.task import EXPERIMENT_FINAL
 
 FINAL_STATES = frozenset(state.value for state in EXPERIMENT_FINAL)
 UNDER_WAY = ("assigned", "running", "deferred", "cancelling")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wlmctl.message import TaskKey
-from wlmctl.task import Resources, TaskState
+from wlmctl.states import TaskState
+from wlmctl.task import Resources
 
 
 @dataclass(slots=True)

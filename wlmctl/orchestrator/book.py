@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wlmctl.message import Message
 from wlmctl.orchestrator.work import Work
+from wlmctl.states import TaskState
 from wlmctl.store import Database
 from wlmctl.store.record import Recorder
-from wlmctl.task import TaskState
 
 
 class Book:

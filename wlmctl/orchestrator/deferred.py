@@ -10,8 +10,8 @@ from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
+from wlmctl.states import TaskState
 from wlmctl.store import logs
-from wlmctl.task import TaskState
 
 #: Deferred tasks in one poll message.
 POLL_LIMIT = 1000

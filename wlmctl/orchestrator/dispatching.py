@@ -22,8 +22,8 @@ from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.work import ReadyGroup, Work
 from wlmctl.scheduler import Scheduler, Snapshot, WorkerView
+from wlmctl.states import TaskState
 from wlmctl.store import machines
-from wlmctl.task import TaskState
 
 
 class Dispatcher:

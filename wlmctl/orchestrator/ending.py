@@ -9,8 +9,9 @@ from wlmctl.message import Outcome
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.work import Work
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import experiments, logs
-from wlmctl.task import ExperimentState, FailureClass, TaskState
+from wlmctl.task import FailureClass
 
 #: Infrastructure failures are tried again this often, the first after 10 s, doubling to 10 min.
 INFRA_LIMIT, INFRA_FIRST_S, INFRA_LONGEST_S = 5, 10.0, 600.0

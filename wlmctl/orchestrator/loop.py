@@ -29,10 +29,10 @@ from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
 from wlmctl.queues import DEAD, control_queue, work_queue
+from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
 from wlmctl.store import Database, experiments, leases, logs, machines
 from wlmctl.store.leases import Lease
 from wlmctl.store.rows import ExperimentRow
-from wlmctl.task import EXPERIMENT_FINAL, ExperimentState
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from wlmctl.experiment.model import Need, Template
-from wlmctl.task import FINAL, TaskState
+from wlmctl.states import FINAL, TaskState
 
 
 class Verdict(Enum):

@@ -18,7 +18,7 @@ from wlmctl.scheduler import (
     UnboundRole,
     WorkerView,
 )
-from wlmctl.task import ExperimentState
+from wlmctl.states import ExperimentState
 
 
 class TaskIds(Sequence[str]):

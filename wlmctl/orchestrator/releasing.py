@@ -7,7 +7,7 @@ import heapq
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.needs import Verdict
 from wlmctl.orchestrator.work import Work
-from wlmctl.task import ExperimentState, TaskState
+from wlmctl.states import ExperimentState, TaskState
 
 #: Tasks looked at in one transaction of one experiment, so that none holds the store's lock for long.
 CHUNK = 250

@@ -11,8 +11,8 @@ from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
+from wlmctl.states import TaskState
 from wlmctl.store import experiments, logs
-from wlmctl.task import TaskState
 
 
 def started(book: Book, works: Mapping[int, Work], message: StartedMessage) -> None:

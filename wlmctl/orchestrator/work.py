@@ -16,9 +16,10 @@ from wlmctl.experiment.model import Experiment, Instance
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.needs import Needs
+from wlmctl.states import FINAL, ExperimentState, TaskState
 from wlmctl.store import Database, experiments
 from wlmctl.store.rows import ExperimentRow
-from wlmctl.task import FINAL, Defers, ExperimentState, Resources, TaskState
+from wlmctl.task import Defers, Resources
 
 _UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED, TaskState.CANCELLING})
 

@@ -11,11 +11,11 @@ from wlmctl.connections import ConnectionPool
 from wlmctl.errors import NoSuch, TransportError, Unreachable, UsageError
 from wlmctl.host import host_id
 from wlmctl.machine import LOCAL, Machine
+from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
 from wlmctl.store import experiments, machines
 from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
 from wlmctl.store.rows import ExperimentRow
-from wlmctl.task import EXPERIMENT_FINAL, ExperimentState
 from wlmctl.transport import Transport
 from wlmctl.worker.places import experiment_folder, resolve_scratch
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from wlmctl.clean_folder import top_names
 from wlmctl.errors import NotFound
 from wlmctl.machine import Machine
+from wlmctl.states import TaskState
 from wlmctl.store.database import Database
-from wlmctl.task import TaskState
 from wlmctl.transfer.pattern import TEMPORARY
 from wlmctl.transport import FileInfo, Transport
 from wlmctl.worker.places import resolve_scratch

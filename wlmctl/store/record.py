@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from wlmctl.states import EXPERIMENT_TRANSITIONS, TASK_TRANSITIONS, ExperimentState, TaskState
 from wlmctl.store.database import Database
-from wlmctl.task import EXPERIMENT_TRANSITIONS, TASK_TRANSITIONS, ExperimentState, TaskState
 
 _encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
