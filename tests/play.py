@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from wlmctl.errors import SpecError
 from wlmctl.machine import Machine
 from wlmctl.message import Outcome
+from wlmctl.store import Database
 from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
 
 NOW_S = 1_700_000_000.0
@@ -103,3 +105,21 @@ def inventory(*machines: Machine) -> dict[str, Machine]:
     return {each.name: each for each in ([] if any(m.name == "local" for m in machines) else [machine("local")])} | {
         each.name: each for each in machines
     }
+
+
+class InterruptibleDatabase(Database):
+    """A store's connection that lets somebody else write at the worst moment: before it gets its lock."""
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        super().__init__(url, create=create)
+        self.execute("PRAGMA synchronous = OFF")  # no test here cuts the power
+        self.interruption: Callable[[], object] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As ever, after the interruption."""
+        interruption, self.interruption = self.interruption, None
+        if interruption is not None:
+            interruption()
+        with super().transaction():
+            yield

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from wlmctl.errors import SpecError
-from wlmctl.text import shown
+from wlmctl.text import in_quotes
 
 #: What a run-time value stands as until it is known: text between these two characters.
 PLACEHOLDER_BEGIN, PLACEHOLDER_END = "\ue000", "\ue001"
@@ -43,8 +43,7 @@ def found(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = shown(str(value))
-    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
+    return in_quotes(str(value))
 
 
 def text_of(mapping: Mapping[str, Any], key: str, expected: str, default: str | None = None, inside: str = "") -> str:

@@ -17,3 +17,11 @@ def _escaped(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def in_quotes(text: str, most: int = 60) -> str:
+    """``text`` for a message, shown in quotes and cut behind ``most`` characters."""
+    short = shown(text[: most + 1])
+    short, more = (short, "") if len(short) <= most else (short[: most - 3], "...")
+    mark = '"' if "'" in short and '"' not in short else "'"
+    return f"{mark}{short}{mark}{more}"

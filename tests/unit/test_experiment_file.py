@@ -67,7 +67,7 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
         ("project: a b", "project: found 'a b', expected a name: 1-100 letters, digits and _ . @ / -"),
         ("labels: gpu", "labels: found 'gpu', expected a list of texts such as [gpu, \"site=a\"]"),
         ("labels: [a, 3]", "labels: found '3', expected a text without control characters for each label"),
-        ('labels: ["a\\nb"]', "labels: found 'a\\\\x0ab', expected a text without control characters for each label"),
+        ('labels: ["a\\nb"]', "labels: found 'a\\x0ab', expected a text without control characters for each label"),
         ("priority: hihg", "priority: found 'hihg', expected low, normal, high, urgent, or 0 to 9 (9 goes first)"),
         ("priority: 10", "priority: found '10', expected low, normal, high, urgent, or 0 to 9 (9 goes first)"),
         ("priority: true", "priority: found 'true', expected low, normal, high, urgent, or 0 to 9 (9 goes first)"),

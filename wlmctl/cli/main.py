@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -171,6 +170,8 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     """Run scientific experiments on machines that other people own: one file, one command."""
     from wlmctl.cli.common import Invocation
 
+    if callable(ctx.obj):
+        ctx.obj()
     ctx.obj = Invocation(**options)
     ctx.obj.start_logging()
 
@@ -178,10 +179,15 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 def main() -> NoReturn:
     """The console script."""
     guard()
-    signal.signal(signal.SIGTERM, _terminate)
-    cli.main(prog_name="wlmctl")
+    cli.main(prog_name="wlmctl", obj=_end_on_sigterm)
     raise AssertionError("cli.main ends the process")
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
+def _end_on_sigterm() -> None:
+    """Done once a command runs: ``--help`` needs no handler, whose module costs as much as a small command."""
+    import signal
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)

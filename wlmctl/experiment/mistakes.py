@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wlmctl.errors import InvalidFile, Mistake
-from wlmctl.text import shown
+from wlmctl.text import in_quotes, shown
 
 #: After so many mistakes the rest is left out: the file is not what it was taken for.
 MOST_MISTAKES = 200
@@ -61,5 +61,4 @@ def _one_line(text: str) -> str:
 
 def quoted(value: object, most: int = 60) -> str:
     """A value from a file for a message: in quotes, one line, not longer than ``most``."""
-    text = shown(str(value)[: most + 1])
-    return f"{text[: most - 3]!r}..." if len(text) > most else repr(text)
+    return in_quotes(str(value), most)

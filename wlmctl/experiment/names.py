@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from wlmctl.errors import UsageError
-from wlmctl.text import shown
+from wlmctl.text import in_quotes
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 NAME_FORM = "a name: 1-40 letters, digits, _ and -, the first a letter or digit"
@@ -48,5 +48,5 @@ def parse_task_selector(text: str) -> tuple[str, str | None]:
     """``simulate:300,1`` or ``simulate[300,1]`` as the task's name and the instance's label; None: all of them."""
     match = _SELECTOR.fullmatch(text)
     if match is None:
-        raise UsageError(f"{shown(text)!r}: expected a task: NAME, NAME:VALUE,... or NAME[VALUE,...]")
+        raise UsageError(f"{in_quotes(text)}: expected a task: NAME, NAME:VALUE,... or NAME[VALUE,...]")
     return match[1], match[2] or match[3]

@@ -9,7 +9,7 @@ from typing import Any
 from wlmctl.experiment.values import mark
 
 #: Stands for a value that is wrong: task types accept what is not known yet wherever text is, endpoints included.
-NEUTRAL = f"local:{mark('?')}"
+NEUTRAL = f"local:{mark('wrong')}"
 
 _INDEX = re.compile(r"\[(\d+)\]\.?", re.ASCII)
 

@@ -131,6 +131,8 @@ def order_ends(book: Book, works: Mapping[int, Work], fleet: Fleet, now: float) 
             again = (active.end_sent_s + END_AGAIN_S) if active.end_sent_s is not None else now
             if again > now:
                 due.append(again)
+            elif active.handle is None and not active.sent:
+                continue  # it is handed out again, to be ended, as soon as its machines answer
             elif active.machine not in fleet.held or active.handle is None:
                 active.end_sent_s = now
                 _order_end(book, work, active, fleet)

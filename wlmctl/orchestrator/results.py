@@ -41,7 +41,7 @@ def _current(works: Mapping[int, Work], key: TaskKey, nonce: str | None) -> tupl
 def result(book: Book, works: Mapping[int, Work], fleet: Fleet, message: ResultMessage, now: float) -> None:
     """A dispatch has ended, or has become a deferred task."""
     found = _current(works, message.key, message.nonce)
-    if found is None:
+    if found is None or found[1].handle is not None:  # its dispatch is over: deferred work is asked for by polls
         _late(book, works, message)
         return
     work, active = found
@@ -61,6 +61,7 @@ def result(book: Book, works: Mapping[int, Work], fleet: Fleet, message: ResultM
                 ending.hand_back(book, work, active, outcome.reason)
         case "unreachable":
             fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
+            active.end_sent_s = None
             if active.state is not TaskState.CANCELLING:
                 ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
         case _ if active.state is TaskState.CANCELLING:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, cast
 
-from wlmctl.errors import PluginError
-
 if TYPE_CHECKING:
     from wlmctl.batch import BatchFactory
     from wlmctl.plugins.index import PluginIndex, PluginInfo
@@ -85,6 +83,8 @@ def command(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:
+        from wlmctl.errors import PluginError
+
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise PluginError(f"command {name!r}: {place} cannot be imported: {reason}") from error
 

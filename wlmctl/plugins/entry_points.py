@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from wlmctl.errors import PluginError
-
 GROUP = "wlmctl"
 DISABLE = "WLMCTL_DISABLE_PLUGINS"
 
@@ -51,6 +49,8 @@ class Installed:
         self._disabled = frozenset(normalized(name.strip()) for name in named.split(",") if name.strip())
         self.entry_points, distributions = scan(sys.path if path is None else path)
         if "wlmctl" not in distributions:
+            from wlmctl.errors import PluginError
+
             raise PluginError(
                 "wlmctl is not installed, so its plugins cannot be found: run `pip install -e .` in its folder"
             )

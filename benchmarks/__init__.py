@@ -1,0 +1,1 @@
+"""Measurements beside named peers, on the machine at hand. Each module runs as ``python -m benchmarks.NAME``."""

@@ -1,0 +1,26 @@
+"""The options that every benchmark has, and the folder that it works in."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.figures import Report
+
+
+def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, *, runs: int = 5) -> int:
+    """Parse the command line and measure in a folder of its own, which is removed; the exit code."""
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, judges nothing")
+    parser.add_argument("--runs", type=int, default=runs, help=f"interleaved runs (default {runs})")
+    parser.add_argument("--folder", type=Path, help="work below this folder: its file system is what is measured")
+    parser.add_argument("--only", default="", help="only the parts whose name contains this")
+    options = parser.parse_args()
+    if options.quick:
+        options.runs = 1
+    with tempfile.TemporaryDirectory(prefix="wlmctl-bench-", dir=options.folder) as folder:
+        report = Report(options.quick)
+        measure(report, Path(folder), options)
+    return report.end()
