@@ -16,6 +16,7 @@ def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, 
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, judges nothing")
     parser.add_argument("--runs", type=int, default=runs, help=f"interleaved runs (default {runs})")
     parser.add_argument("--folder", type=Path, help="work below this folder: its file system is what is measured")
+    parser.add_argument("--long", action="store_true", help="also what takes many minutes")
     parser.add_argument("--only", default="", help="only the parts whose name contains this")
     options = parser.parse_args()
     if options.quick:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class PlaySpec:
     machine: str = "local"
     also: str = ""
     text: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 class Step:
@@ -45,8 +46,8 @@ class Step:
 
     def parse(self, mapping: Mapping[str, Any], folder: Path) -> PlaySpec:
         for key in mapping:
-            if key not in ("machine", "also", "text"):
-                raise SpecError(key, "an unknown key", "machine, also or text")
+            if key not in ("machine", "also", "text", "outputs"):
+                raise SpecError(key, "an unknown key", "machine, also, text or outputs")
         return PlaySpec(**mapping)
 
     def machines(self, spec: PlaySpec) -> Sequence[str]:

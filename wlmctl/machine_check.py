@@ -133,7 +133,8 @@ def _with_ssh(machine: Machine) -> Iterator[Check]:
             hint = 'say shell = "none" if it is meant to have none' if needs_shell else ""
             yield Check("shell", "problem" if needs_shell else "ok", "none: staging and files only", hint)
         else:
-            yield Check("shell", "ok", f"sh, home {found.home}")
+            unused = "" if needs_shell else '; not used, since shell = "none"'
+            yield Check("shell", "ok", f"sh, home {found.home}{unused}")
         yield _sftp(machine, ssh)
         if found is None or not found.has_scp:
             yield _unless_used(machine, "scp", "there is no scp program that could be run", "sftp")

@@ -87,6 +87,21 @@ class TestEnvironment(TaskTypeContract):
         assert Path(done.folder, "built").read_text() == "made by \u00e9\n"
         assert (done.stdout, done.stderr, done.exit_code) == (b"one\n", b"two\n", 0)
 
+    def test_a_file_that_is_there_already_keeps_its_mode_unless_one_is_given(
+        self, task_type: TaskType, mapping: dict[str, Any], context: FakeContext
+    ) -> None:
+        mapping["files"] = {"own.sh": {"content": "true\n"}}
+        own = Path(context.folder("compute"), "own.sh")
+        own.parent.mkdir(exist_ok=True)
+        own.write_text("true\n")
+        own.chmod(0o750)
+        execute(task_type, mapping, context)
+        assert own.stat().st_mode & 0o777 == 0o750
+        mapping["files"] = {"own.sh": {"content": "true\n", "mode": "0700"}, "new": {"content": "x"}}
+        execute(task_type, mapping, context)
+        assert own.stat().st_mode & 0o777 == 0o700
+        assert own.with_name("new").stat().st_mode & 0o777 == 0o644
+
     def test_without_commands_the_folder_is_the_experiments(
         self, task_type: TaskType, mapping: dict[str, Any], context: FakeContext
     ) -> None:

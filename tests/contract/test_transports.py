@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +58,37 @@ class OnDisk(TransportContract):
         with pytest.raises(NoSpace):
             run_full(transport)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root is denied nothing")
-    def test_what_the_login_may_not_do_is_denied(self, transport: Transport, folder: str) -> None:
+    def test_what_the_login_may_not_write_is_denied(self, transport: Transport, folder: str) -> None:
+        with closed(folder):
+            with pytest.raises(Denied):
+                transport.write(f"{folder}/f", [b"x"], info_of(b"x"))
+            with pytest.raises(Denied):
+                transport.makedirs(f"{folder}/d")
+
+    def test_what_the_login_may_not_read_is_denied(self, transport: Transport, folder: str) -> None:
+        unreadable = "/proc/sys/vm/drop_caches"  # mode 0200: not even root reads it
+        if os.geteuid() != 0 or not os.path.exists(unreadable):
+            unreadable = f"{folder}/f"
+            transport.write(unreadable, [b"x"], info_of(b"x"))
+            os.chmod(unreadable, 0)
+        with pytest.raises(Denied):
+            list(transport.read(unreadable))
+
+
+@contextmanager
+def closed(folder: str) -> Iterator[None]:
+    """Nothing can be made in ``folder``: by its mode, for root by the immutable flag."""
+    if os.geteuid() != 0:
         os.chmod(folder, 0o500)
-        with pytest.raises(Denied):
-            transport.write(f"{folder}/f", [b"x"], info_of(b"x"))
-        with pytest.raises(Denied):
-            transport.makedirs(f"{folder}/d")
+        yield
+        os.chmod(folder, 0o700)
+        return
+    if subprocess.run(["chattr", "+i", folder], check=False, capture_output=True).returncode != 0:
+        pytest.skip("root may write everywhere, and this file system has no immutable flag")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
 
 
 def run_full(transport: Transport) -> None:

@@ -65,13 +65,11 @@ def configuration(ctx: click.Context) -> Config:
 
 
 def open_store(ctx: click.Context, create: bool = False) -> Database:
-    """The store of this call. One that is named but not there is an error unless ``create``; the default is made."""
-    from wlmctl.store.database import Database
+    """The store of this call. Without ``create``, one that does not exist yet has nothing in it and is not made."""
+    from wlmctl.store.database import Database, is_absent
 
-    config = configuration(ctx)
-    setting = config.origins.get("store")
-    is_default = setting is not None and setting.origin == "default"
-    return Database(config.store, create=create or is_default)
+    url = configuration(ctx).store
+    return Database(url, empty=not create and is_absent(url))
 
 
 def output_option(function: F) -> F:

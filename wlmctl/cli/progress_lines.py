@@ -43,6 +43,7 @@ class Lines:
         self._clock = clock
         self._begun = self._transfers_told = self._changed_at = clock()
         self._told_idle = False
+        self._told_waiting: set[int] = set()
         self._numbers_due = 0.0
         self._changed: dict[int, Group] = {}
         self._failures: dict[int, int] = {}
@@ -86,8 +87,13 @@ class Lines:
             if event.kind == "experiment" and event.source is not None and not change.experiment.is_final:
                 self._tell(f"{change.experiment.row.id}: {event.target}{_why(event.reason)}")
             return
+        if event.kind == "waiting":
+            self._told_waiting.add(event.exp)
+            name = self._picture.task_name(event.exp, event.task or 0)
+            self._tell(f"{name}: waits{_why(event.reason)}")
         if event.kind != "task":
             return
+        self._told_waiting.discard(event.exp)
         if group.total > MANY:
             self._changed[id(group)] = group
             failures = self._failures.get(id(group), 0)
@@ -115,9 +121,14 @@ class Lines:
         self._changed.clear()
 
     def _show_idle(self) -> None:
-        for followed in self._picture.experiments.values():
+        for seq, followed in self._picture.experiments.items():
             ready = followed.counts["ready"]
-            if ready and followed.state == "running" and not any(group.running for group in followed.groups):
+            if (
+                ready
+                and seq not in self._told_waiting
+                and followed.state == "running"
+                and not any(group.running for group in followed.groups)
+            ):
                 who = "1 ready task waits" if ready == 1 else f"{ready} ready tasks wait"
                 self._tell(f"{followed.row.id}: {who} for room on a machine that other experiments use")
 

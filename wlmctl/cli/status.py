@@ -123,6 +123,7 @@ def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
         "ended": local_time(row.ended) if row.ended else None,
         "machines": ", ".join(f"{role}: {machine}" for role, machine in sorted(bindings(db, row.seq).items())),
         "held": _held(db, row),
+        "waits": _waits(db, row),
         "note": _nobody_works(db, row),
     }
     write(f"{row.id}\n")
@@ -161,12 +162,22 @@ def _task_lines(db: Database, row: ExperimentRow, show_all: bool) -> Iterator[tu
 
 
 def _held(db: Database, row: ExperimentRow) -> str:
+    from wlmctl.store.listing import told_machines
     from wlmctl.store.machines import holds, machines_touched
+
+    held = {} if row.state in _FINAL else holds(db)
+    if not held:
+        return ""
+    concerned = {*machines_touched(db, row.seq), *told_machines(db, row.seq)}
+    return "; ".join(f"{name}: {hold.reason}" for name, hold in sorted(held.items()) if name in concerned)
+
+
+def _waits(db: Database, row: ExperimentRow) -> str:
+    from wlmctl.store.listing import reasons_to_wait
 
     if row.state in _FINAL:
         return ""
-    touched = set(machines_touched(db, row.seq))
-    return "; ".join(f"{name}: {hold.reason}" for name, hold in sorted(holds(db).items()) if name in touched)
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons_to_wait(db, row.seq))
 
 
 def _nobody_works(db: Database, row: ExperimentRow) -> str:

@@ -202,13 +202,12 @@ class Orchestrator:
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
-        again = False
         for work in list(self.works.values()):
             if work.state in EXPERIMENT_FINAL:
                 continue
             releasing.start(book, work)
             releasing.skip_ready(book, work)
-            again |= releasing.release(book, work)
+            releasing.release(book, work)
             if ending.finish(book, work):
                 self._after_end(book, work)
         live = {seq: work for seq, work in self.works.items() if work.state not in EXPERIMENT_FINAL}
@@ -223,7 +222,7 @@ class Orchestrator:
         if self._leader is not None:  # a daemon must not grow by what has ended
             for seq in self._ended():
                 del self.works[seq]
-        self._dirty = again or more
+        self._dirty = more or any(map(releasing.has_more, live.values()))
         self._wake_at = min(
             (
                 due

@@ -12,6 +12,8 @@ from wlmctl.states import ExperimentState, TaskState
 #: Tasks looked at in one transaction of one experiment, so that none holds the store's lock for long.
 CHUNK = 250
 
+_MOVING = frozenset({ExperimentState.RUNNING, ExperimentState.CANCELLING})
+
 
 def start(book: Book, work: Work) -> None:
     """A scheduled experiment whose time has come begins."""
@@ -21,10 +23,15 @@ def start(book: Book, work: Work) -> None:
         work.state = ExperimentState.RUNNING
 
 
-def release(book: Book, work: Work) -> bool:
-    """Move waiting tasks on; True when there is more to look at."""
-    if work.state not in (ExperimentState.RUNNING, ExperimentState.CANCELLING):
-        return False
+def has_more(work: Work) -> bool:
+    """True when the next look will move something on: a task whose needs have changed, or the experiment's end."""
+    return work.is_over() or (work.state in _MOVING and bool(work.look_at))
+
+
+def release(book: Book, work: Work) -> None:
+    """Move waiting tasks on, a part of them at a time."""
+    if work.state not in _MOVING:
+        return
     while work.due and work.due[0][0] <= book.now_s:
         idx = heapq.heappop(work.due)[1]
         work.delayed.discard(idx)
@@ -33,7 +40,6 @@ def release(book: Book, work: Work) -> bool:
         idx = work.look_at.popleft()
         if work.states[idx] is TaskState.WAITING:
             _release(book, work, idx)
-    return bool(work.look_at)
 
 
 def _release(book: Book, work: Work, idx: int) -> None:

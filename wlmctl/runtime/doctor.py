@@ -20,7 +20,7 @@ from wlmctl.quantities import format_duration, format_size
 
 Level = Literal["ok", "note", "problem"]
 
-_LIBRARIES = ("click", "msgspec", "paramiko", "pluggy", "PyYAML", "rich", "scp")
+_LIBRARIES = ("click", "msgspec", "paramiko", "pluggy", "PyYAML", "rich")
 _LITTLE_SPACE_BYTES = 100 * 1024 * 1024
 #: A clock that is this much behind what the store has already seen was set back.
 _CLOCK_SLACK_S = 5.0

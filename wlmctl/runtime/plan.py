@@ -64,6 +64,7 @@ class _Planner:
     problems: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     brought: Counter[str] = field(default_factory=Counter)
+    written: set[str] = field(default_factory=set)
 
 
 def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> ExperimentPlan:
@@ -72,6 +73,7 @@ def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> E
     planner.roles = {template.name: roles_of(template) for template in experiment.templates}
     _look_at_machines(planner)
     tasks = [_task(planner, template) for template in graph.order(experiment.templates)]
+    _judge_scratch(planner)
     for name, size_bytes in planner.brought.items():
         free_bytes = planner.machines[name].free_bytes
         if free_bytes is not None and size_bytes > free_bytes:
@@ -103,7 +105,17 @@ def _look_at_machines(planner: _Planner) -> None:
     for name, survey in planner.machines.items():
         if survey.unreachable:
             planner.unreachable.append(survey.unreachable)
-        planner.problems += [f"machine {name}: {finding.text}" for finding in survey.problems]
+
+
+def _judge_scratch(planner: _Planner) -> None:
+    """A scratch folder is a problem only where the experiment needs it: a store of data may be read-only."""
+    planner.machines = {
+        name: survey if name in planner.written else survey.without_problems()
+        for name, survey in planner.machines.items()
+    }
+    planner.problems[:0] = [
+        f"machine {name}: {finding.text}" for name, survey in planner.machines.items() for finding in survey.problems
+    ]
 
 
 def _bind(planner: _Planner, role: Role, found: Mapping[str, MachineSurvey]) -> None:
@@ -146,6 +158,8 @@ def _findings(planner: _Planner, template: Template, kind: TaskType, one: Instan
     if any(place is None or place.unreachable for place in places):
         return
     main = places[0] if places else None
+    if not isinstance(kind, Plans):  # what it writes cannot be known before
+        planner.written.update(place.machine.name for place in places if place is not None)
     if main is not None and isinstance(kind, Defers):
         yield from _capacity(main, one)
     if not isinstance(kind, Plans):
@@ -203,10 +217,12 @@ class _Context:
         """Where relative paths will lie; on machines other than ``local`` there is no such folder yet."""
         if self.machine(role).name == LOCAL:
             return self.planner.experiment.folder
+        self.planner.written.add(self.machine(role).name)
         return f"{self._survey(role).scratch}/{FUTURE_ID}"
 
     def scratch(self, role: str) -> str:
         """The machine's scratch folder."""
+        self.planner.written.add(self.machine(role).name)
         return self._survey(role).scratch
 
     def contents(self, name: str) -> bytes:

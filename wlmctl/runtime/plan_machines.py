@@ -40,6 +40,11 @@ class MachineSurvey:
         """What would make tasks fail."""
         return [finding for finding in self.findings if finding.level == "problem"]
 
+    def without_problems(self) -> MachineSurvey:
+        """The same, for who needs nothing of this machine but to read it: problems are notes."""
+        noted = (replace(each, level="note") if each.level == "problem" else each for each in self.findings)
+        return replace(self, findings=tuple(noted))
+
 
 def survey(machine: Machine, pool: ConnectionPool) -> MachineSurvey:
     """Log in and look: shell, sha256 tool, capacity, scratch folder and its space."""

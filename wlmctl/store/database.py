@@ -35,12 +35,28 @@ def store_path(url: str) -> Path:
     return Path(path).expanduser()
 
 
+def is_absent(url: str) -> bool:
+    """True when the store's file is not there; one that cannot be looked at is there, and opening it says why."""
+    try:
+        store_path(url).stat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 class Database:
     """The store's connection. Every error of SQLite becomes a ``StoreError`` that names the file."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True, empty: bool = False) -> None:
+        """Open the store; ``create`` makes one that is not there. ``empty``: one in memory that stands for it."""
         self.url = url
         self.path = store_path(url)
+        if empty:
+            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+            self._prepare()
+            return
         self._refuse_network_file_system()
         if not create and not self.path.exists():
             raise StoreError(f"store {self.path}: there is no such file")

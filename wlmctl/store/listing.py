@@ -44,6 +44,25 @@ def groups(db: Database, seq: int) -> list[tuple[int, str, str, int]]:
     )
 
 
+def reasons_to_wait(db: Database, seq: int) -> list[tuple[str, str]]:
+    """For each task of the file that is ready and was said to wait: its name, and the newest reason."""
+    return db.rows(
+        "SELECT CASE instr(name, '[') WHEN 0 THEN name ELSE substr(name, 1, instr(name, '[') - 1) END, said.reason"
+        " FROM tasks"
+        " JOIN (SELECT task, reason, max(n) AS n FROM events WHERE exp = ? AND kind = 'waiting' GROUP BY task) AS said"
+        " ON said.task = idx WHERE exp = ? AND state = 'ready' AND NOT EXISTS"
+        " (SELECT 1 FROM events AS later WHERE later.exp = ? AND later.n > said.n AND later.task = idx"
+        "  AND later.kind = 'task') GROUP BY template ORDER BY template",
+        (seq, seq, seq),
+    )
+
+
+def told_machines(db: Database, seq: int) -> set[str]:
+    """The machines of which the experiment was told that they are held."""
+    sql = "SELECT DISTINCT json_extract(data, '$.machine') FROM events WHERE exp = ? AND kind = 'held'"
+    return {name for (name,) in db.rows(sql, (seq,))}
+
+
 def states_of_group(db: Database, seq: int, template: int) -> list[tuple[str, int, str | None]]:
     """For each state that instances of the task are in: (state, how many, one of the reasons)."""
     return db.rows(

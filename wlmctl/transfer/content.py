@@ -19,15 +19,23 @@ def put_content(
     transport: Transport,
     path: str,
     content: bytes,
-    mode: int,
+    mode: int | None,
     *,
     execution: str,
     check: Callable[[], None],
 ) -> None:
-    """Make the file ``path`` with this content and mode, and its missing folders. At most a few MiB."""
+    """Make the file ``path`` with this content and mode, and its missing folders. At most a few MiB.
+
+    A ``mode`` of None is 0644 for a file that is made, and whatever it has where the content is there already.
+    """
     with place.told(path):
         there = transport.stat(path)
-        if there is not None and (there.kind, there.size_bytes, there.mode) == ("file", len(content), mode):
+        wanted = FileInfo(path, "file", len(content), 0o644 if mode is None else mode, time.time())
+        if (
+            there is not None
+            and (there.kind, there.size_bytes) == ("file", len(content))
+            and mode in (None, there.mode)
+        ):
             with drawn(transport, path) as chunks:
                 if b"".join(chunks) == content:
                     return
@@ -37,8 +45,7 @@ def put_content(
         check()
         temporary = temporary_path(path, execution)
         try:
-            info = FileInfo(path, "file", len(content), mode, time.time())
-            transport.write(temporary, (content,) if content else (), info)
+            transport.write(temporary, (content,) if content else (), wanted)
             check_size(place, transport, temporary, len(content))
             transport.rename(temporary, path)
         except BaseException:

@@ -25,6 +25,11 @@ class Endpoint:
         return posixpath.basename(self.path) in ("", ".", "..") or self.path == "~"
 
     @property
+    def is_relative(self) -> bool:
+        """True for a path that lies in the experiment's folder."""
+        return not (self.path == "~" or self.path.startswith(("/", "~/")))
+
+    @property
     def is_pattern(self) -> bool:
         """True for a path with ``*``, ``?`` or ``[``."""
         return _MAGIC.search(self.path) is not None

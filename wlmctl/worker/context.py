@@ -11,7 +11,7 @@ from typing import Protocol
 
 from wlmctl.batch import BatchSystem
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import Cancelled, Unreachable
+from wlmctl.errors import Cancelled, Denied, NoSpace, NotFound, Unreachable
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import TaskMessage
 from wlmctl.plugins import batch_factory
@@ -173,7 +173,10 @@ class ExecutionContext:
     def _own_folder(self, role: str) -> str:
         with self._opened(role) as transport:
             folder = experiment_folder(self.scratch(role), self.experiment)
-            transport.makedirs(folder, 0o700)
+            try:
+                transport.makedirs(folder, 0o700)
+            except (NotFound, Denied, NoSpace) as error:
+                raise type(error)(f"machine {self.machine(role).name}: scratch: {error}") from None
         return folder
 
     def scratch(self, role: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from wlmctl.worker.outcomes import of_answer, of_error
 from wlmctl.worker.places import experiment_folder
 from wlmctl.worker.probe import facts
 from wlmctl.worker.watch import Watcher
+
+log = logging.getLogger(__name__)
 
 
 def execute(context: ExecutionContext, watcher: Watcher) -> Outcome:
@@ -63,7 +66,11 @@ def watch(machine: Machine, deferral: Deferral, watcher: Watcher, *, armed: bool
         return False
     if watcher.knows(deferral):
         return True
-    descriptor = task_type.watch(deferral.handle)
+    try:
+        descriptor = task_type.watch(deferral.handle)
+    except Exception:  # a plugin may raise anything; what cannot be watched is polled
+        log.exception("task type %s cannot watch %s", deferral.type, deferral.handle)
+        return False
     if descriptor is None:
         return False
     watcher.add(descriptor, machine, deferral, armed=armed)

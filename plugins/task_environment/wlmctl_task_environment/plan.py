@@ -15,8 +15,8 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
     """Whether the commands can run there, and whether they have run already."""
     machine, role = context.machine(spec.machine), spec.machine
     made = [
-        f"{len(spec.directories)} folders" if spec.directories else "",
-        f"{len(spec.files)} files" if spec.files else "",
+        _count(len(spec.directories), "folder"),
+        _count(len(spec.files), "file"),
     ]
     if any(made):
         yield Finding("files", f"makes {' and '.join(filter(None, made))} in {context.folder(role)}", machine=role)
@@ -35,7 +35,11 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
             yield Finding("shell", text, "problem", role)
         is_there = transport.stat(posixpath.join(folder, MARKER)) is not None
     if is_there:
-        text = f"reuses {folder}, where its {len(spec.commands)} commands have run"
+        text = f"reuses {folder}, where its {_count(len(spec.commands), "command")} ran"
     else:
-        text = f"runs {len(spec.commands)} commands in {folder}"
+        text = f"runs {_count(len(spec.commands), "command")} in {folder}"
     yield Finding("environment", text, machine=role, figures={"reused": is_there, "folder": folder})
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}" if number else ""

@@ -25,7 +25,7 @@ class EnvironmentFile:
     path: str
     source: str | None = None
     content: str | None = None
-    mode: int = 0o644
+    mode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ def _file(machine: str, path: Any, value: Any) -> EnvironmentFile:
         raise SpecError(
             key, "has both from and content" if "from" in value else "is empty", "either from: FILE or content: TEXT"
         )
-    mode = text_of(value, "mode", 'octal digits, as in "0755"', "0644", key)
-    if _MODE.fullmatch(mode) is None and not has_placeholder(mode):
+    mode = text_of(value, "mode", 'octal digits, as in "0755"', "", key)
+    if mode and _MODE.fullmatch(mode) is None and not has_placeholder(mode):
         raise SpecError(f"{key}.mode", f"found {found(mode)}", 'octal digits, as in "0755"')
-    octal = 0o644 if has_placeholder(mode) else int(mode.removeprefix("0o"), 8)
+    octal = int(mode.removeprefix("0o"), 8) if mode and not has_placeholder(mode) else None
     if "content" in value:
         return EnvironmentFile(path, None, text_of(value, "content", "the file's text", inside=key), octal)
     source = text_of(value, "from", "the path of a file beside the experiment file", inside=key)

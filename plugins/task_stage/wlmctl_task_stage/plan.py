@@ -51,12 +51,13 @@ def _place(context: PlanContext, role: str) -> Place:
 
 
 def _spot(context: PlanContext, endpoint: Endpoint) -> Spot:
-    home = ""
-    if endpoint.path.startswith("~"):
+    folder = home = ""
+    if endpoint.is_relative:
+        folder = context.folder(endpoint.role)
+    elif endpoint.path.startswith("~"):
         with context.transport(endpoint.role) as transport:
             home = transport.home()
-    may_leave = context.machine(endpoint.role).is_local
     try:
-        return transfer.located(endpoint, context.folder(endpoint.role), home, may_leave=may_leave)
+        return transfer.located(endpoint, folder, home, may_leave=context.machine(endpoint.role).is_local)
     except ValueError as error:
         raise TaskFailed(f"{endpoint.role}: {error}") from None

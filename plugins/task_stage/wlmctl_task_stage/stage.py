@@ -44,7 +44,7 @@ class Stage:
         sources = [Source(_place(context, each.role), _spot(context, each)) for each in spec.sources]
         to, target = _place(context, spec.to.role), _spot(context, spec.to)
         context.check_cancelled()
-        if not to.is_local:
+        if spec.to.is_relative and not to.is_local:
             with to.lease() as transport:
                 transport.makedirs(context.folder(spec.to.role), 0o700)
         plan = transfer.plan(
@@ -62,7 +62,7 @@ class Stage:
             progress=_Told(context),
             check=context.check_cancelled,
         )
-        return Done(stdout=f"{summary.told()}\n".encode(), folder=context.folder(spec.to.role))
+        return Done(stdout=f"{summary.told()}\n".encode())
 
 
 class _Told:
@@ -93,16 +93,13 @@ def _place(context: TaskContext, role: str) -> Place:
 
 
 def _spot(context: TaskContext, endpoint: Endpoint) -> Spot:
-    home = ""
-    if endpoint.path.startswith("~"):
+    folder = home = ""
+    if endpoint.is_relative:
+        folder = context.folder(endpoint.role)  # only here: a machine that is only read from may have no scratch
+    elif endpoint.path.startswith("~"):
         with context.transport(endpoint.role) as transport:
             home = transport.home()
     try:
-        return transfer.located(
-            endpoint,
-            context.folder(endpoint.role),
-            home,
-            may_leave=context.machine(endpoint.role).is_local,
-        )
+        return transfer.located(endpoint, folder, home, may_leave=context.machine(endpoint.role).is_local)
     except ValueError as error:
         raise TaskFailed(f"{endpoint.role}: {error}") from None
