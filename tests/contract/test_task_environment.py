@@ -90,6 +90,7 @@ class TestEnvironment(TaskTypeContract):
     def test_a_file_that_is_there_already_keeps_its_mode_unless_one_is_given(
         self, task_type: TaskType, mapping: dict[str, Any], context: FakeContext
     ) -> None:
+        del mapping["commands"]
         mapping["files"] = {"own.sh": {"content": "true\n"}}
         own = Path(context.folder("compute"), "own.sh")
         own.parent.mkdir(exist_ok=True)

@@ -195,7 +195,7 @@ def test_a_requirement_that_nothing_fits_says_once_what_is_missing_where(start: 
     )
     for _ in range(3):
         play.step(1)
-    assert play.told(seq, "waiting") == ["no machine fits the role r: local has no label fast, m has no label fast"]
+    assert play.told(seq, "waiting") == ["no machine fits the role r: local has no label fast; m has no label fast"]
     assert play.states(seq) == {"a": "assigned"} | {f"j[{n}]": "ready" for n in (1, 2, 3)}
 
 

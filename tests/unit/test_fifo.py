@@ -122,7 +122,7 @@ def test_a_role_that_nothing_fits_says_why_machine_by_machine() -> None:
     reason = decide(make_snapshot([group], machines=views, roles=(role,))).reasons["g"]
     assert reason.code == "role"
     assert reason.text == (
-        "no machine fits the role r: a has 0 gpus, 2 are required, b has 1 gpus, 2 are required, c is held and 1 more"
+        "no machine fits the role r: a has 0 gpus, 2 are required; b has 1 gpus, 2 are required; c is held; and 1 more"
     )
 
 

@@ -161,10 +161,9 @@ class Dispatcher:
         machine, wanted = self._fleet.machine(name), group.resources
         for what, asked, there in (
             ("cpus", wanted.cpus, machine.cpus),
-            ("of memory", wanted.memory_bytes, machine.memory_bytes),
+            ("bytes of memory", wanted.memory_bytes, machine.memory_bytes),
             ("gpus", wanted.gpus, machine.gpus),
         ):
             if there is not None and asked > there:
-                sizes = (asked, there) if "memory" not in what else (format_size(asked), format_size(there))
-                return f"resources: asks for {sizes[0]} {what}, machine {name} has {sizes[1]}"
+                return f"resources: asks for {asked} {what}, machine {name} has {there}"
         return None

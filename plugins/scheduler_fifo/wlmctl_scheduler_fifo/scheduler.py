@@ -106,8 +106,8 @@ def _offered(view: MachineView) -> Machine:
 
 def _no_fit(role: str, requires: Requirement, machines: Mapping[str, MachineView]) -> str:
     whys = [f"{name} {'is held' if view.held else requires.misfit(_offered(view))}" for name, view in machines.items()]
-    more = f" and {len(whys) - 3} more" if len(whys) > 3 else ""
-    return f"no machine fits the role {role}: {', '.join(whys[:3])}{more}"
+    more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
+    return f"no machine fits the role {role}: {'; '.join(whys[:3])}{more}"
 
 
 class _Room:
