@@ -34,10 +34,11 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
             text = f"has commands, which need a shell, and machine {machine.name} has none"
             yield Finding("shell", text, "problem", role)
         is_there = transport.stat(posixpath.join(folder, MARKER)) is not None
+    commands = _count(len(spec.commands), "command")
     if is_there:
-        text = f"reuses {folder}, where its {_count(len(spec.commands), "command")} ran"
+        text = f"reuses {folder}, where its {commands} ran"
     else:
-        text = f"runs {_count(len(spec.commands), "command")} in {folder}"
+        text = f"runs {commands} in {folder}"
     yield Finding("environment", text, machine=role, figures={"reused": is_there, "folder": folder})
 
 
