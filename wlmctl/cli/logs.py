@@ -9,7 +9,7 @@ import click
 
 from wlmctl.cli.common import configuration, note, open_store, output_option, write, write_bytes, write_json
 from wlmctl.cli.log_pieces import STREAMS, Piece, kept, whole
-from wlmctl.errors import UsageError
+from wlmctl.errors import NoSuch, UsageError
 
 if TYPE_CHECKING:
     from wlmctl.store.database import Database
@@ -110,16 +110,31 @@ def _show_whole(
     pieces, shown = list[Piece](), 0
     with connections(config) as pool:
         for task in tasks:
-            for stream, number, chunks in whole(config, db, row, task, attempt, pool):
-                if stream not in streams:
-                    continue
-                if output == "json":
-                    pieces.append(Piece(task.name, number, stream, b"".join(chunks)))
-                    continue
-                if not bare:
-                    write(("\n" if shown else "") + Piece(task.name, number, stream, b"").title)
-                for chunk in chunks:
-                    write_bytes(chunk)
-                shown += 1
+            try:
+                for stream, number, chunks in whole(config, db, row, task, attempt, pool):
+                    if stream not in streams:
+                        continue
+                    shown += 1
+                    if output == "json":
+                        pieces.append(Piece(task.name, number, stream, b"".join(chunks)))
+                    elif bare:
+                        _pour(chunks)
+                    else:
+                        write(("\n" if shown > 1 else "") + Piece(task.name, number, stream, b"").title)
+                        write("" if _pour(chunks) == b"\n" else "\n")
+            except NoSuch:
+                if len(tasks) == 1:  # of several, some print nothing, or have not begun
+                    raise
     if output == "json":
         write_json({"logs": [piece.as_json() for piece in pieces]})
+    elif not shown:
+        note("nothing was printed")
+
+
+def _pour(chunks: Iterable[bytes]) -> bytes:
+    """Write the chunks as they come; returns the last byte."""
+    last = b""
+    for chunk in chunks:
+        write_bytes(chunk)
+        last = chunk[-1:] or last
+    return last

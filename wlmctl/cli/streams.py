@@ -37,6 +37,17 @@ class GuardedFile(io.FileIO):
             raise Unusable(f"stdout: {error.strerror}") from error
 
 
+class DroppingFile(io.FileIO):
+    """A descriptor of which failed writes are dropped: who closed or filled stderr does not want to know."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, or say nothing."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def guard() -> None:
     """Prepare the process's streams, before anything else opens a file."""
     _occupy_standard_descriptors()
@@ -46,8 +57,9 @@ def guard() -> None:
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=raw.isatty()
     )
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (it lives as long as the process)
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    told = io.BufferedWriter(DroppingFile(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(told, encoding=encoding, errors="backslashreplace", line_buffering=True)
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from wlmctl.errors import TransportError, WlmctlError
+from wlmctl.transfer.leftovers import LEFTOVERS
 from wlmctl.transfer.place import Place, connected
 from wlmctl.transfer.plan import Item, Plan
 from wlmctl.transfer.small import batches, is_small, send_batch
@@ -79,6 +80,7 @@ class _Execution:
     def _from(self, place: Place, items: Sequence[Item]) -> None:
         try:
             with connected(place, self._to) as (source, destination):
+                LEFTOVERS.sweep(self._to.machine, destination)
                 try:
                     for root, below in groupby(items, key=lambda item: item.root):
                         whole = list(below)
@@ -94,6 +96,7 @@ class _Execution:
             if self._temporary:
                 with suppress(WlmctlError), self._to.clearing() as destination:
                     self._sweep(destination)
+            LEFTOVERS.add(self._to.machine, self._temporary)
             raise
 
     def _new_folder(self, source: Transport, destination: Transport, root: str, items: Sequence[Item]) -> None:

@@ -1,0 +1,49 @@
+"""Temporary paths that an execution could not remove because their machine was away: whoever is there next does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+
+from wlmctl.errors import NotFound, TransportError
+from wlmctl.transport import Transport
+
+log = logging.getLogger(__name__)
+
+
+class Leftovers:
+    """Paths by machine, for the life of a process; each is of an execution that has ended, so that nobody writes it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paths: dict[str, set[str]] = {}
+
+    def add(self, machine: str, paths: Iterable[str]) -> None:
+        """These are still there."""
+        left = set(paths)
+        if left:
+            with self._lock:
+                self._paths.setdefault(machine, set()).update(left)
+
+    def sweep(self, machine: str, transport: Transport) -> None:
+        """Remove what is known to be left on the machine; what cannot be removed now is kept in mind."""
+        if machine not in self._paths:
+            return
+        with self._lock:
+            paths = self._paths.pop(machine, set())
+        for path in sorted(paths):
+            try:
+                with suppress(NotFound):
+                    transport.remove(path)
+            except TransportError as error:
+                log.debug("%s is still on %s: %s", path, machine, error)
+            else:
+                paths.discard(path)
+        if paths:
+            self.add(machine, paths)
+
+
+#: Those of this process.
+LEFTOVERS = Leftovers()
