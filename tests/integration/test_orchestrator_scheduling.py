@@ -245,3 +245,14 @@ def test_the_same_snapshot_carries_priority_order_age_and_bindings(start: Start)
     assert (group.priority, group.order, group.may_start, len(group.tasks)) == (7, seq, 5, 2)
     assert group.age_s == pytest.approx(60, abs=1)
     assert list(asked.asked[-1].machines) == ["local", "m"]
+
+
+def test_a_scheduler_sees_what_runs_until_when_and_for_whom(start: Start) -> None:
+    seen = Says(lambda s: Decision([Assignment(first(s), "local")]))
+    play = start(scheduler=seen)
+    seq = play.submit("project: lab\ntasks: {j: {type: play, timeout: 60, foreach: {n: 1..2}}}")
+    play.step().step(2)
+    [running] = seen.asked[-1].running
+    assert (running.task, running.machine, running.resources.cpus) == (f"{seq}.0", "local", 1)
+    assert seen.asked[-1].usage_by_project["lab"].running_cpus == 1
+    assert [usage.running_cpus for usage in seen.asked[-1].usage_by_user.values()] == [1]

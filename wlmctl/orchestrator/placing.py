@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
 from wlmctl.orchestrator.checking import Checked, DecisionCheck
 from wlmctl.orchestrator.fleet import Fleet
-from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.orchestrator.work import NOTHING, ReadyGroup, Work
 from wlmctl.scheduler import (
     Binding,
     Group,
     MachineView,
+    RunningTask,
     Scheduler,
     Snapshot,
     UnboundRole,
+    Usage,
     WorkerView,
 )
 from wlmctl.states import ExperimentState
@@ -67,11 +69,38 @@ class Placement:
             groups,
             [self._worker],
             dict(self._views),
+            running=self._running(),
+            usage_by_user=self._usage(lambda work: work.row.user),
+            usage_by_project=self._usage(lambda work: work.row.project),
             roles=tuple(self._unbound.values()),
             bindings=tuple(
                 Binding(work.row.id, role, machine) for work in self._works for role, machine in work.bindings.items()
             ),
         )
+
+    def _running(self) -> list[RunningTask]:
+        """What is under way; its end is expected at its time-out at the latest."""
+        return [
+            RunningTask(
+                f"{work.seq}.{active.idx}",
+                active.machine,
+                self._worker.id,
+                active.resources or NOTHING,
+                None if active.started_s is None or active.timeout_s is None else active.started_s + active.timeout_s,
+            )
+            for work in self._works
+            for active in work.active.values()
+        ]
+
+    def _usage(self, name_of: Callable[[Work], str | None]) -> dict[str, Usage]:
+        """The cpus in use now, by the name that ``name_of`` gives."""
+        cpus: dict[str, float] = {}
+        for work in self._works:
+            name = name_of(work)
+            if name is not None:
+                taken = sum(active.resources.cpus for active in work.active.values() if active.resources is not None)
+                cpus[name] = cpus.get(name, 0.0) + taken
+        return {name: Usage(running_cpus=taken) for name, taken in cpus.items()}
 
     def _group(self, work: Work, ready: ReadyGroup, may_start: int | None, now_s: float) -> Group:
         self._groups[ready.key] = (work, ready)
