@@ -7,6 +7,7 @@ from wlmctl.transfer.copy import Summary, copy
 from wlmctl.transfer.endpoint import Endpoint, Spot, located, split_endpoint
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item, Plan, Source, Symlinks, plan
+from wlmctl.transfer.temporary import execution_name
 from wlmctl.transfer.verify import Verify
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Symlinks",
     "Verify",
     "copy",
+    "execution_name",
     "located",
     "plan",
     "put_content",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from wlmctl.errors import TransportError, WlmctlError
-from wlmctl.transfer.leftovers import LEFTOVERS
+from wlmctl.transfer.leftovers import LEFTOVERS, sweep_forerunners
 from wlmctl.transfer.place import Place, connected
 from wlmctl.transfer.plan import Item, Plan
 from wlmctl.transfer.small import batches, is_small, send_batch
@@ -81,6 +81,8 @@ class _Execution:
         try:
             with connected(place, self._to) as (source, destination):
                 LEFTOVERS.sweep(self._to.machine, destination)
+                beside = {posixpath.dirname(path) for item in items for path in (item.root, item.target)}
+                sweep_forerunners(destination, beside, self._name)
                 try:
                     for root, below in groupby(items, key=lambda item: item.root):
                         whole = list(below)
@@ -93,10 +95,12 @@ class _Execution:
                     raise
         except BaseException:
             # the connection may have been what broke: what it could not remove, a new one can
-            if self._temporary:
-                with suppress(WlmctlError), self._to.clearing() as destination:
-                    self._sweep(destination)
-            LEFTOVERS.add(self._to.machine, self._temporary)
+            try:
+                if self._temporary:
+                    with suppress(WlmctlError), self._to.clearing() as destination:
+                        self._sweep(destination)
+            finally:
+                LEFTOVERS.add(self._to.machine, self._temporary)
             raise
 
     def _new_folder(self, source: Transport, destination: Transport, root: str, items: Sequence[Item]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
 
 from wlmctl.errors import NotFound, TransportError
-from wlmctl.transport import Transport
+from wlmctl.transfer.temporary import has_forerunners, is_forerunner
+from wlmctl.transport import Lists, Transport
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,19 @@ class Leftovers:
                 paths.discard(path)
         if paths:
             self.add(machine, paths)
+
+
+def sweep_forerunners(transport: Transport, folders: Iterable[str], execution: str) -> None:
+    """Remove what killed executions of the same attempt have left in these folders, as far as that can be done."""
+    if not has_forerunners(execution) or not isinstance(transport, Lists):
+        return
+    for folder in sorted(set(folders)):
+        try:
+            stale = [entry.path for entry in transport.entries(folder) if is_forerunner(entry.path, execution)]
+            for name in stale:
+                transport.remove(posixpath.join(folder, name))
+        except TransportError as error:
+            log.debug("%s is not swept: %s", folder, error)
 
 
 #: Those of this process.

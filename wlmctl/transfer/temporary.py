@@ -5,9 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import re
+import secrets
+
+_EXECUTION = re.compile(r"([0-9a-f]+)-([0-9]+)-[0-9a-f]+")
+_MARKED = re.compile(r"\..*\.wlm-([A-Za-z0-9_-]+)", re.DOTALL)
 
 #: The longest name that common file systems take, in bytes.
 _NAME_BYTES = 255
+
+
+def execution_name(attempt: str, dispatch: int) -> str:
+    """A name for one execution: ``attempt`` (hex digits) is its attempt's, ``dispatch`` counts up within it."""
+    return f"{attempt}-{dispatch}-{secrets.token_hex(3)}"
+
+
+def is_forerunner(name: str, execution: str) -> bool:
+    """True for the temporary file of an earlier dispatch of the same attempt: whatever it does is ignored by now."""
+    marked, own = _MARKED.fullmatch(name), _EXECUTION.fullmatch(execution)
+    other = _EXECUTION.fullmatch(marked[1]) if marked else None
+    return bool(other and own and other[1] == own[1] and int(other[2]) < int(own[2]))
+
+
+def has_forerunners(execution: str) -> bool:
+    """True when there may have been an earlier dispatch of the same attempt."""
+    own = _EXECUTION.fullmatch(execution)
+    return own is not None and int(own[2]) > 1
 
 
 def temporary_path(path: str, execution: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from wlmctl.message import TaskMessage
 from wlmctl.plugins import batch_factory
 from wlmctl.ssh.login import resolved_login
 from wlmctl.task import Resources
+from wlmctl.transfer import execution_name
 from wlmctl.transport import Transport
 from wlmctl.worker.places import experiment_folder, private_folder, resolve_scratch
 
@@ -95,9 +95,14 @@ class ExecutionContext:
     message: TaskMessage
     machines: Machines
     stopped: threading.Event = field(default_factory=threading.Event)
-    execution: str = field(default_factory=lambda: secrets.token_hex(6))
+    execution: str = ""
     figures: Figures | None = None
     _open: dict[str, Transport] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Name the execution: by its attempt, its dispatch, and a word of its own."""
+        if not self.execution:
+            self.execution = execution_name(self.message.token[:12], self.message.key.dispatch)
 
     @property
     def experiment(self) -> str:
