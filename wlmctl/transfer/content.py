@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from wlmctl.errors import TaskFailed, TransportError
+from wlmctl.transfer.leftovers import sweep_forerunners
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.temporary import temporary_path
 from wlmctl.transfer.verify import check_size, drawn
@@ -42,6 +43,7 @@ def put_content(
         if there is not None and there.kind == "directory":
             raise TaskFailed(f"{place.shown(path)}: is a folder, where a file should go")
         transport.makedirs(posixpath.dirname(path))
+        sweep_forerunners(transport, [posixpath.dirname(path)], execution)
         check()
         temporary = temporary_path(path, execution)
         try:
