@@ -8,6 +8,7 @@ each job, and every change of its state into a store with ``synchronous=FULL``.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
@@ -73,25 +74,22 @@ def hyperqueue_python() -> str | None:
     return named or (sys.executable if importlib.util.find_spec("hyperqueue") else None)
 
 
-def fresh(folder: Path, run: Callable[[Path], float]) -> float:
-    """Run in a folder that is not there yet, and remove it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        return run(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def fresh(folder: Path, name: str, run: Callable[[Path], float]) -> Callable[[], float]:
+    """``run`` in a new folder each time; all stay until the end, since ext4 is slow where files were just removed."""
+    numbers = itertools.count(1)
+    return lambda: run(folder / f"{name}-{next(numbers)}")
 
 
 def measure(report: Report, folder: Path, settings: argparse.Namespace) -> None:
     """The table of jobs a second."""
     jobs = 40 if settings.quick else JOBS
     report.title(f"{jobs:,} jobs that are `true`, {WIDTH} at once")
-    measured = {"wlmctl run": partial(fresh, folder / "run", partial(run_wlmctl, jobs=jobs, width=WIDTH))}
+    measured = {"wlmctl run": fresh(folder, "wlmctl", partial(run_wlmctl, jobs=jobs, width=WIDTH))}
     if shutil.which("parallel"):
-        measured["parallel"] = partial(fresh, folder / "run", partial(run_parallel, jobs=jobs, width=WIDTH))
+        measured["parallel"] = fresh(folder, "parallel", partial(run_parallel, jobs=jobs, width=WIDTH))
     python = hyperqueue_python()
     if python:
-        measured["HyperQueue"] = partial(fresh, folder / "run", partial(run_hyperqueue, jobs=jobs, python=python))
+        measured["HyperQueue"] = fresh(folder, "hyperqueue", partial(run_hyperqueue, jobs=jobs, python=python))
     found = interleaved(settings.runs, measured)
     ours = found["wlmctl run"]
     report.table(

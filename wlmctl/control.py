@@ -13,6 +13,7 @@ from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
 from wlmctl.store.rows import ExperimentRow
 from wlmctl.task import FailureClass
+from wlmctl.text import counted
 
 _NOT_STARTED = frozenset({TaskState.WAITING, TaskState.READY})
 _UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED})
@@ -71,7 +72,7 @@ def cancel(db: Database, seq: int, *, now_s: float, by: str) -> Change:
             recorder.experiment(state, ExperimentState.CANCELLING, reason=reason)
         else:
             recorder.experiment(state, ExperimentState.CANCELLED, reason=reason, ended=now_s)
-    text = f"is cancelling: {left} tasks are being stopped" if left else "is cancelled"
+    text = f"is cancelling: {counted(left, 'task')} to be stopped" if left else "is cancelled"
     return Change(current(db, seq), True, f"{row.id} {text}")
 
 

@@ -14,6 +14,7 @@ from wlmctl.states import EXPERIMENT_FINAL, FINAL, ExperimentState, TaskState
 from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.rows import ExperimentRow, TaskRow
+from wlmctl.text import counted
 
 #: What an attempt leaves in its row, as it is before the first one.
 _FRESH: dict[str, Any] = {
@@ -59,12 +60,12 @@ def retry(
         if text is not None:
             _replace_text(db, row, text)
             recorder.note("text", f"new texts and files by {by}")
-        recorder.note("retry", f"{len(again)} tasks again, by {by}")
+        recorder.note("retry", f"{counted(len(again), 'task')} again, by {by}")
         if state in EXPERIMENT_FINAL:
             recorder.experiment(state, ExperimentState.RUNNING, ended=None, reason=None, stopping=0, cleaned=0)
         elif row.stopping:
             recorder.experiment_fields("going on", stopping=0)
-    return Change(current(db, seq), True, f"{row.id}: {len(again)} tasks are tried again")
+    return Change(current(db, seq), True, f"{row.id}: {counted(len(again), 'task')} to be tried again")
 
 
 def _reset(task: TaskRow) -> dict[str, Any]:

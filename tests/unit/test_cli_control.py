@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.stored import NOW_S, open_database, put, states_of, template
 from wlmctl import control
 from wlmctl.cli.main import cli
+from wlmctl.cli.stopping import Stopping
 from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.leases import Lease, check, experiment_lease, take
@@ -26,7 +27,7 @@ class Foreground:
         self.worked = list[int]()
         self.code = 0
 
-    def __call__(self, _: click.Context, leases: Mapping[int, Lease], output: str) -> int:
+    def __call__(self, _: click.Context, leases: Mapping[int, Lease], output: str, stopping: Stopping) -> int:
         for seq, lease in leases.items():
             check(self.db, lease)
             self.worked.append(seq)
@@ -61,7 +62,7 @@ def test_cancel_records_the_intent_and_says_so_on_stderr(db: Database) -> None:
     seq = put(db, [template("a"), template("b")], states={"a": "running"})
     result = call("cancel", id_of(db, seq))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "is cancelling: 1 tasks are being stopped" in result.stderr
+    assert "is cancelling: 1 task to be stopped" in result.stderr
     assert states_of(db, seq) == {"a": "cancelling", "b": "cancelled"}
 
 

@@ -358,3 +358,10 @@ def test_files_that_are_too_large_are_refused(tmp_path: Path) -> None:
         "x.yaml:14: tasks.t.files.f8.from: 'f8': all files together are larger than 8 MiB "
         "(bring larger files by a stage task)"
     )
+
+
+def test_a_wrong_source_makes_no_further_mistake_of_the_target(tmp_path: Path) -> None:
+    stage = "name: x\ntasks:\n  s: {type: stage, from: 'nas:../a', to: 'local:b'}\n"
+    assert mistakes(tmp_path, stage) == [
+        "x.yaml:3: tasks.s.from: found 'nas:../a', expected a path that stays in the experiment's folder"
+    ]

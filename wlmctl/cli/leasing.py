@@ -51,7 +51,7 @@ def take_lease(db: Database, row: ExperimentRow, *, leave_to_holder: bool) -> Le
             raise NothingLeft
 
     def waiting(held: LeaseRow) -> None:
-        host = held.info.get("host_name") or held.process.host
+        host = held.info.get("host_name", held.process.host)
         note(f"{row.id} is held by process {held.process.pid} on {host}: waiting for its end")
 
     try:
@@ -84,5 +84,7 @@ def work_here(ctx: click.Context, db: Database, rows: Sequence[tuple[ExperimentR
     if not leases:
         return None
     from wlmctl.cli.run import work_in_foreground
+    from wlmctl.cli.stopping import Stopping
 
-    return work_in_foreground(ctx, leases, output)
+    with Stopping() as stopping:
+        return work_in_foreground(ctx, leases, output, stopping)

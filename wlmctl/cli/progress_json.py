@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class JsonLines:
-    """One object a line on stdout: ``begin``, each event as ``wlmctl events`` has it, and at last ``end``."""
+    """One object a line on stdout: ``begin``, each event as ``wlmctl events`` has it, at last ``end``."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture

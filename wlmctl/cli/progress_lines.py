@@ -12,7 +12,7 @@ import click
 from wlmctl.cli.progress_picture import Change, Followed, Group, Picture
 from wlmctl.quantities import format_duration, format_size
 from wlmctl.store.rows import EventRow
-from wlmctl.text import shown
+from wlmctl.text import counted, shown
 
 if TYPE_CHECKING:
     from wlmctl.runtime.foreground import Transfer
@@ -57,7 +57,7 @@ class Lines:
             if followed.state == "scheduled" and row.start_due is not None:
                 when = f", starts at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(row.start_due))}"
             done = sum(group.done for group in followed.groups)
-            self._tell(f"{row.id}: {row.task_count} tasks{f', {done} have ended' if done else ''}{when}")
+            self._tell(f"{row.id}: {counted(row.task_count, 'task')}{f', {done} have ended' if done else ''}{when}")
 
     def show(self, changes: Sequence[Change], transfers: Sequence[Transfer], holds: Mapping[str, str], /) -> None:
         """Tell what is new."""
@@ -89,8 +89,7 @@ class Lines:
             return
         if event.kind == "waiting":
             self._told_waiting.add(event.exp)
-            name = self._picture.task_name(event.exp, event.task or 0)
-            self._tell(f"{name}: waits{_why(event.reason)}")
+            self._tell(f"{self._name(event)}: waits{_why(event.reason)}")
         if event.kind != "task":
             return
         self._told_waiting.discard(event.exp)
@@ -104,8 +103,12 @@ class Lines:
         if event.target in _STARTED and event.source not in _STARTED:
             text = self._started(event)
         if text:
-            name = self._picture.task_name(event.exp, event.task or 0)
-            self._tell(f"{name}: {text}")
+            self._tell(f"{self._name(event)}: {text}")
+
+    def _name(self, event: EventRow) -> str:
+        """The task's name, of several experiments with the experiment's id."""
+        followed, name = self._picture.experiments, self._picture.task_name(event.exp, event.task or 0)
+        return name if len(followed) == 1 else f"{followed[event.exp].row.id} {name}"
 
     def _started(self, event: EventRow) -> str:
         given = self._picture.assignment(event)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import configuration, invocation, output_option, write
+from wlmctl.cli.common import configuration, invocation, output_option, write, write_line
+from wlmctl.cli.stopping import Stopping
 
 if TYPE_CHECKING:
     from wlmctl.store.leases import Lease
@@ -38,7 +39,7 @@ def run(
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
-    from wlmctl.runtime.preflight import refuse_untrusted
+    from wlmctl.runtime.preflight import check_settings, refuse_untrusted
     from wlmctl.runtime.submit import submit_for_run
     from wlmctl.store.database import Database
 
@@ -46,28 +47,31 @@ def run(
     experiment = read(
         file, name=name, labels=labels, params=parameters(params), machines=config.machines, task_type=task_type
     )
+    check_settings(config, experiment)
     refuse_untrusted(config, experiment)
 
     def hand_over(identifier: str) -> None:
-        if output != "json":
+        """Tell the id before the commit: where nobody can read it, nothing is begun."""
+        if output == "json":
+            write_line({"version": 1, "experiment": identifier, "kind": "submitted"})
+        else:
             write(f"{identifier}\n", flush=True)
 
-    with Database(config.store) as db:
-        _, lease, seq = submit_for_run(db, experiment, hand_over=hand_over)
-    return work_in_foreground(ctx, {seq: lease}, output, slots=slots)
+    with Stopping() as stopping:  # from here on, so that an end at any moment says how to go on
+        with Database(config.store) as db:
+            _, lease, seq = submit_for_run(db, experiment, hand_over=hand_over)
+        return work_in_foreground(ctx, {seq: lease}, output, stopping, slots=slots)
 
 
 def work_in_foreground(
-    ctx: click.Context, leases: Mapping[int, Lease], output: str, *, slots: int | None = None
+    ctx: click.Context, leases: Mapping[int, Lease], output: str, stopping: Stopping, *, slots: int | None = None
 ) -> int:
     """Work on these experiments, whose leases this process holds, to their end, with progress; the exit code.
 
     0 all succeeded, 1 one failed, 5 one was cancelled, 130 and 143 interrupted (jobs go on).
     """
     from wlmctl.cli.progress import follow
-    from wlmctl.cli.stopping import Stopping
     from wlmctl.runtime.foreground import Foreground
 
     config = invocation(ctx).config
-    with Stopping() as stopping:
-        return follow(Foreground(config, leases, slots=slots), config.store, leases, output, stopping)
+    return follow(Foreground(config, leases, slots=slots), config.store, leases, output, stopping)

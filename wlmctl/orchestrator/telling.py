@@ -51,7 +51,9 @@ class Telling:
             if not group.tasks or reason.code == HELD or (key, reason.text) in self._waiting:
                 continue
             is_unbound = placement.is_unbound(key)
-            if (is_unbound and is_open) or not (is_unbound or reason.code in LASTING or not work.active):
+            if is_open and reason.code != "worker":
+                continue
+            if not (is_unbound or reason.code in LASTING or not work.active):
                 continue
             self._waiting.add((key, reason.text))
             log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), reason.text)

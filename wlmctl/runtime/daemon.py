@@ -38,4 +38,5 @@ class _Stopped(Exception):
 
 
 def _tell(holder: LeaseRow) -> None:
-    log.info("process %d on host %s leads; waiting to take over", holder.process.pid, holder.process.host)
+    host = holder.info.get("host_name", holder.process.host)
+    log.info("process %d on host %s leads; waiting to take over", holder.process.pid, host)

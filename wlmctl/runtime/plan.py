@@ -11,12 +11,12 @@ from pathlib import Path
 from wlmctl import graph
 from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import SpecError, TaskFailed, TransportError, Unreachable
+from wlmctl.errors import SpecError, TaskFailed, TransportError, Unreachable, WlmctlError
 from wlmctl.experiment import Instances
 from wlmctl.experiment.model import Experiment, Instance, Role, Template
 from wlmctl.machine import LOCAL, Machine, Requirement
 from wlmctl.planning import Finding, Plans
-from wlmctl.plugins import task_type
+from wlmctl.plugins import batch_factory, scheduler_factory, task_type
 from wlmctl.quantities import format_size
 from wlmctl.runtime.plan_machines import MachineSurvey, surveys
 from wlmctl.runtime.roles import candidates, roles_of
@@ -70,6 +70,10 @@ class _Planner:
 def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> ExperimentPlan:
     """Look at every machine that the experiment needs, and at every task in the order of the graph."""
     planner = _Planner(config, experiment, pool)
+    try:
+        scheduler_factory(config.scheduler)(config.scheduler_options)
+    except WlmctlError as error:
+        planner.problems.append(str(error))
     planner.roles = {template.name: roles_of(template) for template in experiment.templates}
     _look_at_machines(planner)
     tasks = [_task(planner, template) for template in graph.order(experiment.templates)]
@@ -102,7 +106,7 @@ def _look_at_machines(planner: _Planner) -> None:
         _bind(planner, role, found)
     chosen = set(named) | set(filter(None, planner.bound.values()))
     planner.machines = {name: survey for name, survey in found.items() if name in chosen}
-    for name, survey in planner.machines.items():
+    for survey in planner.machines.values():
         if survey.unreachable:
             planner.unreachable.append(survey.unreachable)
 
@@ -182,6 +186,10 @@ def _capacity(place: MachineSurvey, one: Instance) -> Iterator[Finding]:
     machine, asks = place.machine, one.resources
     if not place.has_shell:
         yield Finding("shell", f"needs a shell, and machine {machine.name} has none", "problem")
+    try:
+        batch_factory(machine.batch)(machine, machine.batch_options)
+    except WlmctlError as error:
+        yield Finding("batch", str(error), "problem")
     offers = (("cpus", asks.cpus, machine.cpus), ("gpus", asks.gpus, machine.gpus))
     for name, wanted, offered in offers:
         if offered is not None and wanted > offered:

@@ -1,10 +1,12 @@
-"""Before a run writes anything: the machines that it names are asked whether they can be trusted and logged in to."""
+"""Before a run writes anything: its settings are looked at, and its machines asked whether they can be trusted."""
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+from wlmctl import plugins
 from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import LoginRefused, Unreachable, UntrustedHost
@@ -12,10 +14,19 @@ from wlmctl.experiment.model import Experiment
 from wlmctl.machine import Machine
 from wlmctl.runtime.reach import connections
 from wlmctl.runtime.roles import machines_named
+from wlmctl.task import Defers
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
+
+
+def check_settings(config: Config, experiment: Experiment) -> None:
+    """The scheduler and the batch systems that will be used exist and take their options; raises what they raise."""
+    plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
+    with_jobs = [each for each in experiment.templates if isinstance(plugins.task_type(each.type), Defers)]
+    for machine in machines_named(config, replace(experiment, templates=tuple(with_jobs))):
+        plugins.batch_factory(machine.batch)(machine, machine.batch_options)
 
 
 def refuse_untrusted(config: Config, experiment: Experiment) -> None:

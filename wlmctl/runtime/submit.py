@@ -6,11 +6,12 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from wlmctl.errors import UsageError
+from wlmctl.errors import StoreError, UsageError
 from wlmctl.experiment import content_digest, to_document
 from wlmctl.experiment.model import Experiment
 from wlmctl.host import host_id
@@ -61,7 +62,7 @@ def submit_all(
     The same key and content again gives the same ids; other content is a ``UsageError``.
     """
     digests = [content_digest(experiment) for experiment in new]
-    with db.transaction():
+    with _all_or_nothing(db):
         written = _known(db, key, digests)
         if written is None:
             keys = _keys(key, len(new))
@@ -81,13 +82,23 @@ def submit_for_run(
 ) -> tuple[str, Lease, int]:
     """Write one experiment of ``run`` and take its lease, in one transaction; ``hand_over`` as in ``submit_all``."""
     digest = content_digest(experiment)
-    with db.transaction():
+    with _all_or_nothing(db):
         now = time.time() if now_s is None else now_s
         written = _write(db, experiment, digest, None, origin="run", now_s=now)
         lease = leases.take(db, leases.experiment_lease(written.seq), expect=None, info={"experiment": written.id})
         assert lease is not None, "nobody else can know of an experiment before it is committed"
         hand_over(written.id)
     return written.id, lease, written.seq
+
+
+@contextmanager
+def _all_or_nothing(db: Database) -> Iterator[None]:
+    """A transaction; where it fails, ids may have been told already, so the error says what that means."""
+    try:
+        with db.transaction():
+            yield
+    except StoreError as error:
+        raise StoreError(f"{error}; nothing was submitted") from error
 
 
 def _keys(key: str | None, count: int) -> list[str | None]:

@@ -16,6 +16,8 @@ from wlmctl.text import shown
 #: Seconds to wait for another process's short transaction before the store counts as stuck.
 BUSY_TIMEOUT_S = 30.0
 
+_CANNOT_OPEN = "unable to open database file"
+
 #: File systems on which SQLite's locks and shared memory cannot be trusted.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "beegfs", "9p"}
@@ -113,6 +115,8 @@ class Database:
     def _error(self, error: sqlite3.Error | UnicodeEncodeError) -> WlmctlError:
         if isinstance(error, UnicodeEncodeError):
             return UsageError(f"'{shown(error.object)}': this is not UTF-8")
+        if str(error) == _CANNOT_OPEN and self.path.exists() and not os.access(self.path.parent, os.W_OK):
+            return StoreError(f"store {self.path}: it is read-only for this user, or its folder is")
         return StoreError(f"store {self.path}: {_explain(error)}")
 
     @contextmanager
@@ -193,7 +197,7 @@ def _explain(error: sqlite3.Error) -> str:
     known = {
         "database or disk is full": "the disk is full",
         "attempt to write a readonly database": "it is read-only for this user",
-        "unable to open database file": "it cannot be opened or created: check the folder and its permissions",
+        _CANNOT_OPEN: "it cannot be opened or created: check the folder and its permissions",
         "file is not a database": "this is no wlmctl store, or it is broken",
         "database disk image is malformed": "it is broken (malformed): restore it from a backup",
         "database is locked": "another process has kept it locked for too long",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,11 +79,12 @@ def take(db: Database, name: str, *, expect: LeaseRow | None, info: dict[str, An
     ):
         return None
     me, owner = this_process(), os.urandom(8).hex()
+    text = json.dumps({"host_name": socket.gethostname(), **(info or {})})
     db.execute(
         "INSERT INTO leases VALUES (?, ?, 1, 0, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner,"
         " epoch = epoch + 1, beats = 0, host = excluded.host, boot = excluded.boot, pid = excluded.pid,"
         " start_time = excluded.start_time, info = excluded.info",
-        (name, owner, me.host, me.boot, me.pid, me.start_time, json.dumps(info or {})),
+        (name, owner, me.host, me.boot, me.pid, me.start_time, text),
     )
     return Lease(name, owner, db.row("SELECT epoch FROM leases WHERE name = ?", (name,))[0])
 

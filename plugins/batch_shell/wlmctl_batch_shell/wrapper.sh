@@ -13,7 +13,7 @@ born=${20}
 me="$host $boot $$ $born $n"
 own=$n.$$ # a command that is run twice brings its nonce twice
 printf '%s\n' "$me" >owner.$own || exit 97
-ln owner.$own fence 2>/dev/null || [ -e fence ] ||
+LC_ALL=C ln owner.$own fence 2>/dev/null || [ -e fence ] ||
   { mkdir take.$own && mv owner.$own take.$own/owner && mv -T take.$own fence; } 2>/dev/null
 fence=fence
 [ -d fence ] && fence=fence/owner

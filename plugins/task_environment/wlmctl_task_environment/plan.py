@@ -35,10 +35,7 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
             yield Finding("shell", text, "problem", role)
         is_there = transport.stat(posixpath.join(folder, MARKER)) is not None
     commands = _count(len(spec.commands), "command")
-    if is_there:
-        text = f"reuses {folder}, where its {commands} ran"
-    else:
-        text = f"runs {commands} in {folder}"
+    text = f"reuses {folder}, where its {commands} ran" if is_there else f"runs {commands} in {folder}"
     yield Finding("environment", text, machine=role, figures={"reused": is_there, "folder": folder})
 
 

@@ -1,0 +1,204 @@
+"""A worker keeps its slots whatever a plugin does, stops what it is told to, and buries what it cannot read."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.play import Step, machine
+from tests.waiting import wait_until
+from wlmctl.broker.memory import MemoryBroker
+from wlmctl.connections import ConnectionPool
+from wlmctl.errors import Cancelled
+from wlmctl.message import (
+    Message,
+    Outcome,
+    ProbeMessage,
+    ResultMessage,
+    StopMessage,
+    TaskKey,
+    TaskMessage,
+    decode,
+    encode,
+)
+from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
+from wlmctl.task import Deferred, Done, Failed, Gone, Resources, TaskContext, Unknown
+from wlmctl.worker.context import Machines
+from wlmctl.worker.worker import Worker
+
+Execute = Callable[[TaskContext], Any]
+
+
+class Obeying(Step):
+    """A task type that does what the test says; it can end what it has not started."""
+
+    def __init__(self) -> None:
+        self.execution: Execute = lambda _: Done()
+        self.ending: Any = Gone()
+
+    def execute(self, spec: Any, context: TaskContext) -> Any:
+        return self.execution(context)
+
+    def handle(self, spec: Any, context: TaskContext) -> Mapping[str, Any]:
+        return {"job": 7}
+
+    def poll(self, handles: Mapping[str, Any], context: Any) -> Mapping[str, Any]:
+        return {}
+
+    def cancel(self, handle: Mapping[str, Any], context: Any) -> Any:
+        return self.ending() if callable(self.ending) else self.ending
+
+
+class Bench:
+    """One worker with one slot, and the test at the other ends of its queues."""
+
+    def __init__(self) -> None:
+        self.broker, self.type = MemoryBroker(), Obeying()
+        self.channel = self.broker.channel()
+        self.channel.declare(work_queue("wlm"))
+        self.channel.consume(RESULTS.format(prefix="wlm"), 1000)
+        pool = ConnectionPool(self._no_connection)
+        self.worker = Worker("w", self.broker, Machines(pool), slots=1)
+        self._count = 0
+
+    @staticmethod
+    def _no_connection(machine: Any) -> Any:
+        raise AssertionError(f"nothing here connects to {machine.name}")
+
+    def send(self, *, cancel: bool = False) -> TaskMessage:
+        """One dispatch into the work queue."""
+        self._count += 1
+        message = TaskMessage(
+            TaskKey(1, 0, 1, self._count), "nonce", "token", "x-aaaaaa", "t", "obeying", {}, {"local": "local"},
+            {"local": machine("local")}, "/tmp", Resources(), cancel=cancel,
+        )  # fmt: skip
+        self.channel.publish(work_queue("wlm"), encode(message))
+        return message
+
+    def order(self, message: Message | bytes) -> None:
+        body = message if isinstance(message, bytes) else encode(message)
+        self.channel.publish(control_queue("wlm", "w"), body)
+
+    def next(self) -> Message:
+        delivery = self.channel.receive(10)
+        assert delivery is not None, "the worker says nothing"
+        return decode(delivery.body)
+
+    def outcome(self) -> Outcome:
+        """What becomes of the next dispatch that ends."""
+        while not isinstance(message := self.next(), ResultMessage):
+            pass
+        return message.outcome
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench()
+    for place in ("wlmctl.plugins.task_type", "wlmctl.worker.worker.task_type"):
+        monkeypatch.setattr(place, lambda _: made.type)
+    made.worker.start()
+    yield made
+    made.worker.close(5)
+
+
+def raises(error: BaseException) -> Execute:
+    def execution(_: TaskContext) -> Any:
+        raise error
+
+    return execution
+
+
+@pytest.mark.parametrize(
+    ("execution", "reason"),
+    [
+        (raises(RuntimeError("oops")), "internal error: RuntimeError: oops"),
+        (lambda _: sys.exit(3), "internal error: SystemExit: 3"),
+        (lambda _: None, "internal error: TypeError: a task type answered None"),
+        (lambda _: Deferred({"job": object()}), "the result of task type obeying is no plain JSON"),
+        (lambda _: Done(outputs={"x": Path("/")}), "the result of task type obeying is no plain JSON"),  # type: ignore[dict-item]
+        (lambda _: Failed("x", "no such class"), "internal error: ValueError"),  # type: ignore[arg-type]
+        (raises(Cancelled("just so")), "stopped without being told to"),
+    ],
+)
+def test_a_task_type_that_misbehaves_costs_its_own_attempt_and_no_slot(
+    bench: Bench, execution: Execute, reason: str
+) -> None:
+    bench.type.execution = execution
+    bench.send()
+    outcome = bench.outcome()
+    assert (outcome.what, outcome.failure_class) == ("failed", "infra")
+    assert reason in outcome.reason
+    bench.type.execution = lambda _: Done()
+    bench.send()
+    assert bench.outcome().what == "done"
+
+
+def test_a_stop_reaches_what_executes(bench: Bench) -> None:
+    began = threading.Event()
+
+    def execution(context: TaskContext) -> Any:
+        began.set()
+        wait_until(lambda: context.check_cancelled(), "never: the stop ends it")
+
+    bench.type.execution = execution
+    message = bench.send()
+    assert began.wait(10)
+    bench.order(StopMessage(message.key))
+    assert bench.outcome().what == "cancelled"
+
+
+def test_a_stop_that_comes_before_the_execution_is_not_forgotten(bench: Bench) -> None:
+    go_on, executed = threading.Event(), list[int]()
+
+    def execution(context: TaskContext) -> Any:
+        executed.append(1)
+        go_on.wait(10)
+        return Done()
+
+    bench.type.execution = execution
+    bench.send()
+    wait_until(lambda: executed, "the slot is busy")
+    second = bench.send()
+    bench.order(StopMessage(second.key))
+    wait_until(lambda: second.key in bench.worker._stopped, "the order has arrived")
+    go_on.set()
+    assert [bench.outcome().what for _ in range(2)] == ["done", "cancelled"]
+    assert executed == [1]
+
+
+def test_a_dispatch_to_end_what_may_run_is_not_stopped_before_it_has_proven_it(bench: Bench) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def ending() -> Any:
+        began.set()
+        go_on.wait(10)
+        return Gone("killed")
+
+    bench.type.ending = ending
+    message = bench.send(cancel=True)
+    assert began.wait(10)
+    bench.order(StopMessage(message.key))
+    wait_until(lambda: message.key in bench.worker._stopped, "the order has arrived")
+    go_on.set()
+    assert bench.outcome().reason == "killed"
+
+
+def test_an_end_that_cannot_be_proven_makes_the_work_known_instead(bench: Bench) -> None:
+    bench.type.ending = Unknown("a process cannot be looked at")
+    bench.send(cancel=True)
+    outcome = bench.outcome()
+    assert (outcome.what, outcome.handle) == ("deferred", {"job": 7})
+
+
+def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_worker_goes_on(bench: Bench) -> None:
+    bench.channel.publish(work_queue("wlm"), b"garbage")
+    bench.order(b"garbage")
+    bench.channel.publish(work_queue("wlm"), encode(ProbeMessage(machine("local"))))
+    bench.send()
+    assert bench.outcome().what == "done"
+    wait_until(lambda: bench.broker.depth(DEAD.format(prefix="wlm")) == 3, "all three are buried")
