@@ -27,7 +27,6 @@ class Spread:
             return form.format(self.median)
         return f"{form.format(self.median)} ({form.format(min(self.values))}-{form.format(max(self.values))})"
 
-
     def text_ms(self) -> str:
         """The same in milliseconds, where the values are seconds."""
         return Spread([value * 1000 for value in self.values]).text("{:.0f}")

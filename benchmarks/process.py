@@ -37,9 +37,7 @@ def take(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
     (folder / ".said").write_bytes(stdin)
     with open(folder / ".said", "rb") as said_to_it, open(folder / ".stdout", "w+b") as out:
         start_s = time.perf_counter()
-        process = subprocess.Popen(
-            argv, cwd=folder, env=whole, stdin=said_to_it, stdout=out, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(argv, cwd=folder, env=whole, stdin=said_to_it, stdout=out, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start_s
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -90,7 +90,11 @@ def stored(report: Report, folder: Path, tasks: int, runs: int) -> None:
     report.table(
         ("command", "s", "peak MiB"),
         [
-            (name, Spread([each.wall_s for each in taken]).text(), f"{max(each.peak_bytes for each in taken) / MIB:.0f}")
+            (
+                name,
+                Spread([each.wall_s for each in taken]).text(),
+                f"{max(each.peak_bytes for each in taken) / MIB:.0f}",
+            )
             for name, taken in found.items()
         ],
     )

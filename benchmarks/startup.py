@@ -51,10 +51,7 @@ def measure(report: Report, folder: Path, settings: argparse.Namespace) -> None:
     peer = found["import click"]
     report.table(
         ("command", "ms", "x click"),
-        [
-            (name, spread.text_ms(), ratio(spread, peer).text())
-            for name, spread in found.items()
-        ],
+        [(name, spread.text_ms(), ratio(spread, peer).text()) for name, spread in found.items()],
     )
     for name, limit in PROMISES.items():
         report.promise(f"{name} beside import click", ratio(found[name], peer).median, limit)

@@ -163,3 +163,14 @@ def test_a_connection_cut_in_mid_transfer_costs_a_new_attempt_and_leaves_nothing
     assert leftovers(home) == []
     task = cli.tasks("cut")["a"]
     assert (task["state"], task["attempt"]) == ("succeeded", 2)
+
+
+def test_a_file_that_hides_its_size_is_refused_and_not_delivered_empty(cli: CommandLine) -> None:
+    stages = "".join(
+        f"  {role}: {{type: stage, from: '{role}:/proc/version', to: 'local:got/{role}'}}\n"
+        for role in ("alpha", "beta", "gamma")
+    )
+    done = cli.run("run", cli.write("proc.yaml", f"name: proc\ntasks:\n{stages}"), code=1)
+    for role in ("alpha", "beta", "gamma"):
+        assert f"  {role}: {role}:/proc/version: " in done.stderr
+    assert list(cli.folder.glob("got/*")) == []

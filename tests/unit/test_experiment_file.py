@@ -365,3 +365,10 @@ def test_a_wrong_source_makes_no_further_mistake_of_the_target(tmp_path: Path) -
     assert mistakes(tmp_path, stage) == [
         "x.yaml:3: tasks.s.from: found 'nas:../a', expected a path that stays in the experiment's folder"
     ]
+
+
+def test_every_wrong_reference_of_a_text_is_told(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, job("env: {A: '${one} $${x} ${two words} ${three'}"))
+    assert [line.partition(": tasks.t.env.A: ")[2].partition(", expected")[0] for line in found] == [
+        "${one}", "${two words}",
+    ]  # fmt: skip

@@ -106,7 +106,7 @@ def follow(work: Work, store: str, seqs: Collection[int], output: str, stopping:
                 work.stop()
                 while not work.join(LOOK_S):
                     pass
-            display.show(picture.read(always=True), (), {})
+            display.show(picture.read(always=True), (), work.holds())
         except BaseException:
             _end_quietly(display)
             _say_how_to_go_on(picture)

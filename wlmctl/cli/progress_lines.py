@@ -138,7 +138,7 @@ class Lines:
     def _show_holds(self, holds: Mapping[str, str]) -> None:
         for machine, reason in holds.items():
             if machine not in self._holds:
-                self._tell(f"machine {machine} is held, its tasks wait: {_first_line(reason)}")
+                self._tell(hold_text(machine, reason))
         for machine in self._holds.keys() - holds.keys():
             self._tell(f"machine {machine} answers again")
         self._holds = dict(holds)
@@ -168,6 +168,12 @@ def numbers_text(group: Group) -> str:
         parts.append(f"{group.running} under way")
     parts += [f"{group.counts[state]} {state}" for state in ("failed", "cancelled", "skipped") if group.counts[state]]
     return ", ".join(parts)
+
+
+def hold_text(machine: str, reason: str) -> str:
+    """``machine nas is held, its tasks wait: connection refused``."""
+    why = _first_line(reason).removeprefix(f"machine {machine}: ")
+    return f"machine {machine} is held, its tasks wait: {why}"
 
 
 def transfer_text(transfer: Transfer) -> str:

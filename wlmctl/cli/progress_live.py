@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wlmctl.cli.progress_lines import transfer_text
+from wlmctl.cli.progress_lines import hold_text, transfer_text
 from wlmctl.cli.progress_picture import Change, Followed, Picture
 from wlmctl.cli.progress_picture import Group as TaskGroup
 from wlmctl.quantities import format_duration
@@ -72,10 +72,7 @@ class LiveDisplay:
             parts += [self._title(followed), _tasks(followed, room)]
         if transfers:
             parts.append(_transfers(transfers[:8]))
-        parts += [
-            Text(f"machine {machine} is held, its tasks wait: {shown(reason.partition(chr(10))[0])}", "yellow")
-            for machine, reason in sorted(holds.items())
-        ]
+        parts += [Text(hold_text(machine, reason), "yellow") for machine, reason in sorted(holds.items())]
         return Group(*parts)
 
     def _title(self, followed: Followed) -> Text:

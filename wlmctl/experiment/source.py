@@ -20,7 +20,7 @@ def read_text(source: str, stdin: BinaryIO | None = None, cwd: Path | None = Non
     if source == STDIN:
         data = _from_stdin(stdin)
     else:
-        data = read_regular_file(str((cwd or Path()) / source), source, MAX_FILE_BYTES)
+        data = read_regular_file(str((cwd or Path()) / source), source or "''", MAX_FILE_BYTES)
     return decode(data, source)
 
 

@@ -19,6 +19,7 @@ from wlmctl.experiment.values import (
     BadReference,
     Reference,
     Scope,
+    bad_references,
     encode,
     is_command_value,
 )
@@ -154,7 +155,8 @@ class _Texts:
         try:
             encoded = encode(text, self.scope)
         except BadReference as error:
-            self.mistakes.add(line, key, error.found, error.expected, error.hint)
+            for wrong in (error, *bad_references(text, self.scope)):
+                self.mistakes.add(line, key, wrong.found, wrong.expected, wrong.hint)
             return text
         self.draft.uses.extend(Use(reference, line, key) for reference in encoded.references)
         if is_shell_text(path):

@@ -7,7 +7,7 @@ reserved characters, so that nothing that came from a value is ever taken for a 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,6 +113,17 @@ def encode(text: str, scope: Scope) -> Encoded:
             raise _unknown(name, scope)
     parts.append(text[end:])
     return Encoded("".join(parts), tuple(params), tuple(keys), tuple(references))
+
+
+def bad_references(text: str, scope: Scope) -> Iterator[BadReference]:
+    """Every ``${...}`` of the text that ``encode`` refuses."""
+    for match in _TOKEN.finditer(text):
+        if match[1] is None:
+            continue  # ``$${``, or one without its end, which ends the text: ``encode`` told it, or what is before it
+        try:
+            encode(match[0], scope)
+        except BadReference as error:
+            yield error
 
 
 def mark(name: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, Denied
 from wlmctl.ssh.quoting import quote, words
-from wlmctl.ssh.shell_files import error_for
+from wlmctl.ssh.shell_files import checked, error_for
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import CHUNK_BYTES, FileInfo
 from wlmctl_transport_scp.stream import Stream
@@ -23,13 +23,15 @@ def read(ssh: SshTransport, path: str) -> Iterator[bytes]:
     """The file's bytes, as many as it had when the far side opened it; ``Broken`` when they are no longer there."""
     with Stream(ssh, f"exec scp -p -f -- {quote(path)}", path) as stream:
         stream.send(b"\0")
-        left = _header(stream, path, acknowledge=True)
+        left = size_bytes = _header(stream, path, acknowledge=True)
         while left:
             data = stream.some(min(left, CHUNK_BYTES))
             left -= len(data)
             yield data
         _expect_whole(stream, path)
         stream.send(b"\0")
+    if not size_bytes:
+        _expect_empty(ssh, [path])
 
 
 def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -37,13 +39,18 @@ def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, by
     for batch in _batches(paths):
         with Stream(ssh, f"exec {words(['scp', '-p', '-f', '--', *batch])}", batch[0]) as stream:
             stream.send(b"\0" * (3 * len(batch) + 1))  # all that we shall say, said ahead: a wait less for each file
+            empty = []
             for path in batch:
                 size_bytes = _header(stream, path, acknowledge=False)
                 if size_bytes > CHUNK_BYTES:
                     raise Broken(f"{path}: has grown to {size_bytes} bytes while it was read")
                 content = stream.exactly(size_bytes)
                 _expect_whole(stream, path)
+                if not content:
+                    empty.append(path)
                 yield path, content
+        if empty:
+            _expect_empty(ssh, empty)
 
 
 def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
@@ -120,6 +127,15 @@ def _expect_whole(stream: Stream, path: str) -> None:
     """What was read counts only when the far side says that it could read it to the end."""
     if stream.exactly(1) != b"\0":
         raise Broken(f"{path}: changed while it was read: {_text(stream.line())}")
+
+
+def _expect_empty(ssh: SshTransport, paths: Sequence[str]) -> None:
+    """Files of /proc and the like say that they are empty and are not: scp would deliver nothing of them, silently."""
+    is_empty = '[ "$(dd bs=1 count=1 < "$p" 2>/dev/null | wc -c)" -eq 0 ]'
+    count = f"i=0; for p do {is_empty} || {{ echo $i; break; }}; i=$((i+1)); done"
+    found = checked(ssh, paths[0], f"set -- {words(paths)}; {count}").strip()
+    if found:
+        raise Denied(f"{paths[int(found)]}: says that it is empty and is not, as files of /proc do")
 
 
 def _expect_ok(stream: Stream, path: str) -> None:

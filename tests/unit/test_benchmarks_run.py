@@ -1,0 +1,60 @@
+"""Each benchmark runs, with tiny sizes: what it measures and promises is no matter of a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.figures import Report, Spread, ratio
+from tests.services.sshd import require_sshd
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+def quickly(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", *arguments]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_start_of_each_command_is_compared_with_click() -> None:
+    said = quickly("startup")
+    for command in ("import click", "wlmctl --help", "wlmctl status -o json", "wlmctl submit"):
+        assert f"| {command} |" in said
+    assert "not judged: --quick" in said
+
+
+def test_jobs_are_run() -> None:
+    assert "| wlmctl run |" in quickly("jobs")
+
+
+def test_one_experiment_is_submitted_shown_and_run_at_every_size() -> None:
+    said = quickly("scale")
+    assert "| submit |" in said
+    assert "tasks of type `noop`" in said
+    assert "tasks of type `job`" not in said
+
+
+def test_files_go_up_down_and_across() -> None:
+    require_sshd()
+    said = quickly("copying")
+    for direction in ("up", "down", "across"):
+        assert f"| {direction} | wlmctl, sftp |" in said
+
+
+def test_a_missed_promise_ends_with_1_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(is_quick=False)
+    report.promise("a start", 1.5, 1.6)
+    assert report.end() == 0
+    report.promise("a pace", 0.9, 1.0, at_least=True)
+    assert report.end() == 1
+    assert "a pace" in capsys.readouterr().err
+
+
+def test_ratios_are_those_of_neighbours() -> None:
+    # the second run met a busy machine, which slowed both alike
+    assert ratio(Spread([2.0, 20.0]), Spread([1.0, 10.0])).values == [2.0, 2.0]
