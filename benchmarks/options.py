@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.figures import Report
+from benchmarks.process import compile_once
 
 
 def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, *, runs: int = 5) -> int:
@@ -22,6 +23,7 @@ def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, 
     if options.quick:
         options.runs = 1
     with tempfile.TemporaryDirectory(prefix="wlmctl-bench-", dir=options.folder) as folder:
+        compile_once(Path(folder))
         report = Report(options.quick)
         measure(report, Path(folder), options)
     return report.end()

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-#: An installed program is compiled once; the checkout stays as it is.
-BYTECODE = Path(tempfile.gettempdir()) / f"wlmctl-bench-bytecode-{os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +28,12 @@ def wlmctl() -> list[str]:
 
 def take(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None, *, stdin: bytes = b"") -> Taken:
     """Run ``argv`` in ``folder``; ``SystemExit`` with what it said when it does not end with 0."""
-    whole = {**os.environ, **(env or {}), "PYTHONPYCACHEPREFIX": str(BYTECODE)}
-    whole.pop("PYTHONDONTWRITEBYTECODE", None)
     (folder / ".said").write_bytes(stdin)
     with open(folder / ".said", "rb") as said_to_it, open(folder / ".stdout", "w+b") as out:
         start_s = time.perf_counter()
-        process = subprocess.Popen(argv, cwd=folder, env=whole, stdin=said_to_it, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            argv, cwd=folder, env={**os.environ, **(env or {})}, stdin=said_to_it, stdout=out, stderr=subprocess.STDOUT
+        )
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start_s
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -48,6 +44,12 @@ def take(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
     return Taken(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def said(folder: Path) -> str:
-    """What the last command of ``take`` in this folder has printed."""
-    return (folder / ".stdout").read_text(encoding="utf-8", errors="replace")
+def compile_once(folder: Path) -> None:
+    """From now on Python keeps what it compiles in ``folder``: an installed program is compiled too, and no checkout
+    is littered. What wlmctl needs is compiled at once.
+    """
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    project = Path(__file__).parent.parent
+    take([sys.executable, "-m", "compileall", "-q", str(project / "wlmctl"), str(project / "plugins")], folder)
+    take([sys.executable, "-c", "import click, msgspec, paramiko, pluggy, rich.console, scp, sqlite3, yaml"], folder)

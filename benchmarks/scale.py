@@ -73,7 +73,6 @@ def stored(report: Report, folder: Path, tasks: int, runs: int) -> None:
     report.title(f"An experiment of {tasks:,} tasks in the store")
     env = {"WLMCTL_STORE": f"sqlite:///{folder}/many.db"}
     write_trivial(folder / "many.yaml", tasks, "job")
-    take([*wlmctl(), "--help"], folder, env)
     commands = {
         "submit": ["submit", "many.yaml"],
         "status": ["status"],

@@ -36,7 +36,7 @@ def measure(report: Report, folder: Path, settings: argparse.Namespace) -> None:
     write_distributions(folder / "site", DISTRIBUTIONS)
     env = {"PYTHONPATH": str(folder / "site"), "WLMCTL_STORE": f"sqlite:///{folder}/store.db"}
     write_trivial(folder / "one.yaml", 1, "job")
-    take([*wlmctl(), "submit", "one.yaml"], folder, env)  # the store is there, and Python has compiled its modules
+    take([*wlmctl(), "submit", "one.yaml"], folder, env)  # from now on there is a store
 
     def seconds(*argv: str) -> float:
         return take(argv, folder, env).wall_s

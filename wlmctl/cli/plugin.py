@@ -60,10 +60,10 @@ def _details(row: PluginInfo) -> dict[str, Any]:
 @plugin.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def check() -> None:
     """Run the contract suites against a plugin (not yet)."""
-    raise NotYet("wlmctl plugin check")
+    raise NotYet("plugin check")
 
 
 @plugin.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def new() -> None:
     """Write the skeleton of a plugin (not yet)."""
-    raise NotYet("wlmctl plugin new")
+    raise NotYet("plugin new")
