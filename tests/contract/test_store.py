@@ -1,30 +1,33 @@
-"""The store: transactions, legal transitions, events that fold to the state, leases, permits, bad files."""
+"""The contract of the store, the same for SQLite and PostgreSQL: transactions, events, leases, permits, filters."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
 import threading
 
+import psycopg
 import pytest
 
-from wlmctl.errors import NoSuch, NotYet, StoreError, UsageError
+from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import Database, events, experiments, leases
+from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database
 from wlmctl.store.permits import Permits
 from wlmctl.store.record import IllegalTransition, Recorder
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/wlmctl.db"
+def url(store_url):
+    return store_url
 
 
 @pytest.fixture
 def db(url):
-    with Database(url) as database:
+    with open_database(url) as database:
         yield database
 
 
@@ -41,7 +44,7 @@ def test_a_store_is_made_by_whoever_comes_first(url):
 
     def come():
         try:
-            Database(url).close()
+            open_database(url).close()
         except Exception as error:
             errors.append(error)
 
@@ -53,11 +56,6 @@ def test_a_store_is_made_by_whoever_comes_first(url):
     assert errors == []
 
 
-def test_the_store_survives_in_wal_mode_with_full_synchronisation(db):
-    assert db.row("PRAGMA journal_mode")[0] == "wal"
-    assert db.row("PRAGMA synchronous")[0] == 2
-
-
 def test_an_error_inside_a_transaction_leaves_nothing(db):
     def fail():
         with db.transaction():
@@ -67,32 +65,6 @@ def test_an_error_inside_a_transaction_leaves_nothing(db):
     with pytest.raises(RuntimeError):
         fail()
     assert db.row("SELECT count(*) FROM meta WHERE key = 'x'")[0] == 0
-
-
-def test_a_newer_store_is_refused_by_name(url, db):
-    db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="its version is 99"):
-        Database(url)
-
-
-def test_a_file_that_is_no_database_is_refused(tmp_path):
-    (tmp_path / "x.db").write_text("not a database at all, but long enough to be looked at as one" * 20)
-    with pytest.raises(StoreError, match="no wlmctl store"):
-        Database(f"sqlite:///{tmp_path}/x.db")
-
-
-def test_another_programs_database_is_left_alone(tmp_path):
-    with sqlite3.connect(tmp_path / "x.db") as other:
-        other.execute("CREATE TABLE t (a)")
-    with pytest.raises(StoreError, match="another program"):
-        Database(f"sqlite:///{tmp_path}/x.db")
-
-
-def test_a_store_url_says_what_is_wrong_with_it():
-    with pytest.raises(NotYet):
-        Database("postgresql://h/db")
-    with pytest.raises(UsageError, match="sqlite:///PATH"):
-        Database("wlmctl.db")
 
 
 def test_an_experiment_is_found_by_a_unique_prefix(db):
@@ -163,15 +135,15 @@ def test_a_foreign_change_raises_the_revision(db):
 def test_a_lease_is_taken_once_and_refused_to_others(db, url):
     with db.transaction():
         lease = leases.take(db, "x", expect=None)
-    with Database(url) as other, other.transaction():
+    with open_database(url) as other, other.transaction():
         assert leases.take(other, "x", expect=None) is None
     leases.check(db, lease)
 
 
 def test_a_lease_of_a_process_that_is_gone_is_taken_at_once(db, url):
     code = (
-        "import sys\nfrom wlmctl.store import Database, leases\n"
-        "db = Database(sys.argv[1])\nwith db.transaction(): leases.take(db, 'x', expect=None)\n"
+        "import sys\nfrom wlmctl.store import open_database, leases\n"
+        "db = open_database(sys.argv[1])\nwith db.transaction(): leases.take(db, 'x', expect=None)\n"
     )
     subprocess.run([sys.executable, "-c", code, url], check=True)
     assert not leases.is_live(db, "x")
@@ -235,3 +207,185 @@ def test_commands_a_minute_are_counted(url, db):
     permits.command("l", 2, give_up)
     with pytest.raises(Impatient):
         permits.command("l", 2, give_up)
+
+
+def test_another_commit_changes_the_version_and_an_own_one_does_not(db, url):
+    before = db.data_version()
+    add(db)
+    assert db.data_version() == before
+    with open_database(url) as other:
+        add(other, "pi-other1")
+        assert db.data_version() != before
+        seen = db.data_version()
+        with other.transaction():
+            other.rows("SELECT * FROM experiments")
+    assert db.data_version() == seen
+
+
+def test_a_transaction_sees_what_was_committed_while_it_waited_for_its_turn(db, url):
+    before, started, done = db.data_version(), threading.Event(), threading.Event()
+
+    def write():
+        with open_database(url) as other, other.transaction():
+            started.set()
+            other.execute("INSERT INTO meta VALUES ('x', 'y')")
+            done.wait(0.3)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    started.wait(10)
+    with db.transaction():
+        assert db.row("SELECT value FROM meta WHERE key = 'x'") == ("y",)
+        assert db.data_version() != before
+    thread.join()
+
+
+def test_transactions_of_many_lose_no_update(db, url):
+    with db.transaction():
+        db.execute("INSERT INTO meta VALUES ('count', '0')")
+
+    def count():
+        with open_database(url) as other:
+            for _ in range(25):
+                with other.transaction():
+                    value = int(other.row("SELECT value FROM meta WHERE key = 'count'")[0])
+                    other.execute("UPDATE meta SET value = ? WHERE key = 'count'", (str(value + 1),))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert db.row("SELECT value FROM meta WHERE key = 'count'")[0] == "100"
+
+
+def test_a_snapshot_does_not_see_what_is_written_meanwhile(db, url):
+    add(db)
+    with db.snapshot():
+        assert db.row("SELECT count(*) FROM experiments")[0] == 1
+        with open_database(url) as other:
+            add(other, "pi-other1")
+        assert db.row("SELECT count(*) FROM experiments")[0] == 1
+    assert db.row("SELECT count(*) FROM experiments")[0] == 2
+
+
+def test_a_store_that_is_not_there_is_only_made_when_that_is_wanted(new_store):
+    url = new_store()
+    with pytest.raises(NoStore):
+        open_database(url, create=False)
+    open_database(url).close()
+    open_database(url, create=False).close()
+
+
+def test_another_programs_database_is_left_alone(db, new_store):
+    url = new_store()
+    with foreign(url) as other:
+        other.execute("CREATE TABLE t (a INTEGER)")
+        other.commit()
+    with pytest.raises(StoreError, match="another program"):
+        open_database(url)
+
+
+def test_a_newer_store_is_refused_and_an_older_one_says_what_to_type(db, url):
+    set_version(db, 99)
+    with pytest.raises(StoreError, match=r"its version is 99, .* upgrade wlmctl"):
+        open_database(url)
+    set_version(db, 1)
+    with pytest.raises(StoreError, match=r"its version is 1, .* type: wlmctl db upgrade"):
+        open_database(url)
+
+
+def test_bytes_texts_and_numbers_come_back_as_they_were(db):
+    seq = add(db, folder="/data/\udcff", files={"f": bytes(range(256))})
+    with db.transaction():
+        logs.put(db, seq, 0, 1, b"\x00\xff" * 40_000, b"err")
+        db.execute("UPDATE experiments SET created = ?, reason = ? WHERE seq = ?", (1 / 3, "% ? 'ä \\", seq))
+    row = experiments.get(db, seq)
+    assert (row.created, row.reason, row.folder) == (1 / 3, "% ? 'ä \\", "/data/\udcff")
+    assert experiments.files(db, seq) == {"f": bytes(range(256))}
+    assert logs.get(db, seq, 0, 1) == ((b"\x00\xff" * 40_000)[-logs.TAIL_BYTES :], b"err")
+
+
+def test_what_is_no_text_is_the_users_mistake(db):
+    with pytest.raises(UsageError, match=r"\\xff.*not UTF-8"):
+        experiments.by_key(db, "\udcff")
+
+
+@pytest.mark.parametrize(
+    ("glob", "found"),
+    [("p*", True), ("P*", False), ("p?", True), ("p", False), ("[a-p]i", True), ("[^p]i", False), ("*.", False),
+     ("[", False), ("", False), ("*(i", False)],
+)  # fmt: skip
+def test_a_glob_means_the_same_in_each_store(db, glob, found):
+    add(db)
+    assert bool(experiments.select(db, name=glob)) is found
+
+
+def test_a_label_is_found_whole_whatever_is_in_it(db):
+    add(db, labels=('a"b', "x, y"))
+    for label, found in [('a"b', True), ("x, y", True), ("x", False), ('", "', False)]:
+        assert bool(experiments.select(db, labels=[label])) is found
+
+
+def test_instances_are_found_by_the_name_of_their_task(db):
+    seq = add(db)
+    row = experiments.get(db, seq)
+    assert [task.name for task in experiments.tasks_named(db, row, "a", None)] == ["a[0]", "a[1]", "a[2]"]
+    assert [task.idx for task in experiments.tasks_named(db, row, "a", "a[1]")] == [1]
+    with pytest.raises(NoSuch):
+        experiments.tasks_named(db, row, "b", None)
+
+
+def test_tasks_are_listed_as_json_with_times_of_the_same_form(db):
+    seq = add(db)
+    with db.transaction():
+        db.execute(
+            "UPDATE tasks SET started = ?, outputs = ?, reason = ? WHERE exp = ? AND idx = 0",
+            (1767323045.678, '{"e": "1"}', 'a "quoted"\nline', seq),
+        )
+    first, second, _ = map(json.loads, listing.tasks_json(db, seq))
+    assert first["started"] == "2026-01-02T03:04:05.678Z"
+    assert (first["outputs"], first["reason"], first["attempt"]) == ({"e": "1"}, 'a "quoted"\nline', 0)
+    assert (second["started"], second["outputs"], second["exit_code"]) == (None, None, None)
+
+
+def test_counts_and_groups_tell_the_same(db):
+    seq, other = add(db), add(db, "pi-other1", count=1)
+    assert listing.counts_of_all(db, [seq, other]) == {seq: {"waiting": 3}, other: {"waiting": 1}}
+    assert listing.counts_of_all(db, []) == {}
+    [(template, name, kind, count)] = listing.groups(db, seq)
+    assert (template, name.partition("[")[0], kind, count) == (0, "a", "job", 3)
+    assert listing.states_of_group(db, seq, 0) == [("waiting", 3, None)]
+
+
+def test_what_is_written_twice_is_there_once(db):
+    seq = add(db)
+    with db.transaction():
+        for number in range(2):
+            logs.put(db, seq, 0, 1, b"%d" % number, b"")
+            logs.follow(db, seq, 0, 10.0 + number)
+            logs.add_live(db, seq, 0, 1, "stdout", 0, b"x%d" % number)
+            machines.touched(db, seq, "nas")
+            machines.hold(db, "nas", f"reason {number}", 1.0, 2.0)
+    assert logs.get(db, seq, 0, 1) == (b"1", b"")
+    assert logs.followed(db, 11.0) == [(seq, 0)]
+    assert list(logs.live(db, seq, 0, 1, "stdout", 0)) == [(0, b"x0")]
+    assert logs.live_end(db, seq, 0, 1, "stdout") == 2
+    assert machines.machines_touched(db, seq) == ["nas"]
+    assert machines.holds(db)["nas"].reason == "reason 1"
+    with db.transaction():
+        experiments.forget(db, seq)
+    assert experiments.get(db, seq) is None
+
+
+def foreign(url):
+    if url.startswith("sqlite"):
+        return contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///")))
+    return psycopg.connect(url)
+
+
+def set_version(db, version):
+    if db.dialect.name == "SQLite":
+        db.execute(f"PRAGMA user_version = {version}")
+    else:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version),))

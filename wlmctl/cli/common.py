@@ -66,12 +66,12 @@ def configuration(ctx: click.Context) -> Config:
 
 def open_store(ctx: click.Context, create: bool = False) -> Database:
     """The store of this call. One that is named but not there is an error unless ``create``; the default is made."""
-    from wlmctl.store.database import Database
+    from wlmctl.store.opening import open_configured
 
     config = configuration(ctx)
     setting = config.origins.get("store")
     is_default = setting is not None and setting.origin == "default"
-    return Database(config.store, create=create or is_default)
+    return open_configured(config, create=create or is_default)
 
 
 def output_option(function: F) -> F:
