@@ -70,6 +70,13 @@ class Database(ABC):
         """Run one statement."""
 
     @abstractmethod
+    def write(self, sql: str, values: Sequence[Any], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row, at the latest before the next read or the commit; else ``refused``.
+
+        What is written one after the other inside a transaction travels together.
+        """
+
+    @abstractmethod
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
 

@@ -7,30 +7,23 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import Buffer
-from psycopg.types.numeric import FloatLoader, Int8Dumper
-from psycopg.types.string import StrDumper
 
 from wlmctl.errors import CommitInDoubt, NoStore, StoreError, StoreOutage
 from wlmctl.store import postgres_errors
 from wlmctl.store.database import Cursor, Database
 from wlmctl.store.dialect import POSTGRESQL, placeholders, schema_for_postgresql
 from wlmctl.store.patience import FIRST_S, Patience, for_seconds
+from wlmctl.store.postgres_bulk import Written, insert_many, send
+from wlmctl.store.postgres_connection import connect
 from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-#: Seconds to wait for a connection, and for another process's short transaction.
-CONNECT_TIMEOUT_S, LOCK_TIMEOUT_S = 10, 30
-
-#: Seconds that a process may hold the store's lock without a word: then the server takes the lock from it.
-IDLE_TIMEOUT_S = 3
 
 #: Seconds to ask what became of a commit whose answer was lost, where nobody has more patience.
 DOUBT_S = 15.0
@@ -44,29 +37,8 @@ _BEGIN = f"BEGIN; {_LOCK}"
 _CHANGED = "UPDATE changes SET n = n + 1 RETURNING txid_current()"
 _STATUS = "SELECT txid_status(%s)"
 
-_SESSION = (
-    f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_S}s'; SET lock_timeout = '{LOCK_TIMEOUT_S}s';"
-    " SET client_min_messages = warning;"
-    # a commit that was told must survive: a server-wide 'off' is for others
-    " SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-)
-
 #: Added to the version at each outage: what was written meanwhile, and by a commit in doubt, is read again.
 _RECONNECTED = 1 << 40
-
-
-class _BoolDumper(Int8Dumper):
-    """Truth as 0 or 1, as SQLite has it."""
-
-    def dump(self, obj: Any) -> Buffer | None:
-        return super().dump(int(obj))
-
-
-class _TextDumper(StrDumper):
-    r"""Text without NUL, which PostgreSQL does not keep: it stands as ``\x00``."""
-
-    def dump(self, obj: str) -> Buffer | None:
-        return super().dump(obj.replace("\0", "\\x00") if "\0" in obj else obj)
 
 
 class PostgresDatabase(Database):
@@ -81,7 +53,8 @@ class PostgresDatabase(Database):
         self.name, self._password = url, password
         self._own = 0
         self._wrote = self._is_inside = False
-        self._connection = self._connect()
+        self._written: list[Written] = []
+        self._connection = connect(self.url, self._password)
         try:
             version = self._prepare(create)
             if not any_version:
@@ -89,29 +62,6 @@ class PostgresDatabase(Database):
         except BaseException:
             self._connection.close()
             raise
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        try:
-            connection = psycopg.connect(
-                self.url, password=self._password, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="wlmctl", keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
-                tcp_user_timeout=15_000, client_encoding="UTF8",
-            )  # fmt: skip
-        except (psycopg.Error, UnicodeError) as error:
-            raise postgres_errors.not_connected(self.name, cast(psycopg.Error, error)) from error
-        try:
-            connection.adapters.register_dumper(bool, _BoolDumper)
-            connection.adapters.register_dumper(str, _TextDumper)
-            connection.adapters.register_loader("numeric", FloatLoader)
-            connection.execute(_SESSION)
-        except psycopg.Error as error:
-            connection.close()
-            raise postgres_errors.of_statement(self.name, error, is_broken=True) from error
-        encoding = connection.info.parameter_status("server_encoding")
-        if encoding != "UTF8":
-            connection.close()
-            raise StoreError(f"store {self.name}: its encoding is {encoding}: make it with createdb --encoding=UTF8")
-        return connection
 
     def _prepare(self, create: bool) -> int:
         version = self.schema_version()
@@ -171,6 +121,7 @@ class PostgresDatabase(Database):
             self._is_inside = False
 
     def _commit(self) -> None:
+        self._send_written()
         if not self._wrote:
             self._run("COMMIT")
             return
@@ -203,6 +154,7 @@ class PostgresDatabase(Database):
             time.sleep(FIRST_S)  # its process at the server has not noticed yet that nobody listens
 
     def _roll_back(self) -> None:
+        self._written.clear()
         if self._connection.info.transaction_status not in (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN):
             with suppress(psycopg.Error):
                 self._connection.execute("ROLLBACK")
@@ -228,7 +180,7 @@ class PostgresDatabase(Database):
         while True:
             try:
                 if self._connection.closed or self._connection.broken:
-                    self._connection = self._connect()
+                    self._connection = connect(self.url, self._password)
                 return self._guarded(action)
             except StoreOutage as outage:
                 if tried:
@@ -249,6 +201,7 @@ class PostgresDatabase(Database):
             raise told from error
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
+        self._send_written()
         # the store's statements are constants with names of columns; every value goes beside them
         text = placeholders(sql) if values else sql
         return self._guarded(lambda connection: connection.execute(text, values or None))
@@ -267,12 +220,24 @@ class PostgresDatabase(Database):
         self._wrote |= cursor.rowcount != 0
         return cursor
 
+    def write(self, sql: str, values: Sequence[Any], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row, at the latest before the next read or the commit; else ``refused``."""
+        self._written.append((sql, values, refused))
+        if not self._is_inside or len(self._written) >= _CHUNK:
+            self._send_written()
+
+    def _send_written(self) -> None:
+        """Send what was written, in one go: each statement alone would wait for its answer."""
+        if not self._written:
+            return
+        written, self._written, self._wrote = self._written, [], True
+        for _, _, refused in self._guarded(lambda connection: send(connection, written)):
+            raise refused()
+
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
-        text = placeholders(sql)
-        cursor = self._connection.cursor()
-        self._guarded(lambda _: cursor.executemany(text, rows))
-        self._wrote |= cursor.rowcount != 0
+        self._send_written()
+        self._wrote |= self._guarded(lambda connection: insert_many(connection, sql, rows)) != 0
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
@@ -287,6 +252,7 @@ class PostgresDatabase(Database):
         if not self._is_inside:
             yield from self.execute(sql, values)
             return
+        self._send_written()
         with self._connection.cursor(f"pull_{os.urandom(4).hex()}") as cursor:
             self._guarded(lambda _: cursor.execute(placeholders(sql), values or None))
             while rows := self._guarded(lambda _: cursor.fetchmany(_CHUNK)):

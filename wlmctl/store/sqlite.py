@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,11 @@ class SqliteDatabase(Database):
             return self._connection.execute(sql, values)
         except (sqlite3.Error, UnicodeEncodeError) as error:
             raise self._error(error) from error
+
+    def write(self, sql: str, values: Sequence[Any], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row; else ``refused`` is raised."""
+        if self.execute(sql, values).rowcount != 1:
+            raise refused()
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
