@@ -17,10 +17,10 @@ WLMCTL = (sys.executable, "-m", "wlmctl")
 class CommandLine:
     """Runs ``wlmctl`` in ``folder`` with a store of its own; what still runs is ended by ``close``."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None, *, store_url: str | None = None) -> None:
         self.folder = folder
         self.store = folder / "store" / "wlmctl.db"
-        self.environ = {**os.environ, "WLMCTL_STORE": f"sqlite:///{self.store}", **(environ or {})}
+        self.environ = {**os.environ, "WLMCTL_STORE": store_url or f"sqlite:///{self.store}", **(environ or {})}
         self._started: list[subprocess.Popen[str]] = []
 
     def write(self, name: str, text: str) -> str:
@@ -75,9 +75,9 @@ class CommandLine:
 
     def ids(self) -> list[str]:
         """The ids of all experiments, newest first."""
-        if not self.store.exists():
-            return []
-        return self.run("status", "-q").stdout.split()
+        done = self.run("status", "-q", code=None)
+        assert done.returncode == 0 or "there is no " in done.stderr, done.stderr
+        return done.stdout.split()
 
     def close(self) -> None:
         """End what was started and still runs."""

@@ -8,9 +8,10 @@ import pytest
 
 pytest.register_assert_rewrite("wlmctl.testing")
 
-from tests.services.fixtures import farm  # noqa: E402 (assert rewriting comes before any import of the suites)
+# assert rewriting comes before any import of the suites
+from tests.services.fixtures import docker_compose_file, farm, new_store, postgres, rabbit, store_url  # noqa: E402
 
-__all__ = ["farm"]
+__all__ = ["docker_compose_file", "farm", "new_store", "postgres", "rabbit", "store_url"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 Hidden comments say how, each before the block it is about (and, for ``test:``, for all after it):
 
 - ``<!-- test: new -->`` begins a new empty folder; ``folder=PATH`` a copy of a folder of the checkout;
-  ``machines=a,b`` SSH machines that ``~/.ssh/config`` knows by these names.
+  ``machines=a,b`` SSH machines that ``~/.ssh/config`` knows by these names; ``postgres=NAME`` an empty database, whose
+  URL is in the variable.
 - ``<!-- file: NAME -->``: the next block is the content of this file.
 - ``<!-- not run: REASON -->``: the next block is not run.
 

@@ -32,7 +32,7 @@ from wlmctl.plugins import scheduler_factory
 from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
 from wlmctl.runtime.submit import submit_all
 from wlmctl.scheduler import Scheduler
-from wlmctl.store import Database, experiments, leases
+from wlmctl.store import Database, experiments, leases, open_database
 from wlmctl.store.events import events, fold
 from wlmctl.store.rows import TASK_FIELDS, ExperimentRow, TaskRow
 
@@ -62,11 +62,11 @@ class Orchestra:
     scheduler: Scheduler | None = None
     slots: int = 4
     clock: Clock = field(default_factory=Clock)
-    database: Callable[[str], Database] = Database
+    database: Callable[[str], Database] = open_database
 
     def __post_init__(self) -> None:
         self.url = f"sqlite:///{self.folder / 'play.db'}"
-        self.others = Database(self.url)
+        self.others = open_database(self.url)
         self.db = self.database(self.url)
         self._count = 0
         self.lead()

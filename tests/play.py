@@ -13,7 +13,7 @@ import pytest
 from wlmctl.errors import SpecError
 from wlmctl.machine import Machine
 from wlmctl.message import Outcome
-from wlmctl.store import Database
+from wlmctl.store.sqlite import SqliteDatabase
 from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
 
 NOW_S = 1_700_000_000.0
@@ -108,7 +108,7 @@ def inventory(*machines: Machine) -> dict[str, Machine]:
     }
 
 
-class InterruptibleDatabase(Database):
+class InterruptibleDatabase(SqliteDatabase):
     """A store's connection that lets somebody else write at the worst moment: before it gets its lock."""
 
     def __init__(self, url: str, *, create: bool = True) -> None:

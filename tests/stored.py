@@ -14,13 +14,14 @@ from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.record import Recorder
 from wlmctl.store.rows import TaskRow
+from wlmctl.store.sqlite import SqliteDatabase
 
 NOW_S = 1_700_000_000.0
 
 
 def open_database(folder: Path) -> Database:
     """A new store in ``folder``."""
-    return Database(f"sqlite:///{folder / 'wlmctl.db'}")
+    return SqliteDatabase(f"sqlite:///{folder / 'wlmctl.db'}")
 
 
 def template(name: str, *, count: int = 0, needs: Sequence[str | Need] = (), type_: str = "job") -> Template:

@@ -11,7 +11,7 @@ from wlmctl.transport import FileInfo, Lists, Transport
 #: Where the attempts' fences, exit files and logs lie, in the experiment's folder.
 PRIVATE = ".wlmctl"
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}-[a-z2-7]{6}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}-[a-z2-7]{6}(\.[1-9][0-9]{0,9})?")
 
 
 def clean_folders(transport: Transport, folder: str) -> bool:

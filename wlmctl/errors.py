@@ -61,6 +61,18 @@ class StoreError(Unusable):
     """The store is broken, newer than this program, read-only, full, or not reachable."""
 
 
+class NoStore(StoreError):
+    """There is no store at this URL yet."""
+
+
+class StoreOutage(StoreError):
+    """The store's server does not answer, or has broken the connection off: it may be back later."""
+
+
+class CommitInDoubt(StoreOutage):
+    """The connection broke while a transaction was committed: whether it was is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """One mistake of a file: where it is, what was found, what was expected, what to do."""

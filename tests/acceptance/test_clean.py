@@ -17,8 +17,7 @@ from wlmctl.experiment.model import Experiment, Template
 from wlmctl.host import host_id
 from wlmctl.plugins import transport_factory
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import experiments, machines
-from wlmctl.store.database import Database
+from wlmctl.store import experiments, machines, open_database
 from wlmctl.store.record import Recorder
 from wlmctl.transport import Transport
 
@@ -31,7 +30,7 @@ class Site:
 
     def __init__(self, inventory: Inventory, farm: Farm) -> None:
         self.inventory, self.farm, self.folder = inventory, farm, inventory.folder
-        self.db = Database(f"sqlite:///{self.folder}/wlmctl.db")
+        self.db = open_database(f"sqlite:///{self.folder}/wlmctl.db")
         self.project = self.folder / "project"
         self.project.mkdir()
 

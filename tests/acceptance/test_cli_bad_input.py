@@ -16,8 +16,7 @@ import pytest
 
 from tests.commandline import WLMCTL, CommandLine
 from tests.waiting import wait_until
-from wlmctl.store import experiments
-from wlmctl.store.database import Database
+from wlmctl.store import experiments, open_database
 from wlmctl.store.schema import SCHEMA_VERSION
 
 FILE = "name: pi\ntasks: {a: {type: job, command: 'true'}}\n"
@@ -215,7 +214,7 @@ def test_a_closed_stdout_is_code_4_and_nothing_is_half_done(wlmctl: CommandLine,
     done = shell(wlmctl, f"$WLMCTL {args} >&-")
     assert (done.returncode, done.stderr) == (4, "wlmctl: stdout: it is closed\n")
     assert len(wlmctl.ids()) == 1
-    with Database(f"sqlite:///{wlmctl.store}") as db:
+    with open_database(f"sqlite:///{wlmctl.store}") as db:
         assert db.row("PRAGMA integrity_check")[0] == "ok"
 
 
@@ -290,5 +289,5 @@ def test_an_experiment_in_a_folder_whose_name_is_not_utf8_is_stored_with_it(wlmc
     wlmctl.run("submit", os.fsdecode(folder + b"/pi.yaml"))
     (found,) = wlmctl.json("status")["experiments"]
     assert base64.b64decode(found["folder"]["b64"]) == folder
-    with Database(f"sqlite:///{wlmctl.store}", create=False) as db:
+    with open_database(f"sqlite:///{wlmctl.store}", create=False) as db:
         assert os.fsencode(experiments.find(db, "pi").folder) == folder

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from wlmctl.experiment.model import Experiment, Template
-from wlmctl.store import experiments
-from wlmctl.store.database import Database
+from wlmctl.store import experiments, open_database
 
 BIN = Path(sys.executable).parent
 
@@ -22,7 +21,7 @@ def inventory(tmp_path: Path) -> Path:
     (tmp_path / "wlmctl.toml").write_text(
         'store = "sqlite:///wlmctl.db"\n[machines.nas]\nhost = "nas.example"\n[machines.cluster]\nhost = "c.example"\n'
     )
-    with Database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
+    with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
         for identifier in ("pi-aaaaaa", "sweep-bbbbbb"):
             rows = (("1",), ("2",))
             template = Template("simulate", "job", {}, keys=("seed",), rows=rows)

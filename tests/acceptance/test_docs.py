@@ -55,6 +55,8 @@ def test_the_commands_of_a_page_do_what_it_shows(
         farm: Farm = request.getfixturevalue("machines")
         assert set(names.split(",")) <= set(farm.machines)
         env |= farm.write_inventory(tmp_path / "ssh").env
+    if name := session.settings.get("postgres"):
+        env[name] = request.getfixturevalue("postgres").new_database()
     run(session, page.relative_to(ROOT), folder, env)
 
 

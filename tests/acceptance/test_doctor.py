@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.services.sshd import Farm
-from wlmctl.store.database import Database
+from wlmctl.store import open_database
 
 WLMCTL = [sys.executable, "-m", "wlmctl"]
 
@@ -78,7 +78,7 @@ def test_a_store_that_is_no_store_is_a_problem_and_not_the_end(tmp_path: Path) -
 
 def test_the_store_is_told_with_its_journal_and_file_system(tmp_path: Path) -> None:
     (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
-    Database(f"sqlite:///{tmp_path}/wlmctl.db").close()
+    open_database(f"sqlite:///{tmp_path}/wlmctl.db").close()
     [store] = [check["text"] for check in checks(doctor(tmp_path, "-o", "json")) if check["name"] == "store"]
     assert "journal wal" in store
     assert "0 experiments" in store
@@ -86,7 +86,7 @@ def test_the_store_is_told_with_its_journal_and_file_system(tmp_path: Path) -> N
 
 def test_a_clock_that_was_set_back_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
-    Database(f"sqlite:///{tmp_path}/wlmctl.db").close()
+    open_database(f"sqlite:///{tmp_path}/wlmctl.db").close()
     with sqlite3.connect(tmp_path / "wlmctl.db") as db:
         columns = "id, name, user, host, host_name, folder, origin, state, priority, labels, document, content_digest"
         db.execute(

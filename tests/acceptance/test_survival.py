@@ -32,8 +32,8 @@ tasks:
 
 
 @pytest.fixture
-def cli(tmp_path):
-    line = CommandLine(tmp_path)
+def cli(tmp_path, store_url):
+    line = CommandLine(tmp_path, store_url=store_url)
     line.write("wlmctl.toml", f'[machines.local]\nscratch = "{tmp_path}/scratch"\ncpus = 4\nshell = "sh"\n')
     yield line
     line.close()

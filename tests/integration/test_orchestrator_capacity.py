@@ -14,7 +14,7 @@ from tests.play import DONE, Clock, inventory, machine, play_types
 from wlmctl.machine import Machine
 from wlmctl.message import ProbeAnswerMessage
 from wlmctl.queues import work_queue
-from wlmctl.store import Database
+from wlmctl.store import open_database
 
 Start = Callable[..., Orchestra]
 GIB = 1 << 30
@@ -193,7 +193,7 @@ def test_capacity_columns_are_empty_as_soon_as_a_job_has_ended(start: Start, tmp
     play = start(machine("m", gpus=1))
     seq = play.submit(jobs("m", 1, "{cpus: 2, gpus: 1}"))
     play.step()
-    with Database(play.url) as db:
+    with open_database(play.url) as db:
         assert db.row("SELECT cpus, gpus, devices FROM tasks WHERE exp = ?", (seq,)) == (2, 1, "[0]")
     play.end("j[1]")
     row = play.step().rows(seq)["j[1]"]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
+from tests.services.docker import docker_works
+from tests.services.postgres import Server, native_server
+from tests.services.rabbitmq import Rabbit, require
 from tests.services.sshd import Farm, open_farm, require_sshd
 
 
@@ -15,3 +21,67 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     require_sshd()
     with open_farm(tmp_path_factory.mktemp("sshd")) as farm:
         yield farm
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> str:
+    """What pytest-docker starts."""
+    return str(Path(__file__).with_name("compose.yaml"))
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A PostgreSQL server for the whole session: of WLMCTL_TEST_POSTGRES_URL, of Docker, or a private process."""
+    url = os.environ.get("WLMCTL_TEST_POSTGRES_URL")
+    if url:
+        yield Server(url)
+    elif docker_works():
+        docker = request.getfixturevalue("docker_services")
+        server = Server(f"postgresql://wlm:wlm@{docker._docker_ip}:{docker.port_for('postgres', 5432)}/postgres")
+        docker.wait_until_responsive(timeout=60, pause=0.2, check=lambda: _answers(server))
+        yield server
+    else:
+        with native_server() as server:
+            yield server
+
+
+def _answers(server: Server) -> bool:
+    with suppress(Exception):
+        server.execute("SELECT 1")
+        return True
+    return False
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Gives URLs of stores that are not made yet; the test runs once with each kind."""
+    with store_urls(request, request.param, tmp_path) as give:
+        yield give
+
+
+@pytest.fixture
+def store_url(new_store: Callable[[], str]) -> str:
+    """The URL of one store that is not made yet."""
+    return new_store()
+
+
+@contextmanager
+def store_urls(request: pytest.FixtureRequest, kind: str, folder: Path) -> Iterator[Callable[[], str]]:
+    """Gives URLs of stores of that kind; what they name is removed at the end."""
+    made: list[str] = []
+    server = request.getfixturevalue("postgres") if kind == "postgresql" else None
+
+    def give() -> str:
+        made.append(server.new_database() if server else f"sqlite:///{folder}/store-{len(made)}.db")
+        return made[-1]
+
+    yield give
+    for url in made if server else ():
+        server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
+    """A RabbitMQ for the whole session; each test takes a ``vhost()`` of its own."""
+    with require(tmp_path_factory.mktemp("rabbitmq")) as rabbit:
+        yield rabbit

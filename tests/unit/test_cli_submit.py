@@ -13,8 +13,7 @@ from click.testing import CliRunner, Result
 from wlmctl.cli.main import cli
 from wlmctl.experiment.model import Experiment
 from wlmctl.runtime.submit import start_due
-from wlmctl.store import experiments
-from wlmctl.store.database import Database
+from wlmctl.store import experiments, open_database
 from wlmctl.store.leases import ORCHESTRATOR, take
 from wlmctl.store.rows import ExperimentRow
 
@@ -44,7 +43,7 @@ def submit(*args: str, stdin: str | None = None) -> Result:
 
 
 def stored(url: str) -> list[ExperimentRow]:
-    with Database(url) as db:
+    with open_database(url) as db:
         return experiments.select(db)
 
 
@@ -58,7 +57,7 @@ def test_submit_prints_the_id_and_nothing_else(store: str) -> None:
 
 
 def test_submit_says_nothing_while_an_orchestrator_is_live(store: str) -> None:
-    with Database(store) as db, db.transaction():
+    with open_database(store) as db, db.transaction():
         take(db, ORCHESTRATOR, expect=None)
     assert submit("pi.yaml", "--param", "title=x").stderr == ""
 
@@ -98,7 +97,7 @@ def test_a_params_file_is_one_experiment_a_row_in_one_transaction(store: str) ->
     result = submit("pi.yaml", "--params-file", "params.csv")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.split() == [row.id for row in reversed(stored(store))]
-    with Database(store) as db:
+    with open_database(store) as db:
         params = [experiments.document(db, row.seq)["params"] for row in reversed(stored(store))]
     assert params == [{"n": "1", "title": "a, b"}, {"n": "2", "title": "c"}]
 

@@ -155,7 +155,6 @@ def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line(home: Path, 
         'queue_type = "quorum"',
         '[tls]\nca = "x"',
         "[groups.all]\nmachines = []",
-        'store = "postgresql://u@h/db"',
         'broker = "amqp://u@h/"',
         '[machines.a]\nhost = "a"\nbandwidth = "1MB"',
     ],
@@ -252,3 +251,47 @@ def test_lines_are_found_behind_texts_of_several_lines_and_in_dotted_keys(home: 
         '[machines."b"]\nhost = "#["\nbatch_options.a = 1\nshel = "x"\n',
     )
     assert [line.split(":")[1] for line in found] == ["7", "11"]
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "secret"),
+    [
+        ("postgresql://me@h/db", "postgresql://me@h/db", None),
+        ("postgres://me@h:5433/db", "postgresql://me@h:5433/db", None),
+        ("postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg", None),
+        ("postgresql://a,b:5433/db?sslmode=require", "postgresql://a,b:5433/db?sslmode=require", None),
+        ("postgresql://me:p%40ss@h/db", "postgresql://me@h/db", "p@ss"),
+        ("postgresql://me:a/b@c@h/db", "postgresql://me@h/db", "a/b@c"),
+        ("postgresql://h/db?user=me&password=s3cret", "postgresql://h/db?user=me", "s3cret"),
+        ("postgresql://h/db?password=s3cret", "postgresql://h/db", "s3cret"),
+        ("postgresql://h/db?password=s3cret&user=me", "postgresql://h/db?user=me", "s3cret"),
+    ],
+)
+def test_a_postgresql_url_is_taken_and_its_password_kept_apart(
+    home: Path, work: Path, given: str, url: str, secret: str | None
+) -> None:
+    config = load(home, work, environ={"WLMCTL_STORE": given})
+    assert (config.store, config.store_login) == (url, secret)
+    assert config.origins["store"].value == url
+    assert secret is None or secret not in repr(config)
+
+
+@pytest.mark.parametrize("url", ["postgresql://h", "postgresql://h/", "postgresql://h/a/b", "postgresql://h/a b"])
+def test_a_postgresql_url_without_a_database_says_what_is_expected(home: Path, work: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"WLMCTL_STORE: .* expected a database in the URL"):
+        load(home, work, environ={"WLMCTL_STORE": url})
+
+
+def test_the_password_of_a_url_counts_before_the_reference(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text('store = "postgresql://me@h/db"\nstore_password = {env = "X"}\n')
+    assert load(home, work).store_login == Reference("env", "X")
+    assert load(home, work, environ={"WLMCTL_STORE": "postgresql://me:pw@h/db"}).store_login == "pw"
+
+
+def test_a_password_in_an_option_is_warned_about(home: Path, work: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert load(home, work, store="postgresql://me:hidden@h/db").store_login == "hidden"
+    assert "--store: store: a password in the URL" in caplog.text
+    assert "hidden" not in caplog.text
+    caplog.clear()
+    load(home, work, environ={"WLMCTL_STORE": "postgresql://me:hidden@h/db"})
+    assert caplog.text == ""

@@ -63,7 +63,7 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
     ("written", "line"),
     [
         ("nmae: x", "nmae: unknown key, expected one of name, project, labels, priority, start, max_running, "
-         "on_failure, params, machines, clean, tasks (did you mean 'name'?)"),
+         "on_failure, params, machines, clean, schedule, tasks (did you mean 'name'?)"),
         ("project: a b", "project: found 'a b', expected a name: 1-100 letters, digits and _ . @ / -"),
         ("labels: gpu", "labels: found 'gpu', expected a list of texts such as [gpu, \"site=a\"]"),
         ("labels: [a, 3]", "labels: found '3', expected a text without control characters for each label"),
@@ -82,7 +82,6 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
         ("clean: yes", "clean: found 'yes', expected one of never, succeeded, always"),
         ("params: [a]", "params: found a list, expected a mapping such as {samples: 100}"),
         ("params: {a b: 1}", f"params.a b: found this name, expected {NAME}"),
-        ("schedule: {cron: x}", f"schedule: a reserved key ({NOT_YET})"),
         ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
         ("project:", "project: found nothing, expected a value (leave the key out)"),
     ],
@@ -249,7 +248,6 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
         ("may_fail: yes", "may_fail: found 'yes', expected true or false"),
         ("pack: 10", f"pack: a reserved key ({NOT_YET})"),
         ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
-        ("schedule: {}", f"schedule: a reserved key ({NOT_YET})"),
         ("env: {N: 99999999999999999999}", "env.N: found '99999999999999999999', "
          "expected a number of at most 64 bits, or quotes around it"),
     ],

@@ -26,8 +26,7 @@ from wlmctl.errors import StoreError, Unusable
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.runtime.engine import Transfer
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import experiments, logs
-from wlmctl.store.database import Database
+from wlmctl.store import Database, experiments, logs, open_database
 from wlmctl.store.leases import LeaseLost
 from wlmctl.store.record import Recorder
 
@@ -69,7 +68,7 @@ def play(tmp_path: Path) -> Iterator[Callable[[dict[str, int]], Play]]:
 
     def make(groups: dict[str, int]) -> Play:
         url = f"sqlite:///{tmp_path}/store.db"
-        db = Database(url)
+        db = open_database(url)
         opened.append(db)
         templates = tuple(
             Template(name, "job", {}, keys=("n",) if count > 1 else (), rows=_rows(count))
@@ -140,7 +139,7 @@ class FakeWork:
 
 def own_play(play: Play) -> Play:
     """The same experiment by a connection of the calling thread."""
-    return Play(Database(play.url), play.seq, play.url)
+    return Play(open_database(play.url), play.seq, play.url)
 
 
 def test_each_change_of_interest_is_one_plain_line(play: Callable[[dict[str, int]], Play]) -> None:

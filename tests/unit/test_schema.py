@@ -93,6 +93,7 @@ MUTATIONS = [
     ("requires: {labels", "require: {labels"),
     ("clean: never", "clean: maybe"),
     ("clean: never", "schedule: {cron: x}"),
+    ("clean: never", 'schedule: {cron: "0 2 * * *", overlap: wait}'),
     ("clean: never", "deadline: 2h"),
     ("    machine: store\n", "    machne: store\n"),
     ("directories: [work]", "directories: work"),

@@ -5,119 +5,128 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from time import monotonic
+from collections.abc import Callable
 
-from wlmctl.broker.contract import Delivery, Unroutable
+from wlmctl.broker.contract import (
+    MESSAGE_LIMIT_BYTES,
+    Depth,
+    LinkState,
+    TooLarge,
+    Unroutable,
+)
+from wlmctl.broker.memory_channel import Entry, MemoryChannel
+from wlmctl.queues import DEAD
 
 
 class MemoryBroker:
     """Queues of this process. Higher priority first, then in the order of publishing."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "wlm", *, message_limit_bytes: int = MESSAGE_LIMIT_BYTES) -> None:
+        self.dead = DEAD.format(prefix=prefix)
+        self._limit_bytes = message_limit_bytes
         self._lock = threading.Lock()
         self._order = itertools.count(1)
         self._tags = itertools.count(1)
-        self._queues: dict[str, list[tuple[int, int, bool, bytes]]] = {}
+        self._queues: dict[str, list[Entry]] = {}
+        self._kept: set[str] = set()
         self._consumers: dict[str, list[MemoryChannel]] = {}
+        self._channels: list[MemoryChannel] = []
+        self._state = LinkState("connected", epoch=1)
+        self._watchers: list[Callable[[LinkState], None]] = []
 
-    def channel(self) -> MemoryChannel:
+    @property
+    def state(self) -> LinkState:
+        """Always connected, until closed."""
+        return self._state
+
+    def watch(self, told: Callable[[LinkState], None]) -> None:
+        """Tell each later state of the connection."""
+        self._watchers.append(told)
+
+    def channel(self, *, lost: Callable[[int], None] | None = None) -> MemoryChannel:
         """A new channel."""
-        return MemoryChannel(self)
+        channel = MemoryChannel(self, lost)
+        with self._lock:
+            self._channels.append(channel)
+        return channel
 
     def depth(self, queue: str) -> int:
         """How many messages wait in the queue, unacked ones not counted."""
         with self._lock:
             return len(self._queues.get(queue, ()))
 
+    def probe(self, queue: str, timeout_s: float = 10.0) -> Depth | None:  # noqa: ARG002 (the contract's)
+        """Look at a queue without touching it; None where there is none."""
+        with self._lock:
+            if queue not in self._queues:
+                return None
+            return Depth(len(self._queues[queue]), len(self._consumers[queue]))
 
-class MemoryChannel:
-    """A line to the in-process broker (``wlmctl.broker.contract.Channel``)."""
+    def delete(self, queue: str, timeout_s: float = 10.0) -> bool:  # noqa: ARG002 (the contract's)
+        """Delete a queue and what is in it; its consumers are told, or it is made again, empty."""
+        with self._lock:
+            if self._queues.pop(queue, None) is None:
+                return False
+            told = [
+                channel._subscriptions.pop(queue).gone for channel in self._consumers[queue] if channel._goes(queue)
+            ]
+            if kept := [channel for channel in self._consumers.pop(queue) if queue in channel._subscriptions]:
+                self._queues[queue], self._consumers[queue] = [], kept
+        for gone in told:
+            if gone is not None:
+                gone()
+        return True
 
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
-        self._ready = threading.Condition(broker._lock)
-        self._credit: dict[str, int] = {}
-        self._unacked: dict[int, tuple[str, int, int, bytes]] = {}
-        self._closed = False
+    def purge(self, queue: str, timeout_s: float = 10.0) -> int:  # noqa: ARG002 (the contract's)
+        """Throw away what waits in a queue; how many messages that were."""
+        with self._lock:
+            count = len(self._queues.get(queue, ()))
+            if count:
+                self._queues[queue].clear()
+            return count
 
-    def declare(self, queue: str) -> None:
-        """Make the queue if it is not there."""
-        with self._broker._lock:
-            self._broker._queues.setdefault(queue, [])
-            self._broker._consumers.setdefault(queue, [])
+    def restart(self) -> None:
+        """What a broker's restart does: everything unacked is redelivered, acks of it are void."""
+        self._tell(LinkState("reconnecting", "restarted", self._state.epoch))
+        with self._lock:
+            channels = list(self._channels)
+            for channel in channels:
+                channel._lose()
+        self._tell(LinkState("connected", epoch=self._state.epoch + 1))
+        for channel in channels:
+            if channel._lost is not None:
+                channel._lost(channel.epoch)
 
-    def publish(self, queue: str, body: bytes, *, priority: int = 0) -> None:
-        """Put a message into a queue; raises ``Unroutable`` when there is no such queue."""
-        with self._broker._lock:
-            messages = self._broker._queues.get(queue)
-            if messages is None:
+    def close(self) -> None:
+        """End all channels."""
+        for channel in list(self._channels):
+            channel.close()
+        self._tell(LinkState("closed", epoch=self._state.epoch))
+
+    def _tell(self, state: LinkState) -> None:
+        self._state = state
+        for told in self._watchers:
+            told(state)
+
+    def _make(self, queue: str) -> None:
+        self._queues.setdefault(queue, [])
+        self._consumers.setdefault(queue, [])
+
+    def _put(self, queue: str, priority: int, body: bytes, reason: str = "", origin: str = "") -> None:
+        """Put a message into a queue. Raises ``Unroutable`` and ``TooLarge``."""
+        if len(body) > self._limit_bytes:
+            raise TooLarge(f"a message of {len(body)} bytes for queue {queue}, the limit is {self._limit_bytes}")
+        with self._lock:
+            if queue in self._kept:
+                self._make(queue)
+            if queue not in self._queues:
                 raise Unroutable(f"no queue {queue!r}")
-            heapq.heappush(messages, (-priority, next(self._broker._order), False, body))
+            heapq.heappush(self._queues[queue], (-priority, next(self._order), False, body, reason, origin))
             self._wake(queue)
 
     def _wake(self, queue: str) -> None:
         """Notify a consumer that has credit; the others need not wake for it."""
-        for consumer in self._broker._consumers[queue]:
-            if consumer._credit[queue] > 0:
+        for consumer in self._consumers[queue]:
+            if consumer._subscriptions[queue].has_room():
                 consumer._ready.notify()
                 break
-
-    def consume(self, queue: str, credit: int) -> None:
-        """Receive messages of the queue, at most ``credit`` unacked ones at a time."""
-        self.declare(queue)
-        with self._broker._lock:
-            self._credit[queue] = credit
-            self._broker._consumers[queue].append(self)
-            self._ready.notify_all()
-
-    def receive(self, timeout_s: float | None) -> Delivery | None:
-        """The next message, or None after the time-out or ``close``."""
-        end = None if timeout_s is None else monotonic() + timeout_s
-        with self._ready:
-            while not self._closed:
-                for queue, credit in self._credit.items():
-                    messages = self._broker._queues[queue]
-                    if credit > 0 and messages:
-                        priority, order, redelivered, body = heapq.heappop(messages)
-                        tag = next(self._broker._tags)
-                        self._unacked[tag] = (queue, priority, order, body)
-                        self._credit[queue] -= 1
-                        if messages:
-                            self._wake(queue)
-                        return Delivery(queue, body, tag, redelivered)
-                left = None if end is None else end - monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._ready.wait(left)
-        return None
-
-    def ack(self, delivery: Delivery) -> None:
-        """The message is done with."""
-        with self._broker._lock:
-            if self._unacked.pop(delivery.tag, None) is not None:
-                self._credit[delivery.queue] += 1
-                if self._broker._queues[delivery.queue]:
-                    self._ready.notify()
-
-    def hand_back(self, delivery: Delivery) -> None:
-        """Give the message back to its queue, at its old place, marked as redelivered."""
-        with self._broker._lock:
-            self._return(delivery.tag)
-
-    def _return(self, tag: int) -> None:
-        entry = self._unacked.pop(tag, None)
-        if entry is not None:
-            queue, priority, order, body = entry
-            self._credit[queue] += 1
-            heapq.heappush(self._broker._queues[queue], (priority, order, True, body))
-            self._wake(queue)
-
-    def close(self) -> None:
-        """Hand back everything unacked and stop receiving."""
-        with self._broker._lock:
-            self._closed = True
-            for queue in self._credit:
-                self._broker._consumers[queue].remove(self)
-            for tag in list(self._unacked):
-                self._return(tag)
-            self._ready.notify_all()

@@ -107,11 +107,11 @@ def machine_clean(ctx: click.Context, machine: str, older: float, dry_run: bool,
     from wlmctl.errors import TransportError, Unusable
     from wlmctl.runtime.machine_clean import leftovers, remove
     from wlmctl.runtime.reach import connections
-    from wlmctl.store.database import store_path
+    from wlmctl.store.opening import is_there
 
     config = configuration(ctx)
     place = config.machine(machine)
-    has_store = store_path(config.store).exists()
+    has_store = is_there(config)
     try:
         with (
             connections(config) as pool,

@@ -26,8 +26,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
     "plugin": ("wlmctl.cli.plugin:plugin", "List and show plugins."),
     "doctor": ("wlmctl.cli.doctor:doctor", "Check this installation and its settings."),
+    "db": ("wlmctl.cli.db:db", "Bring the store up to date, check it, copy it."),
     "completion": ("wlmctl.cli.completion:completion", "Print the completion script of a shell."),
 }  # fmt: skip
 
 #: Commands of later work: known, and refused as such whatever their arguments.
-RESERVED = ("worker", "watch", "explain", "report", "graph", "orphans", "queue", "simulate", "db")
+RESERVED = ("worker", "watch", "explain", "report", "graph", "orphans", "queue", "simulate")

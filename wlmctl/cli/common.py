@@ -66,10 +66,14 @@ def configuration(ctx: click.Context) -> Config:
 
 def open_store(ctx: click.Context, create: bool = False) -> Database:
     """The store of this call. Without ``create``, one that does not exist yet has nothing in it and is not made."""
-    from wlmctl.store.database import Database, is_absent
+    from wlmctl.errors import NoStore
+    from wlmctl.store.opening import open_configured, open_empty
 
-    url = configuration(ctx).store
-    return Database(url, empty=not create and is_absent(url))
+    config = configuration(ctx)
+    try:
+        return open_configured(config, create=create)
+    except NoStore:
+        return open_empty(config)
 
 
 def output_option(function: F) -> F:

@@ -106,20 +106,22 @@ def _config(ctx: click.Context) -> Config:
 
 
 def _ids(ctx: click.Context) -> list[str]:
-    from wlmctl.store.database import Database
+    from wlmctl.store.opening import open_configured
 
-    with Database(_config(ctx).store, create=False) as db:
-        return [row[0] for row in db.rows(f"SELECT id FROM experiments ORDER BY seq DESC LIMIT {_IDS}")]
+    with open_configured(_config(ctx), create=False) as db:
+        rows = db.rows("SELECT id FROM series WHERE ended IS NULL ORDER BY created DESC")
+        rows += db.rows(f"SELECT id FROM experiments ORDER BY seq DESC LIMIT {_IDS}")
+        return [row[0] for row in rows]
 
 
 def _tasks(ctx: click.Context) -> list[str]:
     from wlmctl.store import experiments
-    from wlmctl.store.database import Database
+    from wlmctl.store.opening import open_configured
 
     values = [value for name, value in ctx.params.items() if name in ("experiment", "identifier", "id", "selected_ids")]
     first = next(filter(None, values))
     identifier = first if isinstance(first, str) else first[0]
-    with Database(_config(ctx).store, create=False) as db:
+    with open_configured(_config(ctx), create=False) as db:
         seq = experiments.find(db, identifier).seq
         rows = db.rows("SELECT name FROM tasks WHERE exp = ? ORDER BY idx LIMIT ?", (seq, _TASKS))
     names = [row[0] for row in rows]

@@ -20,6 +20,8 @@ from wlmctl.errors import ExitCode, Unusable
 from wlmctl.store import experiments, logs
 from wlmctl.store.database import Database
 from wlmctl.store.leases import LeaseLost
+from wlmctl.store.opening import Password, open_patiently
+from wlmctl.store.patience import Patience
 from wlmctl.text import shown
 
 if TYPE_CHECKING:
@@ -84,13 +86,17 @@ class Display(Protocol):
         ...
 
 
-def follow(work: Work, store: str, seqs: Collection[int], output: str, stopping: Stopping) -> int:
+def follow(
+    work: Work, store: str, seqs: Collection[int], output: str, stopping: Stopping, *, password: Password = None
+) -> int:
     """Start ``work`` on these experiments, show its progress until it ends or ``stopping`` is asked; the exit code.
 
     Whatever happens, the work is stopped and its leases are given back before this returns or raises.
     """
-    with Database(store, create=False) as db:
+    with open_patiently(store, password, Patience(lambda: not stopping.is_asked), create=False) as db:
         picture = Picture(db, list(seqs))
+        # from now on the work itself tells what it waits for
+        db.patience = Patience(lambda: not (work.finished() or stopping.is_asked), tell=log.debug)
         display = _display(picture, output, stopping)
         work.start()
         try:

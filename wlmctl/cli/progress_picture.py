@@ -76,11 +76,8 @@ class Picture:
 
     def __init__(self, db: Database, seqs: Sequence[int]) -> None:
         self._db = db
-        db.execute("BEGIN")  # one snapshot, so that the counts fit the number of the last event
-        try:
+        with db.snapshot():  # so that the counts fit the number of the last event
             self.experiments = {seq: self._load(seq) for seq in seqs}
-        finally:
-            db.execute("COMMIT")
         self._version = db.data_version()
 
     def _load(self, seq: int) -> Followed:

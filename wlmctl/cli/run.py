@@ -9,6 +9,7 @@ import click
 
 from wlmctl.cli.common import configuration, invocation, output_option, write, write_line
 from wlmctl.cli.stopping import Stopping
+from wlmctl.errors import UsageError
 
 if TYPE_CHECKING:
     from wlmctl.store.leases import Lease
@@ -34,19 +35,25 @@ def run(
     """Run the experiment of FILE here, to its end.
 
     Prints its id; progress goes to stderr. Ctrl-C leaves its jobs running; `wlmctl resume ID` goes on. Ends with 0
-    when the experiment has succeeded, 1 when it has failed, 5 when it was cancelled.
+    when the experiment has succeeded, 1 when it has failed, 5 when it was cancelled. A file with a schedule is for
+    `wlmctl submit` only.
     """
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
     from wlmctl.runtime.preflight import check_settings, refuse_untrusted
     from wlmctl.runtime.submit import submit_for_run
-    from wlmctl.store.database import Database
+    from wlmctl.store.opening import open_configured
 
     config = configuration(ctx)
     experiment = read(
         file, name=name, labels=labels, params=parameters(params), machines=config.machines, task_type=task_type
     )
+    if experiment.schedule is not None:
+        raise UsageError(
+            f"{file}: schedule: it makes a series, which an orchestrator works on: wlmctl submit {file}"
+            " (to run it once, now, leave the key out)"
+        )
     check_settings(config, experiment)
     refuse_untrusted(config, experiment)
 
@@ -58,7 +65,7 @@ def run(
             write(f"{identifier}\n", flush=True)
 
     with Stopping() as stopping:  # from here on, so that an end at any moment says how to go on
-        with Database(config.store) as db:
+        with open_configured(config) as db:
             _, lease, seq = submit_for_run(db, experiment, hand_over=hand_over)
         return work_in_foreground(ctx, {seq: lease}, output, stopping, slots=slots)
 
@@ -74,4 +81,6 @@ def work_in_foreground(
     from wlmctl.runtime.foreground import Foreground
 
     config = invocation(ctx).config
-    return follow(Foreground(config, leases, slots=slots), config.store, leases, output, stopping)
+    return follow(
+        Foreground(config, leases, slots=slots), config.store, leases, output, stopping, password=config.store_login
+    )

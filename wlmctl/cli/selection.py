@@ -16,6 +16,7 @@ from wlmctl.errors import UsageError
 if TYPE_CHECKING:
     from wlmctl.store.database import Database
     from wlmctl.store.rows import ExperimentRow
+    from wlmctl.store.series import SeriesRow
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,3 +112,22 @@ def chosen(db: Database, selection: Selection, *, everything: bool = False) -> l
     if not found and selection.has_filters:
         note("no experiment matches")
     return found
+
+
+def chosen_with_series(
+    db: Database, selection: Selection, *, everything: bool = False
+) -> tuple[list[ExperimentRow], list[SeriesRow]]:
+    """As ``chosen``, with the series among the ids; filters, and saying nothing, are about experiments only."""
+    if not selection.ids:
+        return chosen(db, selection, everything=everything), []
+    from wlmctl.store.finding import find_any
+    from wlmctl.store.series import SeriesRow
+
+    rows, many = dict[int, "ExperimentRow"](), dict[str, SeriesRow]()
+    for text in selection.ids:
+        found = find_any(db, text)
+        if isinstance(found, SeriesRow):
+            many[found.id] = found
+        else:
+            rows[found.seq] = found
+    return list(rows.values()), list(many.values())

@@ -12,11 +12,14 @@ import click
 
 from wlmctl.cli.common import local_time, now_s, open_store, output_option, rfc3339, table, write, write_json
 from wlmctl.cli.log_pieces import text_of
-from wlmctl.cli.selection import Selection, chosen, selection_options
+from wlmctl.cli.selection import Selection, chosen_with_series, selection_options
+from wlmctl.cli.series import as_json as series_as_json
+from wlmctl.cli.series import members, write_facts, write_table
 
 if TYPE_CHECKING:
     from wlmctl.store.database import Database
     from wlmctl.store.rows import ExperimentRow
+    from wlmctl.store.series import SeriesRow
 
 _FINAL = ("succeeded", "failed", "cancelled")
 
@@ -28,21 +31,27 @@ _FINAL = ("succeeded", "failed", "cancelled")
 @output_option
 @click.pass_context
 def status(ctx: click.Context, /, selection: Selection, quiet: bool, show_all: bool, output: str) -> None:
-    """List experiments, newest first, or show the one with this ID and its tasks.
+    """List experiments, newest first, or show the one with this ID and its tasks, or a series with its experiments.
 
     With -o json experiments named by their ids come with all their tasks. Ends with 0 whatever the state is (see:
     wlmctl wait).
     """
+    from wlmctl.store.series import going_on
+
     with open_store(ctx) as db:
-        rows = chosen(db, selection, everything=True)
+        rows, many = chosen_with_series(db, selection, everything=True)
         if quiet:
-            write("".join(f"{row.id}\n" for row in rows))
+            write("".join(f"{row.id}\n" for row in [*rows, *members(db, many, rows)]))
         elif output == "json" and selection.ids:
-            write_with_tasks(db, rows)
+            write_with_tasks(db, rows, many)
         elif len(selection.ids) == 1 and not selection.from_stdin:
-            _show(db, rows[0], show_all)
+            if many:
+                write_facts(db, many[0])
+                _list(db, members(db, many, rows), [], output)
+            else:
+                _show(db, rows[0], show_all)
         else:
-            _list(db, rows, output)
+            _list(db, rows, going_on(db) if selection.is_empty else many, output)
 
 
 def as_json(row: ExperimentRow, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -63,15 +72,19 @@ def as_json(row: ExperimentRow, counts: Mapping[str, int]) -> dict[str, Any]:
         "host": row.host_name,
         "folder": text_of(os.fsencode(row.folder)),
         "origin": row.origin,
+        "series": row.id.rpartition(".")[0] or None,
         "task_count": row.task_count,
         "tasks_by_state": dict(counts),
     }
 
 
-def write_with_tasks(db: Database, rows: Sequence[ExperimentRow]) -> None:
-    """Experiments with all their tasks as one JSON document, a task a line, straight from the store."""
+def write_with_tasks(db: Database, rows: Sequence[ExperimentRow], many: Sequence[SeriesRow]) -> None:
+    """Experiments with all their tasks as one JSON document, a task a line, straight from the store.
+
+    Those of the series come without their tasks.
+    """
     from wlmctl.store.experiments import counts
-    from wlmctl.store.listing import tasks_json
+    from wlmctl.store.listing import counts_of_all, tasks_json
 
     write('{"version": 1, "experiments": [')
     for number, row in enumerate(rows):
@@ -79,32 +92,39 @@ def write_with_tasks(db: Database, rows: Sequence[ExperimentRow]) -> None:
         write((",\n" if number else "") + head[:-1] + ', "tasks": [\n')
         write(",\n".join(tasks_json(db, row.seq)))
         write("\n]}")
-    write("]}\n")
+    more = members(db, many, rows)
+    of_all = counts_of_all(db, [row.seq for row in more])
+    for number, row in enumerate(more, len(rows)):
+        write((",\n" if number else "") + json.dumps(as_json(row, of_all[row.seq])))
+    write(f'], "series": {json.dumps([series_as_json(db, each) for each in many])}}}\n')
 
 
-def _list(db: Database, rows: Sequence[ExperimentRow], output: str) -> None:
+def _list(db: Database, rows: Sequence[ExperimentRow], many: Sequence[SeriesRow], output: str) -> None:
     from wlmctl.store.listing import counts_of_all
 
     counts = counts_of_all(db, [row.seq for row in rows])
     if output == "json":
-        write_json({"experiments": [as_json(row, counts[row.seq]) for row in rows]})
+        found = [as_json(row, counts[row.seq]) for row in rows]
+        write_json({"experiments": found, "series": [series_as_json(db, each) for each in many]})
         return
-    if not rows and not sys.stdout.isatty():
-        return
-    table(
-        ("ID", "STATE", "TASKS", "PRIORITY", "CREATED", "LABELS"),
-        [
-            (
-                row.id,
-                row.state,
-                f"{counts[row.seq].get('succeeded', 0)}/{row.task_count}",
-                row.priority,
-                local_time(row.created),
-                ",".join(row.label_list) or "-",
-            )
-            for row in rows
-        ],
-    )
+    if rows or (sys.stdout.isatty() and not many):
+        table(
+            ("ID", "STATE", "TASKS", "PRIORITY", "CREATED", "LABELS"),
+            [
+                (
+                    row.id,
+                    row.state,
+                    f"{counts[row.seq].get('succeeded', 0)}/{row.task_count}",
+                    row.priority,
+                    local_time(row.created),
+                    ",".join(row.label_list) or "-",
+                )
+                for row in rows
+            ],
+        )
+    if many:
+        write("\n" if rows else "")
+        write_table(many)
 
 
 def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import configuration, note, open_store, output_option, write, write_json
+from wlmctl.cli.common import (
+    configuration,
+    local_time,
+    note,
+    open_store,
+    output_option,
+    rfc3339,
+    write,
+    write_json,
+)
 from wlmctl.errors import InvalidFile, NotYet, UsageError
 
 if TYPE_CHECKING:
     from wlmctl.experiment.model import Experiment
+    from wlmctl.store.database import Database
 
 
 @click.command()
@@ -39,17 +49,22 @@ def submit(
     local_on: str | None,
     output: str,
 ) -> None:
-    """Submit the experiment of FILE (-: standard input). Prints its id, and nothing else, on stdout."""
+    """Submit the experiment of FILE (-: standard input). Prints its id, and nothing else, on stdout.
+
+    With a schedule in the file that is the id of a series, whose experiments are ID.1, ID.2 and so on.
+    """
     if local_on is not None:
         raise NotYet("submit --local-on")
     if key is not None and not key.strip():
         raise UsageError("--key: an empty text, expected a key")
     new = _read_all(ctx, file, name, labels, parameters(params), params_file)
+    is_series = new[0].schedule is not None
 
     def hand_over(ids: list[str]) -> None:
         """Tell the ids before the commit: an id that nobody could read is not submitted."""
         if output == "json":
-            write_json({"experiments": [{"id": identifier} for identifier in ids]})
+            more = {"series": [_series_as_json(db, identifier) for identifier in ids]} if is_series else {}
+            write_json({"experiments": [{"id": identifier} for identifier in ids], **more})
         else:
             write("".join(f"{identifier}\n" for identifier in ids))
         sys.stdout.flush()
@@ -58,9 +73,29 @@ def submit(
     from wlmctl.store.leases import ORCHESTRATOR, is_live
 
     with open_store(ctx, create=True) as db:
-        submit_all(db, new, key=key, hand_over=hand_over)
+        for each in submit_all(db, new, key=key, hand_over=hand_over):
+            if is_series:
+                _tell_next(db, each.id)
         if not is_live(db, ORCHESTRATOR):
             note("no orchestrator is running: it waits in the store until one is started (wlmctl orchestrator)")
+
+
+def _series_as_json(db: Database, identifier: str) -> dict[str, str | None]:
+    from wlmctl.store.series import get
+
+    row = get(db, identifier)
+    return {"id": identifier, "next_due": rfc3339(row.next_due) if row is not None else None}
+
+
+def _tell_next(db: Database, identifier: str) -> None:
+    """Say on stderr when the next experiment of a series is due."""
+    from wlmctl.store.series import get
+
+    row = get(db, identifier)
+    if row is not None and row.next_due is not None:
+        note(f"{identifier} is a series: its next experiment is due at {local_time(row.next_due)}")
+    elif row is not None:
+        note(f"{identifier} is a series, which is {row.state}: no experiment of it is due")
 
 
 def parameters(given: Iterable[str]) -> dict[str, str]:

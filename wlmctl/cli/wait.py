@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wlmctl.cli.common import Duration, note, open_store, output_option, write, write_json
-from wlmctl.cli.selection import Selection, chosen, selection_options
-from wlmctl.errors import ExitCode
+from wlmctl.cli.selection import Selection, chosen_with_series, selection_options
+from wlmctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from wlmctl.store.rows import ExperimentRow
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def wait(ctx: click.Context, /, selection: Selection, timeout_s: float | None, output: str) -> int:
     """Wait until the experiments have ended; prints each with its state as it ends.
 
-    Ends with 1 when one has failed, else 5 when one was cancelled, else 0; with 124 when the time has run out.
+    Ends with 1 when one has failed, else 5 when one was cancelled, else 0; with 124 when the time has run out. A
+    series can be waited for once it is cancelled: that is for all of its experiments.
     """
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     ends: list[ExperimentRow] = []
@@ -34,9 +35,14 @@ def wait(ctx: click.Context, /, selection: Selection, timeout_s: float | None, o
             write(f"{row.id} {row.state}\n", flush=True)
 
     from wlmctl.cli.waiting import until_final, warn_when_nobody_works
+    from wlmctl.store.series import experiments_of
 
     with open_store(ctx) as db:
-        rows = chosen(db, selection)
+        rows, many = chosen_with_series(db, selection)
+        for each in many:
+            if not each.is_final:
+                raise UsageError(f"{each.id} is a series and goes on: {each.which_one}, or cancel it first")
+            rows += [row for row in experiments_of(db, each.id) if row not in rows]
         warn_when_nobody_works(db, rows)
         pending = until_final(db, rows, ended, deadline_s)
         if output == "json":

@@ -20,7 +20,13 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
 def commits(db: Database, deadline_s: float | None = None) -> Iterator[None]:
-    """Yields at once, and then each time another process has committed; ends at the deadline (monotonic clock)."""
+    """Yields at once, and then each time another process has committed; ends at the deadline (monotonic clock).
+
+    While the store does not answer, this waits for it, and says so.
+    """
+    from wlmctl.store.patience import Patience
+
+    db.patience = Patience(lambda: deadline_s is None or time.monotonic() < deadline_s)
     version = db.data_version()
     yield
     while deadline_s is None or time.monotonic() < deadline_s:

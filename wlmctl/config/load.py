@@ -95,6 +95,8 @@ class _Merged:
             self._take(key, value, file.origins[key])
 
     def take_text(self, key: str, text: str, origin: str) -> None:
+        if origin.startswith("--"):
+            urls.warn_of_password(origin, key, text)
         try:
             self._take((key,), keys.TOP[key](text, self._folder), origin)
         except ValueError as error:
@@ -108,6 +110,7 @@ class _Merged:
         top = {key[0]: value for key, value in self._values.items() if len(key) == 1}
         return Config(
             **top,
+            store_secret=getattr(top["store"], "password", None),
             machines=self._machines(),
             files=tuple(file.path for file in files),
             state_folder=self._state,

@@ -22,7 +22,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The settings of one command. URLs carry no password; ``machines`` always has ``local``."""
+    """The settings of one command. URLs carry no password; ``machines`` always has ``local``.
+
+    ``store_secret`` is the password that stood in the store's URL; it is never shown.
+    """
 
     store: str
     broker: str = "memory://"
@@ -31,10 +34,16 @@ class Config:
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     store_password: Reference | None = None
     broker_password: Reference | None = None
+    store_secret: str | None = field(default=None, repr=False)
     machines: Mapping[str, Machine] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     state_folder: Path = Path()
     origins: Mapping[str, Setting] = field(default_factory=dict)
+
+    @property
+    def store_login(self) -> str | Reference | None:
+        """The store's password, or where it is: that of the URL counts before ``store_password``."""
+        return self.store_secret if self.store_secret is not None else self.store_password
 
     def machine(self, name: str) -> Machine:
         """The machine of that name; ``NoSuch`` names the ones there are."""

@@ -11,20 +11,43 @@ from wlmctl.errors import NotYet
 
 log = logging.getLogger(__name__)
 
-_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@:]*):.*@", re.IGNORECASE | re.DOTALL)
+_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@:]*):(.*)@", re.IGNORECASE | re.DOTALL)
+_PARAMETER = re.compile(r"(?:(?<=\?)password=([^&]*)&?|&password=([^&]*))", re.IGNORECASE | re.DOTALL)
+
+
+class LoginUrl(str):
+    """A URL without its password, which is kept beside it and never shown."""
+
+    __slots__ = ("password",)
+    password: str | None
+
+    def __new__(cls, url: str) -> LoginUrl:
+        """Take the password out of ``url``."""
+        self = super().__new__(cls, without_password(url))
+        found = _PASSWORD.match(url)
+        parameter = _PARAMETER.search(url)
+        secret = found[2] if found else (parameter[1] or parameter[2]) if parameter else None
+        self.password = _decoded(secret) if secret else None
+        return self
+
+
+def _decoded(secret: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(secret)
 
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    return _PASSWORD.sub(r"\1@", url)
+    return _PARAMETER.sub("", _PASSWORD.sub(r"\1@", url)).removesuffix("?")
 
 
 def store_url(value: Any, folder: Path) -> str:
-    """``sqlite:///PATH`` made absolute: a relative path lies in ``folder``. Raises ``ValueError`` or ``NotYet``."""
-    expected = "a store such as sqlite:///wlmctl.db or sqlite:////absolute/path.db"
+    """``sqlite:///PATH`` made absolute (a relative path lies in ``folder``), or ``postgresql://``; ``ValueError``."""
+    expected = "a store such as sqlite:///wlmctl.db, sqlite:////absolute/path.db or postgresql://user@host/database"
     scheme, rest = _split(value, expected)
     if scheme in ("postgresql", "postgres"):
-        raise NotYet(f"a store {scheme}://")
+        return _postgresql_url(rest)
     path = rest.removeprefix("/") if not rest.startswith("//") else rest[1:]
     if scheme != "sqlite" or not rest.startswith("/") or not path or path.endswith("/") or path == ":memory:":
         raise ValueError(expected)
@@ -33,6 +56,16 @@ def store_url(value: Any, folder: Path) -> str:
     except RuntimeError:
         raise ValueError("a store without '~', since this login has no home folder") from None
     return f"sqlite:///{absolute}"
+
+
+def _postgresql_url(rest: str) -> str:
+    """As libpq reads it: several hosts, a socket's folder as ``?host=``, and settings behind the ``?``."""
+    url = LoginUrl(f"postgresql://{rest}")
+    place, _, _ = url.removeprefix("postgresql://").partition("?")
+    _, slash, database = place.partition("/")
+    if not slash or not database or "/" in database or not url.isprintable() or " " in url:
+        raise ValueError("a database in the URL, such as postgresql://user@host/database")
+    return url
 
 
 def broker_url(value: Any, _folder: Path) -> str:
@@ -47,10 +80,10 @@ def broker_url(value: Any, _folder: Path) -> str:
 
 
 def warn_of_password(where: str, key: str, url: Any) -> None:
-    """Warn when a file holds a password in a URL: others may read the file."""
-    if isinstance(url, str) and _PASSWORD.match(url):
+    """Warn when a file, or an argument of a command, holds a password in a URL: others may read it."""
+    if isinstance(url, str) and without_password(url) != url:
         log.warning(
-            "%s: %s: a password in the URL, in a file others may read; use %s_password = {command = ...}",
+            "%s: %s: a password in the URL, where others may read it; use %s_password = {command = ...}",
             where,
             key,
             key,

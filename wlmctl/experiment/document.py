@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from wlmctl.experiment.model import Experiment, Need, Role, Template
+from wlmctl.experiment.model import Experiment, Need, Role, Schedule, Template
 from wlmctl.machine import Requirement
 
 VERSION = 1
@@ -30,6 +30,8 @@ def to_document(experiment: Experiment) -> dict[str, Any]:
         "folder": _text_to_json(experiment.folder),
         "roles": [_role_to_json(role) for role in experiment.roles.values()],
         "tasks": [_template_to_json(template) for template in experiment.templates],
+        # left out where there is none: the digest of a file stays what it was before there were series
+        **({} if experiment.schedule is None else {"schedule": asdict(experiment.schedule)}),
     }
 
 
@@ -43,6 +45,7 @@ def from_document(document: Mapping[str, Any], files: Mapping[str, bytes] | None
         roles={each["name"]: _role_from_json(each) for each in document["roles"]},
         templates=tuple(_template_from_json(each) for each in document["tasks"]),
         files=files or {},
+        schedule=Schedule(**document["schedule"]) if document.get("schedule") else None,
     )
 
 

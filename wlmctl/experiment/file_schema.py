@@ -9,6 +9,7 @@ from wlmctl.experiment.common import MOST, RETRY_CLASSES
 from wlmctl.experiment.header import CLEAN, ON_FAILURE
 from wlmctl.experiment.model import PRIORITIES
 from wlmctl.experiment.names import NAME_PATTERN
+from wlmctl.experiment.schedule import OVERLAP
 from wlmctl.experiment.typekeys import type_schema
 from wlmctl.quantities import DURATION_PATTERN, SIZE_PATTERN
 from wlmctl.task import TaskType
@@ -79,11 +80,31 @@ def _header() -> dict[str, Any]:
             "propertyNames": {"allOf": [_NAME, {"not": {"const": "local"}}]},
             "additionalProperties": {"anyOf": [{"type": "string", "minLength": 1}, _requirement()]},
         },
+        "schedule": _schedule(),
         "tasks": {
             "type": "object",
             "minProperties": 1,
             "propertyNames": _NAME,
             "additionalProperties": {"$ref": "#/$defs/task"},
+        },
+    }
+
+
+def _schedule() -> dict[str, Any]:
+    return {
+        "description": "makes a series of experiments (wlmctl submit)",
+        "type": "object",
+        "required": ["cron"],
+        "additionalProperties": False,
+        "properties": {
+            "cron": {
+                "description": "minute hour day month weekday, or @daily and the like",
+                "type": "string",
+                "pattern": r"^\s*(@[A-Za-z]+|[0-9A-Za-z*/,#-]+(\s+[0-9A-Za-z*/,#-]+){4})\s*$",
+            },
+            "timezone": {"description": "UTC, Europe/Berlin", "type": "string", "minLength": 1},
+            "catchup": {"type": "boolean"},
+            "overlap": {"enum": list(OVERLAP)},
         },
     }
 

@@ -11,9 +11,10 @@ from typing import Any, Literal
 from wlmctl.experiment.common import integer, labels
 from wlmctl.experiment.fields import Fields, described, one_of
 from wlmctl.experiment.mistakes import quoted
-from wlmctl.experiment.model import PRIORITIES
+from wlmctl.experiment.model import PRIORITIES, Schedule
 from wlmctl.experiment.names import NAME_FORM, is_name
 from wlmctl.experiment.scalars import is_null
+from wlmctl.experiment.schedule import read_schedule
 from wlmctl.experiment.values import why_unusable
 from wlmctl.experiment.yamltree import Scalar
 from wlmctl.quantities import parse_duration
@@ -21,9 +22,9 @@ from wlmctl.suggest import did_you_mean
 
 KEYS = (
     "name", "project", "labels", "priority", "start", "max_running", "on_failure", "params", "machines", "clean",
-    "tasks",
+    "schedule", "tasks",
 )  # fmt: skip
-RESERVED = ("schedule", "deadline", "pack")
+RESERVED = ("deadline", "pack")
 ON_FAILURE = ("continue", "stop")
 CLEAN = ("never", "succeeded", "always")
 PROJECT_FORM = "a name: 1-100 letters, digits and _ . @ / -"
@@ -47,6 +48,7 @@ class Header:
     on_failure: Literal["continue", "stop"] = "continue"
     clean: Literal["never", "succeeded", "always"] = "never"
     params: dict[str, str | None] = field(default_factory=dict)
+    schedule: Schedule | None = None
 
 
 def read_header(fields: Fields, name: str | None, more_labels: Collection[str], params: Mapping[str, str]) -> Header:
@@ -61,6 +63,7 @@ def read_header(fields: Fields, name: str | None, more_labels: Collection[str], 
     header.on_failure = fields.checked("on_failure", one_of(ON_FAILURE), "continue")
     header.clean = fields.checked("clean", one_of(CLEAN), "never")
     _start(fields, header)
+    header.schedule = read_schedule(fields)
     header.params = _params(fields, params)
     return header
 

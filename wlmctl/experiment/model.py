@@ -80,8 +80,25 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the experiments of a series are due: ``cron`` as it was written, on the wall clock of ``timezone``.
+
+    ``catchup``: due times that nobody could keep are made up for. ``overlap`` says what becomes of a due time while
+    an earlier experiment of the series goes on.
+    """
+
+    cron: str
+    timezone: str = "UTC"
+    catchup: bool = False
+    overlap: Literal["skip", "queue", "allow"] = "skip"
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
-    """A checked experiment; at most one of ``start`` (RFC 3339) and ``start_after_s`` (from the submit) is set."""
+    """A checked experiment; at most one of ``start`` (RFC 3339) and ``start_after_s`` (from the submit) is set.
+
+    With a ``schedule`` it is the pattern of a series, which begins at the start.
+    """
 
     name: str
     templates: tuple[Template, ...]
@@ -97,6 +114,7 @@ class Experiment:
     params: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     folder: str = ""
+    schedule: Schedule | None = None
 
     @property
     def task_count(self) -> int:

@@ -115,4 +115,5 @@ def _experiment(
         params=header.params,
         files=files,
         folder=folder,
+        schedule=header.schedule,
     )

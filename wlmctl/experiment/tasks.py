@@ -27,7 +27,7 @@ from wlmctl.experiment.yamltree import Mapping, Node, Scalar, Sequence
 
 #: The keys of the core; all others are the task type's own.
 OWN_KEYS = ("type", "needs", "foreach", "may_fail", *common.KEYS)
-RESERVED = ("deadline", "pack", "schedule")
+RESERVED = ("deadline", "pack")
 
 
 @dataclass(frozen=True, slots=True)

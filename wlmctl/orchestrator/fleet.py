@@ -78,7 +78,7 @@ class Fleet:
         for active in mine:
             if active.site is not None and active.resources is not None:
                 taken.setdefault(active.site, Taken()).add(active.resources, active.devices)
-        own = ",".join(str(int(seq)) for seq in my_experiments)
+        own = ",".join(str(int(seq)) for seq in (0, *my_experiments))
         for *key, site, cpus, memory, gpus, devices in db.rows(
             "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
             f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
@@ -131,6 +131,11 @@ class Fleet:
             self._probing[name] = now
             self._probe_due.pop(name, None)
         return names
+
+    def not_probed(self, name: str) -> None:
+        """The probe was not sent after all."""
+        if self._probing.pop(name, None) is not None and name in self.held:
+            self._probe_due[name] = 0.0
 
     def next_probe(self) -> float | None:
         """When the next held machine is to be probed, on the monotonic clock."""

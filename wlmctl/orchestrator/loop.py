@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from wlmctl.broker.contract import Channel
-from wlmctl.errors import WlmctlError
+from wlmctl.errors import StoreOutage, WlmctlError
 from wlmctl.message import (
     CleanedMessage,
     CleanMessage,
@@ -23,10 +23,11 @@ from wlmctl.message import (
     decode,
     encode,
 )
-from wlmctl.orchestrator import deferred, ending, releasing, results
+from wlmctl.orchestrator import deferred, ending, outage, releasing, results
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.series import SeriesWatch
 from wlmctl.orchestrator.work import Work
 from wlmctl.queues import DEAD, control_queue, work_queue
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
@@ -71,24 +72,45 @@ class Orchestrator:
         self._leader = leader
         self.works: dict[int, Work] = {}
         self._polls = deferred.Polls()
+        self._series = SeriesWatch()
         self._version = -1
         self._beat_at = 0.0
         self._dirty = True
         self._inbox: list[Message] = []
+        self._unsent: list[Message] = []
         self._cleaning: dict[int, set[str]] = {}
         self._wake_at = 0.0
         self._unusable: dict[int, int] = {}
         fleet.recall(db, time.monotonic())
 
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
-        """Work until ``stop`` is set or ``done`` says so; gives the leases back."""
+        """Work until ``stop`` is set or ``done`` says so; gives the leases back. Waits while the store is away."""
         try:
             while not stop.is_set() and not done():
-                self.step()
+                try:
+                    self.step()
+                except StoreOutage as lost:
+                    self._start_over(lost)
         finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        try:
             with self._db.transaction():
                 for lease in self._all_leases():
                     leases.give_back(self._db, lease)
+        except StoreOutage as lost:
+            log.info("%s; the leases end by themselves", lost)
+
+    def _start_over(self, lost: StoreOutage) -> None:
+        """The store has lost the last transaction: wait until it answers, and read everything again."""
+        if self._db.patience is None:
+            raise lost
+        self._db.patience(lost)
+        outage.take_back(self.works, self._inbox, self._unsent, self._cleaning, self._fleet)
+        self._polls = deferred.Polls()
+        self._version, self._dirty = -1, True
+        self._fleet.recall(self._db, time.monotonic())
 
     def step(self) -> None:
         """One look: what has arrived is applied and what follows from it is sent; waits a moment for something."""
@@ -130,6 +152,7 @@ class Orchestrator:
         if not (self._inbox or self._dirty or is_changed or now >= min(self._beat_at, self._wake_at)):
             return
         book = Book(self._db, time.time())
+        self._unsent = book.outbox
         with self._db.transaction():
             version = self._db.data_version()  # here: others may have written while this one waited for the lock
             for lease in self._all_leases():
@@ -144,6 +167,7 @@ class Orchestrator:
             self._apply(book, now)
             self._advance(book, now)
             book.flush()
+        self._inbox.clear()
         for message in book.outbox:
             queue = self._work_queue if isinstance(message, TaskMessage) else self._control
             self._channel.publish(queue, encode(message), priority=self._priority(message))
@@ -155,8 +179,9 @@ class Orchestrator:
     def _read_again(self, book: Book) -> None:
         """Another process has written: take up new experiments, read changed ones again."""
         self._polls.follow(logs.followed(self._db, book.now_s))
-        wanted = set(self._leases)
+        wanted = {*self._leases, *self._cleaning}
         if self._leader is not None:
+            self._series.read(self._db)
             wanted.update(
                 row[0] for row in self._db.rows("SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit'")
             )
@@ -205,10 +230,13 @@ class Orchestrator:
                     results.release(book, self.works, self._fleet, message.machine)
                 case CleanedMessage():
                     self._cleaned(book, message)
-        self._inbox.clear()
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
+        again = False
+        for row in [experiments.get(self._db, seq) for seq in self._series.release(book)]:
+            assert row is not None, "it was written a moment ago, in this transaction"
+            self._take_up(book, row, None)
         for work in list(self.works.values()):
             if work.state in EXPERIMENT_FINAL:
                 continue
@@ -217,6 +245,7 @@ class Orchestrator:
             releasing.release(book, work)
             if ending.finish(book, work):
                 self._after_end(book, work)
+                again |= self._series.look_again()
         live = {seq: work for seq, work in self.works.items() if work.state not in EXPERIMENT_FINAL}
         self._dispatcher.send_again(book, live, now)
         more, unknown = self._dispatcher.dispatch(book, live)
@@ -229,7 +258,7 @@ class Orchestrator:
         if self._leader is not None:  # a daemon must not grow by what has ended
             for seq in self._ended():
                 del self.works[seq]
-        self._dirty = more or any(map(releasing.has_more, live.values()))
+        self._dirty = again or more or any(map(releasing.has_more, live.values()))
         self._wake_at = min(
             (
                 due
@@ -246,11 +275,8 @@ class Orchestrator:
 
     def _next_due(self, live: Mapping[int, Work], now_s: float, now: float) -> float | None:
         due = [work.due[0][0] for work in live.values() if work.due and work.state is ExperimentState.RUNNING]
-        due += [
-            work.row.start_due
-            for work in live.values()
-            if work.state is ExperimentState.SCHEDULED and work.row.start_due is not None
-        ]
+        starts = [work.row.start_due for work in live.values() if work.state is ExperimentState.SCHEDULED]
+        due += [each for each in (*starts, self._series.next_s) if each is not None]
         return now + max(0.0, min(due) - now_s) if due else None
 
     def _after_end(self, book: Book, work: Work) -> None:

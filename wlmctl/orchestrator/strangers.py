@@ -30,7 +30,7 @@ class Strangers:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_S
-        owned = ",".join(str(int(seq)) for seq in own)
+        owned = ",".join(str(int(seq)) for seq in (0, *own))
         rows = book.db.rows(
             "SELECT exp, idx, attempt, dispatch, type, machine, handle, origin FROM tasks JOIN experiments ON seq = exp"
             f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({owned})"

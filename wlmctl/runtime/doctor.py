@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
 
 from wlmctl.config import Config
-from wlmctl.errors import StoreError, WlmctlError
-from wlmctl.quantities import format_duration, format_size
-
-Level = Literal["ok", "note", "problem"]
+from wlmctl.errors import WlmctlError
+from wlmctl.runtime.doctor_check import Check, Level
 
 _LIBRARIES = ("click", "msgspec", "paramiko", "pluggy", "PyYAML", "rich")
-_LITTLE_SPACE_BYTES = 100 * 1024 * 1024
-#: A clock that is this much behind what the store has already seen was set back.
-_CLOCK_SLACK_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at, and what to do where it is a problem."""
-
-    name: str
-    level: Level
-    text: str
-    advice: str = ""
 
 
 def examine(config: Config) -> list[Check]:
     """Every check that needs no connection to a machine."""
     checks: list[Callable[[Config], Iterator[Check]]] = [
-        _python, _libraries, _configuration, _plugins, _store, _orchestrator, _clock, _agent, _machines,
+        _python, _libraries, _configuration, _plugins, _store, _agent, _machines,
     ]  # fmt: skip
     found: list[Check] = []
     for check in checks:
@@ -87,76 +68,9 @@ def _plugins(_: Config) -> Iterator[Check]:
 
 
 def _store(config: Config) -> Iterator[Check]:
-    from wlmctl.store.database import Database, file_system, store_path
+    from wlmctl.runtime.doctor_store import check_store
 
-    path = store_path(config.store)
-    kind = file_system(path) or "an unknown file system"
-    if not path.exists():
-        above = next(parent for parent in path.parents if parent.exists())
-        if not os.access(above, os.W_OK | os.X_OK):
-            yield Check("store", "problem", f"{path} cannot be made: {above} is not writable", "choose another store")
-            return
-        yield Check("store", "ok", f"{path} will be made at its first use, on {kind}")
-        return
-    try:
-        with Database(config.store, create=False) as db:
-            version, journal = db.row("PRAGMA user_version")[0], db.row("PRAGMA journal_mode")[0]
-            count = db.row("SELECT count(*) FROM experiments")[0]
-    except StoreError as error:
-        yield Check("store", "problem", str(error))
-        return
-    size = format_size(path.stat().st_size)
-    yield Check("store", "ok", f"{path}, {size}, version {version}, journal {journal}, on {kind}; {count} experiments")
-    if journal != "wal":
-        yield Check("store", "problem", f"{path}: journal mode {journal}, expected wal", "copy it to a local disk")
-    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        yield Check("store", "problem", f"{path}: this user may not write it, or not its folder")
-    free_bytes = shutil.disk_usage(path.parent).free
-    if free_bytes < _LITTLE_SPACE_BYTES:
-        yield Check("store", "problem", f"{path.parent}: only {format_size(free_bytes)} are free", "make room")
-
-
-def _orchestrator(config: Config) -> Iterator[Check]:
-    from wlmctl.store.database import Database, store_path
-    from wlmctl.store.leases import ORCHESTRATOR, look
-    from wlmctl.store.machines import holds
-
-    if not store_path(config.store).exists():
-        return
-    with Database(config.store, create=False) as db:
-        lease = look(db, ORCHESTRATOR)
-        waiting = db.row("SELECT count(*) FROM experiments WHERE ended IS NULL AND origin != 'run'")[0]
-        held = holds(db)
-    if lease is not None and not _is_gone(lease.process):
-        yield Check("orchestrator", "ok", f"process {lease.process.pid} leads")
-    else:
-        text = f"none is live; {waiting} submitted experiments wait for one"
-        yield Check("orchestrator", "note", text, "wlmctl orchestrator" if waiting else "")
-    for hold in held.values():
-        since = format_duration(max(time.time() - hold.since_s, 0))
-        yield Check("machines", "note", f"{hold.machine} is held for {since}: {hold.reason.partition(chr(10))[0]}")
-
-
-def _is_gone(process: object) -> bool:
-    from wlmctl.host import ProcessIdentity, is_gone
-
-    return isinstance(process, ProcessIdentity) and is_gone(process)
-
-
-def _clock(config: Config) -> Iterator[Check]:
-    from wlmctl.store.database import Database, store_path
-
-    latest = None
-    if store_path(config.store).exists():
-        with Database(config.store, create=False) as db:
-            times = db.row("SELECT max(created), max(started), max(ended) FROM experiments")
-            latest = max((time_s for time_s in times if time_s is not None), default=None)
-    now = time.time()
-    if latest is not None and latest - now > _CLOCK_SLACK_S:
-        behind = format_duration(latest - now)
-        yield Check("clock", "problem", f"it is {behind} behind the newest time in the store", "set the clock")
-        return
-    yield Check("clock", "ok", time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now)))
+    yield from check_store(config)
 
 
 def _agent(_: Config) -> Iterator[Check]:

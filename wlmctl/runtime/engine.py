@@ -12,6 +12,7 @@ from wlmctl import plugins
 from wlmctl.broker.memory import MemoryBroker
 from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
+from wlmctl.errors import StoreOutage
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
@@ -20,6 +21,8 @@ from wlmctl.runtime.reach import open_transport
 from wlmctl.ssh.login import resolved_login
 from wlmctl.store import Database
 from wlmctl.store.leases import Lease
+from wlmctl.store.opening import open_patiently
+from wlmctl.store.patience import Patience
 from wlmctl.store.permits import Permits
 from wlmctl.worker.context import ExecutionContext, Machines
 from wlmctl.worker.worker import Worker
@@ -130,8 +133,12 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            with Database(self._config.store) as db:
+            patience = Patience(lambda: not self._stop.is_set())
+            with open_patiently(self._config.store, self._config.store_login, patience) as db:
                 self._work(db)
+        except StoreOutage as outage:
+            if not self._stop.is_set():
+                self._error = outage
         except BaseException as error:
             log.debug("the orchestrator has ended", exc_info=True)
             self._error = error
@@ -148,7 +155,7 @@ class Engine:
         fleet = self._fleet = Fleet(config.machines, logins)
         scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
         dispatcher = Dispatcher(db.store_id, scheduler, config.scheduler, fleet, WORKER, self._slots)
-        permits = Permits(config.store)
+        permits = Permits(config.store, config.store_login)
         machines = Machines(ConnectionPool(open_transport, budget=permits), permits)
         worker = self._worker = Worker(WORKER, broker, machines, slots=self._slots, prefix=config.prefix)
         orchestrator = Orchestrator(

@@ -15,14 +15,19 @@ from wlmctl.errors import StoreError, UsageError
 from wlmctl.experiment import content_digest, to_document
 from wlmctl.experiment.model import Experiment
 from wlmctl.host import host_id
-from wlmctl.store import experiments, leases
+from wlmctl.store import experiments, leases, series
 from wlmctl.store.database import Database
 from wlmctl.store.leases import Lease
+from wlmctl.store.rows import ExperimentRow
+from wlmctl.store.series import SeriesRow
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One experiment in the store; ``is_new`` False: the key had brought it there before."""
+    """One experiment, or series, in the store; ``is_new`` False: the key had brought it there before.
+
+    ``seq`` is the experiment's number; a series has none: 0.
+    """
 
     id: str
     seq: int
@@ -56,7 +61,7 @@ def submit_all(
     now_s: float | None = None,
     hand_over: Callable[[list[str]], None] | None = None,
 ) -> list[Submitted]:
-    """Write all experiments, or none, in one transaction.
+    """Write all experiments, or none, in one transaction. One with a ``schedule`` becomes a series.
 
     ``hand_over`` gets the ids before the commit: when they cannot be told to anybody, nothing is submitted.
     The same key and content again gives the same ids; other content is a ``UsageError``.
@@ -81,6 +86,7 @@ def submit_for_run(
     hand_over: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, Lease, int]:
     """Write one experiment of ``run`` and take its lease, in one transaction; ``hand_over`` as in ``submit_all``."""
+    assert experiment.schedule is None, "a series needs an orchestrator"
     digest = content_digest(experiment)
     with _all_or_nothing(db):
         now = time.time() if now_s is None else now_s
@@ -114,14 +120,19 @@ def _known(db: Database, key: str | None, digests: Sequence[str]) -> list[Submit
         return None
     wanted = _keys(key, len(digests))
     others = {key, f"{key}[1]", f"{key}[{len(digests) + 1}]"}.difference(filter(None, wanted))
-    rows = [experiments.by_key(db, each) for each in wanted if each is not None]
-    taken = next(filter(None, [*rows, *(experiments.by_key(db, each) for each in sorted(others))]), None)
+    rows: list[ExperimentRow | SeriesRow | None] = [_by_key(db, each) for each in wanted if each is not None]
+    rows_of_others = [_by_key(db, each) for each in sorted(others)]
+    taken = next((row for row in rows + rows_of_others if row is not None), None)
     if taken is None:
         return None
     same = [row for row, digest in zip(rows, digests, strict=True) if row is not None and row.content_digest == digest]
-    if len(same) != len(digests) or any(experiments.by_key(db, each) for each in others):
+    if len(same) != len(digests) or any(rows_of_others):
         raise UsageError(f"--key {key}: it was used before, with other content, for {taken.id}: take another key")
-    return [Submitted(row.id, row.seq, is_new=False) for row in same]
+    return [Submitted(row.id, row.seq if isinstance(row, ExperimentRow) else 0, is_new=False) for row in same]
+
+
+def _by_key(db: Database, key: str) -> ExperimentRow | SeriesRow | None:
+    return experiments.by_key(db, key) or series.by_key(db, key)
 
 
 def _write(
@@ -141,7 +152,28 @@ def _write(
         content_digest=digest,
         key=key,
     )
+    if experiment.schedule is not None:
+        series.create(db, experiment, submission, first_due(experiment, now_s))
+        return Submitted(identifier, 0)
     return Submitted(identifier, experiments.create(db, experiment, submission))
+
+
+def first_due(experiment: Experiment, now_s: float) -> float | None:
+    """When the first experiment of a series is due, in seconds since the epoch; it begins at its start, or now.
+
+    A start that has passed counts only with ``catchup``. None: never.
+    """
+    from wlmctl.experiment.cron import Cron
+
+    schedule = experiment.schedule
+    assert schedule is not None
+    cron, start = Cron(schedule.cron, schedule.timezone), experiment.start
+    if start is not None and schedule.catchup:
+        begin_s = datetime.fromisoformat(start).timestamp()
+    else:
+        begin_s = start_due(experiment, now_s) or now_s
+    # a due time at the very moment of the start is one of the series
+    return cron.after(begin_s - 0.001 if begin_s != now_s else now_s)
 
 
 def start_due(experiment: Experiment, now_s: float) -> float | None:

@@ -12,8 +12,8 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from wlmctl.errors import LoginRefused, Unreachable
+from wlmctl.secret import reveal
 from wlmctl.ssh.login import Login
-from wlmctl.ssh.secret import reveal
 
 log = logging.getLogger(__name__)
 

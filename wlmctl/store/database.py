@@ -1,206 +1,144 @@
-"""One SQLite connection, owned by the thread that opened it: WAL, ``synchronous=FULL``, immediate transactions."""
+"""What the store needs of a database, and what both of them share."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol, Self
 
-from wlmctl.errors import NotYet, StoreError, UsageError, WlmctlError
-from wlmctl.store.schema import SCHEMA_VERSION, TABLES
-from wlmctl.text import shown
-
-#: Seconds to wait for another process's short transaction before the store counts as stuck.
-BUSY_TIMEOUT_S = 30.0
-
-_CANNOT_OPEN = "unable to open database file"
-
-#: File systems on which SQLite's locks and shared memory cannot be trusted.
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "beegfs", "9p"}
-)
+from wlmctl.errors import StoreError, StoreOutage
+from wlmctl.store.dialect import Dialect
+from wlmctl.store.schema import SCHEMA_VERSION
 
 
-def store_path(url: str) -> Path:
-    """The file of a store URL ``sqlite:///PATH``; other kinds are refused."""
-    scheme, separator, rest = url.partition("://")
-    if scheme in ("postgresql", "postgres"):
-        raise NotYet(f"store {scheme}://")
-    if scheme != "sqlite" or not separator:
-        raise UsageError(f"store: {url!r} is no store URL, expected sqlite:///PATH")
-    path = rest.removeprefix("/") if not rest.startswith("//") else rest[1:]
-    if not path:
-        raise UsageError(f"store: {url!r} names no file, expected sqlite:///PATH")
-    return Path(path).expanduser()
+class Cursor(Protocol):
+    """The rows of a query, pulled one by one, or the count of rows that a statement has changed."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement has changed."""
+        ...
+
+    @property
+    def description(self) -> Sequence[Any] | None:
+        """The columns of the rows; the first of each is its name."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
-def is_absent(url: str) -> bool:
-    """True when the store's file is not there; one that cannot be looked at is there, and opening it says why."""
-    try:
-        store_path(url).stat()
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
+class Database(ABC):
+    """One connection to the store, owned by the thread that opened it; ``open_database`` makes one.
 
+    Statements are written for both databases, with ``?`` for values. Every error is a ``StoreError`` of one line that
+    names the store: a ``StoreOutage`` where the database does not answer, or has broken the connection off. Then
+    nothing of the transaction is left (``CommitInDoubt``: that is not known), and the next use connects again.
+    """
 
-class Database:
-    """The store's connection. Every error of SQLite becomes a ``StoreError`` that names the file."""
+    dialect: ClassVar[Dialect]
 
-    def __init__(self, url: str, *, create: bool = True, empty: bool = False) -> None:
-        """Open the store; ``create`` makes one that is not there. ``empty``: one in memory that stands for it."""
+    #: The store as messages name it: without a password.
+    name: str
+
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.path = store_path(url)
-        if empty:
-            self._connection = sqlite3.connect(":memory:", isolation_level=None)
-            self._prepare()
-            return
-        self._refuse_network_file_system()
-        if not create and not self.path.exists():
-            raise StoreError(f"store {self.path}: there is no such file")
-        try:
-            if create:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"store {self.path}: its folder cannot be made: {error.strerror}") from error
-        with self._errors():
-            self._connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            self._connection.execute("PRAGMA busy_timeout = 30000")
-        try:
-            with self._errors():
-                self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
+        #: Called with the outage where waiting loses nothing (a read, the beginning of a transaction): it waits and
+        #: returns to try again, or raises. None: the outage is raised at once.
+        self.patience: Callable[[StoreOutage], None] | None = None
+        #: How often the connection was lost.
+        self.outages = 0
 
-    def _prepare(self) -> None:
-        execute = self._connection.execute
-        version = execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"store {self.path}: its version is {version}, this wlmctl reads up to {SCHEMA_VERSION}: upgrade wlmctl"
-            )
-        if version == 0:
-            execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            with self.transaction():
-                if execute("PRAGMA user_version").fetchone()[0] == 0:
-                    if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                        raise StoreError(f"store {self.path}: this is a database of another program")
-                    for statement in filter(str.strip, TABLES.split(";")):
-                        execute(statement)
-                    execute("INSERT INTO meta VALUES ('store_id', ?)", (os.urandom(16).hex(),))
-                    execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing, and alone: no other process writes between its first read and its commit."""
 
-    def _refuse_network_file_system(self) -> None:
-        kind = file_system(self.path)
-        if kind in NETWORK_FILE_SYSTEMS:
-            raise StoreError(
-                f"store {self.path}: it lies on a network file system ({kind}), where SQLite loses data: "
-                "put it on a local disk"
-            )
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Reads inside see the store as it was at the first of them; nothing may be written."""
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            raise self._error(error) from error
-
-    def _error(self, error: sqlite3.Error | UnicodeEncodeError) -> WlmctlError:
-        if isinstance(error, UnicodeEncodeError):
-            return UsageError(f"'{shown(error.object)}': this is not UTF-8")
-        if str(error) == _CANNOT_OPEN and self.path.exists() and not os.access(self.path.parent, os.W_OK):
-            return StoreError(f"store {self.path}: it is read-only for this user, or its folder is")
-        return StoreError(f"store {self.path}: {_explain(error)}")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing: ``BEGIN IMMEDIATE`` before the first read, then ``COMMIT``, or ``ROLLBACK`` on an error."""
-        with self._errors():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    @abstractmethod
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
         """Run one statement."""
-        try:
-            return self._connection.execute(sql, values)
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            raise self._error(error) from error
 
+    @abstractmethod
+    def write(self, sql: str, values: Sequence[Any], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row, at the latest before the next read or the commit; else ``refused``.
+
+        What is written one after the other inside a transaction travels together.
+        """
+
+    @abstractmethod
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
-        with self._errors():
-            self._connection.executemany(sql, rows)
 
+    @abstractmethod
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
-        with self._errors():
-            return self._connection.execute(sql, values).fetchall()
 
+    @abstractmethod
     def row(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first row of a query, or None."""
-        with self._errors():
-            return self._connection.execute(sql, values).fetchone()
 
+    @abstractmethod
+    def pull(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """The rows of a query one by one, in bounded memory; PostgreSQL is heard from again and again meanwhile."""
+
+    @abstractmethod
     def data_version(self) -> int:
-        """A number that changes when another connection has committed; own commits do not change it (4 µs)."""
-        return int(self.row("PRAGMA data_version")[0])
+        """A number that changes when another connection has committed; own commits do not change it."""
+
+    @abstractmethod
+    def schema_version(self) -> int:
+        """How many steps of the schema the store has taken."""
+
+    @abstractmethod
+    def take_steps(self) -> int:
+        """Bring an older store up to date, in one transaction; returns the version it had."""
+
+    @abstractmethod
+    def numbers_follow(self) -> None:
+        """New experiments get numbers behind those that were written with theirs; inside a transaction."""
+
+    @abstractmethod
+    def faults(self) -> list[str]:
+        """What the database itself finds broken in its files."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection."""
 
     @property
     def store_id(self) -> str:
         """The random name that this store was given when it was created."""
         return str(self.row("SELECT value FROM meta WHERE key = 'store_id'")[0])
 
-    def close(self) -> None:
-        """End the connection."""
-        with self._errors():
-            self._connection.close()
+    def columns(self, table: str) -> list[str]:
+        """The names of a table's columns, in order."""
+        return [column[0] for column in self.execute(f"SELECT * FROM {table} LIMIT 0").description or ()]
+
+    def refuse_version(self, version: int) -> None:
+        """Raise ``StoreError`` for a store that this program must not use as it is."""
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"store {self.name}: its version is {version}, this wlmctl reads up to {SCHEMA_VERSION}: upgrade wlmctl"
+            )
+        if version < SCHEMA_VERSION:
+            raise StoreError(
+                f"store {self.name}: its version is {version}, this wlmctl needs {SCHEMA_VERSION}:"
+                " stop what works on it, then type: wlmctl db upgrade"
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def file_system(path: Path) -> str | None:
-    """The type of the file system that ``path`` is (or will be) on, by the kernel's mount table; None: not known."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    target = os.path.realpath(path)
-    best, kind = -1, None
-    for line in mounts:
-        fields, _, tail = line.partition(" - ")
-        mount = fields.split(" ")[4].encode().decode("unicode_escape")
-        inside = target == mount or target.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= best:
-            best, kind = len(mount), tail.split(" ")[0]
-    return kind
-
-
-def _explain(error: sqlite3.Error) -> str:
-    text = str(error)
-    known = {
-        "database or disk is full": "the disk is full",
-        "attempt to write a readonly database": "it is read-only for this user",
-        _CANNOT_OPEN: "it cannot be opened or created: check the folder and its permissions",
-        "file is not a database": "this is no wlmctl store, or it is broken",
-        "database disk image is malformed": "it is broken (malformed): restore it from a backup",
-        "database is locked": "another process has kept it locked for too long",
-        "disk I/O error": "the disk reported an error (full, or failing)",
-    }
-    return known.get(text, text)

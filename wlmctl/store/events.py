@@ -14,7 +14,7 @@ def events(db: Database, seq: int, *, after: int = 0, task: int | None = None) -
     """The experiment's events with a number above ``after``, in order; of one task only when it is given."""
     where, values = ("", ()) if task is None else (" AND task = ?", (task,))
     sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE exp = ? AND n > ?{where} ORDER BY n"
-    for row in db.execute(sql, (seq, after, *values)):
+    for row in db.pull(sql, (seq, after, *values)):
         yield EventRow(*row)
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from wlmctl.errors import NoSuch, UsageError
 from wlmctl.store.database import Database
+from wlmctl.store.finding import find_any
 from wlmctl.store.rows import EXPERIMENT_COLUMNS, TASK_COLUMNS, ExperimentRow, TaskRow, folder_column
-from wlmctl.text import shown
+from wlmctl.store.series import SeriesRow
 
 if TYPE_CHECKING:
     from wlmctl.experiment.model import Experiment
@@ -43,8 +44,8 @@ def new_id(name: str) -> str:
 def create(db: Database, experiment: Experiment, submission: Submission) -> int:
     """Write the experiment, its tasks and files; call inside a transaction. Returns its ``seq``."""
     state = "scheduled" if submission.start_due_s is not None else "running"
-    cursor = db.execute(
-        "INSERT INTO experiments (id, name, project, user, host, host_name, folder, origin, state, priority, labels,"
+    db.execute(
+        'INSERT INTO experiments (id, name, project, "user", host, host_name, folder, origin, state, priority, labels,'
         " document, submit_key, content_digest, task_count, created, start_due, started, events)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
         (
@@ -55,8 +56,7 @@ def create(db: Database, experiment: Experiment, submission: Submission) -> int:
             submission.created_s if state == "running" else None,
         ),
     )  # fmt: skip
-    seq = cursor.lastrowid
-    assert seq is not None
+    seq: int = db.row("SELECT seq FROM experiments WHERE id = ?", (submission.id,))[0]
     db.executemany(
         "INSERT INTO tasks (exp, idx, template, position, name, type) VALUES (?, ?, ?, ?, ?, ?)",
         _task_rows(seq, experiment),
@@ -87,23 +87,11 @@ def by_key(db: Database, key: str) -> ExperimentRow | None:
 
 
 def find(db: Database, text: str) -> ExperimentRow:
-    """The experiment with this id or unique prefix; ``NoSuch`` otherwise."""
-    row = db.row(f"SELECT {EXPERIMENT_COLUMNS} FROM experiments WHERE id = ?", (text,))
-    if row:
-        return ExperimentRow(*row)
-    pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    rows = db.rows(
-        f"SELECT {EXPERIMENT_COLUMNS} FROM experiments WHERE id LIKE ? ESCAPE '\\' ORDER BY seq DESC LIMIT 4",
-        (pattern,),
-    )
-    rows = [row for row in rows if row[1].startswith(text)]
-    if not rows or not text:
-        raise NoSuch(f"no such experiment: '{shown(text)}' (see: wlmctl status)")
-    if len(rows) > 1:
-        raise UsageError(
-            f"{text!r} is the beginning of several ids: {', '.join(row[1] for row in rows[:3])}: give more of it"
-        )
-    return ExperimentRow(*rows[0])
+    """The experiment with this id or unique prefix; ``NoSuch`` otherwise, ``UsageError`` for the id of a series."""
+    found = find_any(db, text)
+    if isinstance(found, SeriesRow):
+        raise UsageError(f"{found.id} is a series: {found.which_one}")
+    return found
 
 
 def get(db: Database, seq: int) -> ExperimentRow | None:
@@ -122,10 +110,10 @@ def select(
     limit: int | None = None,
 ) -> list[ExperimentRow]:
     """Experiments that match every filter given (``name`` is a glob), newest first."""
-    where, values = ["1"], list[Any]()
+    where, values = ["1 = 1"], list[Any]()
     if name is not None:
-        where.append("name GLOB ?")
-        values.append(name)
+        where.append(db.dialect.like_glob.format("name"))
+        values.append(db.dialect.pattern(name))
     if states:
         where.append(f"state IN ({', '.join('?' * len(states))})")
         values.extend(states)
@@ -133,7 +121,7 @@ def select(
         where.append("created >= ?")
         values.append(since_s)
     for label in labels:
-        where.append("EXISTS (SELECT 1 FROM json_each(labels) WHERE value = ?)")
+        where.append(db.dialect.has_element.format("labels"))
         values.append(label)
     tail = f" LIMIT {int(limit)}" if limit is not None else ""
     rows = db.rows(
@@ -151,7 +139,7 @@ def document(db: Database, seq: int) -> dict[str, Any]:
 def tasks(db: Database, seq: int, *, states: Sequence[str] = ()) -> Iterator[TaskRow]:
     """The experiment's tasks in file order, all or those in the given states."""
     where = f" AND state IN ({', '.join('?' * len(states))})" if states else ""
-    for row in db.execute(f"SELECT {TASK_COLUMNS} FROM tasks WHERE exp = ?{where} ORDER BY idx", (seq, *states)):
+    for row in db.pull(f"SELECT {TASK_COLUMNS} FROM tasks WHERE exp = ?{where} ORDER BY idx", (seq, *states)):
         yield TaskRow(*row)
 
 
@@ -166,8 +154,9 @@ def tasks_named(db: Database, row: ExperimentRow, template: str, name: str | Non
         found = db.rows(f"SELECT {TASK_COLUMNS} FROM tasks WHERE exp = ? AND name = ?", (row.seq, name))
     else:
         found = db.rows(
-            f"SELECT {TASK_COLUMNS} FROM tasks WHERE exp = ? AND (name = ? OR name GLOB ?) ORDER BY idx",
-            (row.seq, template, f"{template}[[]*"),
+            f"SELECT {TASK_COLUMNS} FROM tasks WHERE exp = ?"
+            f" AND (name = ? OR {db.dialect.like_glob.format('name')}) ORDER BY idx",
+            (row.seq, template, db.dialect.pattern(f"{template}[[]*")),
         )
     if not found:
         raise NoSuch(f"experiment {row.id} has no task {name or template!r} (see: wlmctl status {row.id})")
@@ -198,6 +187,6 @@ def replace_text(db: Database, seq: int, document: str, contents: Mapping[str, b
 
 def forget(db: Database, seq: int) -> None:
     """Remove everything the store has of the experiment; call inside a transaction."""
-    for table in ("tasks", "events", "bindings", "files", "logs", "follows", "live_logs", "folders"):
+    for table in ("tasks", "events", "bindings", "files", "logs", "follows", "live_logs", "folders", "series_dues"):
         db.execute(f"DELETE FROM {table} WHERE exp = ?", (seq,))
     db.execute("DELETE FROM experiments WHERE seq = ?", (seq,))

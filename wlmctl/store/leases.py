@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wlmctl.errors import StoreOutage
 from wlmctl.host import ProcessIdentity, is_gone, this_process
 from wlmctl.store.database import Database
 
@@ -82,7 +83,7 @@ def take(db: Database, name: str, *, expect: LeaseRow | None, info: dict[str, An
     text = json.dumps({"host_name": socket.gethostname(), **(info or {})})
     db.execute(
         "INSERT INTO leases VALUES (?, ?, 1, 0, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner,"
-        " epoch = epoch + 1, beats = 0, host = excluded.host, boot = excluded.boot, pid = excluded.pid,"
+        " epoch = leases.epoch + 1, beats = 0, host = excluded.host, boot = excluded.boot, pid = excluded.pid,"
         " start_time = excluded.start_time, info = excluded.info",
         (name, owner, me.host, me.boot, me.pid, me.start_time, text),
     )
@@ -99,16 +100,19 @@ def wait_and_take(
 ) -> Lease:
     """Take the lease as soon as it is free, its holder on this host is gone, or its beat has stood still for a term.
 
-    ``check`` is called several times a second and raises to give up; ``waiting`` is told once who holds it.
+    ``check`` is called several times a second and raises to give up; ``waiting`` is told once who holds it. While the
+    store does not answer, no term runs.
     """
     seen: LeaseRow | None = None
     since = time.monotonic()
     told = False
+    outages = db.outages
     while True:
         row = look(db, name)
+        if db.outages != outages:  # nobody could renew anything: the term begins again
+            outages, seen = db.outages, None
         if row is None or is_gone(row.process) or (seen == row and time.monotonic() - since > TERM_S):
-            with db.transaction():
-                lease = take(db, name, expect=row, info=info)
+            lease = _take_now(db, name, row, info)
             if lease is not None:
                 return lease
             continue
@@ -119,6 +123,17 @@ def wait_and_take(
             told = True
         check()
         time.sleep(0.1)
+
+
+def _take_now(db: Database, name: str, row: LeaseRow | None, info: dict[str, Any] | None) -> Lease | None:
+    try:
+        with db.transaction():
+            return take(db, name, expect=row, info=info)
+    except StoreOutage as outage:
+        if db.patience is None:
+            raise
+        db.patience(outage)  # what is in doubt is a lease of this process, whose term will run out
+        return None
 
 
 def check(db: Database, lease: Lease) -> None:

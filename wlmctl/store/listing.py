@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from wlmctl.store.database import Database
+from wlmctl.store.dialect import Dialect
 
-_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {0}, 'unixepoch')"
-
-_TASK_JSON = f"""SELECT json_object('id', name, 'type', type, 'state', state, 'machine', machine, 'attempt', attempt,
-  'worker', worker, 'exit_code', exit_code, 'failure_class', failure_class, 'reason', reason,
-  'started', {_TIME.format("started")}, 'ended', {_TIME.format("ended")}, 'due', {_TIME.format("due")},
-  'outputs', json(outputs), 'folder', folder)
-  FROM tasks WHERE exp = ? ORDER BY idx"""
+_AS_THEY_ARE = (
+    ("id", "name"), ("type", "type"), ("state", "state"), ("machine", "machine"), ("attempt", "attempt"),
+    ("worker", "worker"), ("exit_code", "exit_code"), ("failure_class", "failure_class"), ("reason", "reason"),
+)  # fmt: skip
 
 #: Groups of at most so many tasks are listed one by one.
 FOLD_ABOVE = 20
@@ -20,14 +19,22 @@ FOLD_ABOVE = 20
 
 def tasks_json(db: Database, seq: int) -> Iterator[str]:
     """Each task of the experiment as one JSON object, in file order."""
-    for (text,) in db.execute(_TASK_JSON, (seq,)):
+    for (text,) in db.pull(_task_json(db.dialect), (seq,)):
         yield text
+
+
+@cache
+def _task_json(dialect: Dialect) -> str:
+    parts = [f"'{key}', {column}" for key, column in _AS_THEY_ARE]
+    parts += [f"'{column}', {dialect.rfc3339.format(column)}" for column in ("started", "ended", "due")]
+    parts += [f"'outputs', {dialect.json_part.format('outputs')}", "'folder', folder"]
+    return f"SELECT CAST({dialect.json_object}({', '.join(parts)}) AS text) FROM tasks WHERE exp = ? ORDER BY idx"
 
 
 def counts_of_all(db: Database, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
     """How many tasks are in each state, for each experiment."""
     found: dict[int, dict[str, int]] = {seq: {} for seq in seqs}
-    if len(seqs) <= 500:
+    if 0 < len(seqs) <= 500:
         where, values = f"WHERE exp IN ({', '.join('?' * len(seqs))})", tuple[int, ...](seqs)
     else:
         where, values = "", ()
@@ -40,7 +47,8 @@ def counts_of_all(db: Database, seqs: Sequence[int]) -> dict[int, dict[str, int]
 def groups(db: Database, seq: int) -> list[tuple[int, str, str, int]]:
     """For each task of the file: (template, name of an instance, type, how many instances)."""
     return db.rows(
-        "SELECT template, name, type, count(*) FROM tasks WHERE exp = ? GROUP BY template ORDER BY template", (seq,)
+        "SELECT template, min(name), min(type), count(*) FROM tasks WHERE exp = ? GROUP BY template ORDER BY template",
+        (seq,),
     )
 
 

@@ -14,7 +14,8 @@ def put(db: Database, seq: int, task: int, attempt: int, stdout: bytes, stderr: 
     """Keep the tails of one attempt; inside a transaction. Empty ones are not stored."""
     if stdout or stderr:
         db.execute(
-            "INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO logs VALUES (?, ?, ?, ?, ?) ON CONFLICT (exp, task, attempt)"
+            " DO UPDATE SET stdout = excluded.stdout, stderr = excluded.stderr",
             (seq, task, attempt, stdout[-TAIL_BYTES:], stderr[-TAIL_BYTES:]),
         )
 
@@ -27,7 +28,10 @@ def get(db: Database, seq: int, task: int, attempt: int) -> tuple[bytes, bytes] 
 
 def follow(db: Database, seq: int, task: int, until_s: float) -> None:
     """Ask for new bytes of a running task until the given time; inside a transaction."""
-    db.execute("INSERT OR REPLACE INTO follows VALUES (?, ?, ?)", (seq, task, until_s))
+    db.execute(
+        "INSERT INTO follows VALUES (?, ?, ?) ON CONFLICT (exp, task) DO UPDATE SET until = excluded.until",
+        (seq, task, until_s),
+    )
 
 
 def followed(db: Database, now_s: float) -> list[tuple[int, int]]:
@@ -39,7 +43,8 @@ def add_live(db: Database, seq: int, task: int, attempt: int, stream: str, start
     """Keep new bytes of a followed stream, which begin at ``start``; inside a transaction. A repetition is ignored."""
     if content:
         db.execute(
-            "INSERT OR IGNORE INTO live_logs VALUES (?, ?, ?, ?, ?, ?)", (seq, task, attempt, stream, start, content)
+            "INSERT INTO live_logs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (seq, task, attempt, stream, start, content),
         )
 
 

@@ -40,7 +40,7 @@ def holds(db: Database) -> dict[str, Hold]:
 
 def touched(db: Database, seq: int, machine: str) -> None:
     """Note that the experiment has (or will have) a folder on the machine; inside a transaction."""
-    db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (seq, machine))
+    db.execute("INSERT INTO folders VALUES (?, ?) ON CONFLICT DO NOTHING", (seq, machine))
 
 
 def machines_touched(db: Database, seq: int) -> list[str]:

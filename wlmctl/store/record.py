@@ -37,9 +37,10 @@ class Recorder:
         data: dict[str, Any],
     ) -> None:
         self._n += 1
-        self.db.execute(
+        self.db.write(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self.exp, self._n, self.now_s, task, kind, source, target, reason, _encode(data) if data else None),
+            lambda: AssertionError("an event was not written"),
         )
 
     def task(self, idx: int, source: TaskState, target: TaskState, **changes: Any) -> None:
@@ -47,18 +48,21 @@ class Recorder:
         if target not in TASK_TRANSITIONS[source]:
             raise IllegalTransition(f"task {idx}: {source} -> {target}")
         columns = "".join(f", {name} = ?" for name in changes)
-        cursor = self.db.execute(
+        self.db.write(
             f"UPDATE tasks SET state = ?{columns} WHERE exp = ? AND idx = ? AND state = ?",
             (target.value, *changes.values(), self.exp, idx, source.value),
+            lambda: IllegalTransition(f"task {idx} is not {source} in the store"),
         )
-        if cursor.rowcount != 1:
-            raise IllegalTransition(f"task {idx} is not {source} in the store")
         self._event(idx, "task", source.value, target.value, changes.get("reason"), changes)
 
     def task_fields(self, idx: int, kind: str, reason: str | None = None, **changes: Any) -> None:
         """Set columns of one task without a change of its state (a new dispatch, a handle)."""
         columns = ", ".join(f"{name} = ?" for name in changes)
-        self.db.execute(f"UPDATE tasks SET {columns} WHERE exp = ? AND idx = ?", (*changes.values(), self.exp, idx))
+        self.db.write(
+            f"UPDATE tasks SET {columns} WHERE exp = ? AND idx = ?",
+            (*changes.values(), self.exp, idx),
+            lambda: IllegalTransition(f"task {idx} is not in the store"),
+        )
         self._event(idx, kind, None, None, reason, changes)
 
     def experiment(self, source: ExperimentState, target: ExperimentState, **changes: Any) -> None:

@@ -23,6 +23,15 @@ def folder_column(folder: str) -> str:
     return folder
 
 
+def folder_of_column(text: str) -> str:
+    """The folder that its column keeps as ``text``."""
+    if not text.startswith(_B64):
+        return text
+    import base64
+
+    return os.fsdecode(base64.b64decode(text.removeprefix(_B64)))
+
+
 @dataclass(slots=True)
 class ExperimentRow:
     """One experiment as the store has it. Times are seconds since the epoch."""
@@ -54,10 +63,7 @@ class ExperimentRow:
 
     def __post_init__(self) -> None:
         """Bring back a folder whose name is not UTF-8."""
-        if self.folder.startswith(_B64):
-            import base64
-
-            self.folder = os.fsdecode(base64.b64decode(self.folder.removeprefix(_B64)))
+        self.folder = folder_of_column(self.folder)
 
     @property
     def label_list(self) -> list[str]:
@@ -101,7 +107,8 @@ class TaskRow:
     ended: float | None
 
 
-EXPERIMENT_COLUMNS = ", ".join(field.name for field in fields(ExperimentRow))
+#: ``user`` alone would be the login at PostgreSQL.
+EXPERIMENT_COLUMNS = ", ".join('"user"' if field.name == "user" else field.name for field in fields(ExperimentRow))
 TASK_COLUMNS = ", ".join(field.name for field in fields(TaskRow))
 
 #: The fields of a task that events carry, so that the state can be folded from them.

@@ -1,14 +1,18 @@
-"""The tables of the store, and their version."""
+"""The tables of the store, step by step: a new store takes all steps, an older one those it has not yet.
+
+The text is SQLite's; ``wlmctl.store.dialect`` says the same to PostgreSQL. Write statements that both understand after
+that: ``INTEGER``, ``REAL`` (double precision), ``TEXT``, ``BLOB``, ``WITHOUT ROWID``, ``ON CONFLICT``, and quotes
+around a column that is called ``"user"``.
+"""
 
 from __future__ import annotations
 
-#: Stored in SQLite's ``user_version``; a store with a higher one is refused.
-SCHEMA_VERSION = 1
+import re
 
-TABLES = """
+_FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE experiments (
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, project TEXT, user TEXT NOT NULL,
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, project TEXT, "user" TEXT NOT NULL,
   host TEXT NOT NULL, host_name TEXT NOT NULL, folder TEXT NOT NULL, origin TEXT NOT NULL,
   state TEXT NOT NULL, priority INTEGER NOT NULL, labels TEXT NOT NULL, document TEXT NOT NULL,
   submit_key TEXT, content_digest TEXT NOT NULL, task_count INTEGER NOT NULL,
@@ -57,3 +61,35 @@ CREATE TABLE holds (
 CREATE TABLE folders (
   exp INTEGER NOT NULL, machine TEXT NOT NULL, PRIMARY KEY (exp, machine)) WITHOUT ROWID;
 """
+
+# Tables that came after the first store. A step that has been released is never changed: the next change is a new step.
+_SECOND = """
+CREATE TABLE series (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, owner TEXT NOT NULL, host TEXT NOT NULL, host_name TEXT NOT NULL,
+  folder TEXT NOT NULL, state TEXT NOT NULL, labels TEXT NOT NULL, document TEXT NOT NULL,
+  submit_key TEXT, content_digest TEXT NOT NULL,
+  cron TEXT NOT NULL, timezone TEXT NOT NULL, catchup INTEGER NOT NULL, overlap TEXT NOT NULL,
+  created REAL NOT NULL, next_due REAL, made INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
+  ended REAL, note TEXT) WITHOUT ROWID;
+CREATE UNIQUE INDEX series_submit_key ON series (submit_key) WHERE submit_key IS NOT NULL;
+CREATE TABLE series_files (
+  series TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (series, name)) WITHOUT ROWID;
+CREATE TABLE series_dues (
+  series TEXT NOT NULL, due REAL NOT NULL, number INTEGER, exp INTEGER, PRIMARY KEY (series, due)) WITHOUT ROWID;
+CREATE INDEX series_dues_exp ON series_dues (exp);
+"""
+
+#: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
+STEPS: tuple[str, ...] = (_FIRST, _SECOND)
+
+SCHEMA_VERSION = len(STEPS)
+
+
+def statements(step: str) -> list[str]:
+    """The single statements of a step."""
+    return [statement.strip() for statement in step.split(";") if statement.strip()]
+
+
+def tables() -> list[str]:
+    """The names of all tables, in the order in which they were added."""
+    return [name for step in STEPS for name in re.findall(r"CREATE TABLE (\w+)", step)]

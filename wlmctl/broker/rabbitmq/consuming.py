@@ -1,0 +1,285 @@
+"""The consuming half of a channel: subscriptions kept alive through whatever the broker does to them.
+
+All but ``Inbox`` runs on the link's thread. Each AMQP channel it opens is an epoch: deliveries of an older one are
+void, since the broker has given them to others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pika import BasicProperties, SelectConnection
+from pika.channel import Channel
+from pika.exceptions import ChannelClosed, ChannelClosedByBroker
+
+from wlmctl.broker.contract import Delivery, Depth
+from wlmctl.broker.rabbitmq.errands import Errands
+from wlmctl.broker.rabbitmq.inbox import Inbox
+from wlmctl.broker.rabbitmq.link import Link
+from wlmctl.broker.rabbitmq.subscription import Subscription
+from wlmctl.broker.rabbitmq.topology import Topology
+
+log = logging.getLogger(__name__)
+
+#: Seconds before a channel or consumer that the broker has ended is made again.
+AGAIN_S = 0.2
+
+#: Headers of a dead letter: why, and the queue it came from.
+REASON, ORIGIN = "x-wlm-reason", "x-wlm-queue"
+
+
+class ConsumeLine:
+    """Consumes for one channel (a ``Line`` of the link)."""
+
+    def __init__(
+        self, link: Link, errands: Errands, topology: Topology, inbox: Inbox, lost: Callable[[int], None] | None
+    ) -> None:
+        self._link, self._errands, self._topology, self._inbox = link, errands, topology, inbox
+        self._lost = lost
+        self.epoch = 0
+        self._subscriptions: dict[str, Subscription] = {}
+        self._unacked: dict[int, tuple[Subscription, str]] = {}
+        self._late: list[tuple[list[Delivery], bool]] = []
+        self._cancels = 0
+        self._connection: SelectConnection | None = None
+        self._channel: Channel | None = None
+        self._is_closed = False
+
+    def consume(self, queue: str, credit: int | None, gone: Callable[[], None] | None) -> None:
+        """Come to this credit for the queue."""
+        if (known := self._subscriptions.get(queue)) is not None:
+            known.credit = credit
+            self._settle(known)
+        elif credit != 0:
+            self._subscriptions[queue] = subscription = Subscription(queue, credit, gone)
+            if self._channel is not None:
+                self._subscribe(subscription)
+            elif self._connection is not None:
+                self._open()
+
+    def settle(self, deliveries: list[Delivery], *, is_done: bool) -> None:
+        """Ack these deliveries, or hand them back; after every cancel that was asked for before."""
+        if self._cancels:
+            self._late.append((deliveries, is_done))
+            return
+        tags = [found.tag for found in deliveries if found.epoch == self.epoch and found.tag in self._unacked]
+        channel = self._channel
+        if not tags or channel is None or not channel.is_open:
+            return
+        if is_done:
+            self._ack(channel, set(tags))
+        else:
+            for tag in sorted(tags, reverse=True):  # each goes to the front
+                channel.basic_nack(tag, requeue=True)
+        touched = {}
+        for tag in tags:
+            subscription, consumer = self._unacked.pop(tag)
+            subscription.acked(consumer)
+            touched[subscription.queue] = subscription
+        for subscription in touched.values():
+            if subscription.orphans or subscription.credit is not None:
+                self._settle(subscription)
+
+    def up(self, connection: SelectConnection) -> None:
+        """A connection is there."""
+        self._connection = connection
+        if self._subscriptions:
+            self._open()
+
+    def down(self, reason: str) -> None:
+        """The connection is gone."""
+        self._connection = None
+        self._void(reason)
+        if self._link.state.what in ("refused", "closed"):
+            self._inbox.close()
+
+    def tick(self, now_s: float) -> None:
+        """Look at what has long brought nothing, though it could: does its queue have messages?"""
+        for subscription in list(self._subscriptions.values()):
+            wait_s = self._link.settings.zombie_s
+            is_idle = subscription.consumers and subscription.has_room() and not subscription.is_looking
+            if is_idle and now_s - subscription.served_at_s >= wait_s:
+                self._look(subscription)
+
+    def close(self) -> None:
+        """Give everything back to the broker."""
+        self._is_closed = True
+        self._link.detach(self)
+        channel, self._channel = self._channel, None
+        if channel is not None and channel.is_open:
+            channel.close()
+
+    def _open(self) -> None:
+        if self._connection is None or self._is_closed or not self._connection.is_open:
+            return
+        self._connection.channel(on_open_callback=self._link.guard(self._opened))
+
+    def _opened(self, channel: Channel) -> None:
+        if self._is_closed or self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
+        channel.add_on_close_callback(self._link.guard(self._channel_closed))
+        channel.add_on_cancel_callback(self._link.guard(self._cancelled))
+        for subscription in list(self._subscriptions.values()):
+            self._subscribe(subscription)
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        """Make the queue if need be, then consume. One whose end is to be told is made only the first time."""
+        queue, topology = subscription.queue, self._topology
+        epoch = self.epoch
+
+        def go_on(said: Any) -> None:
+            if epoch != self.epoch or self._subscriptions.get(queue) is not subscription:
+                return
+            if not isinstance(said, ChannelClosed):
+                subscription.served_at_s = time.monotonic()
+                subscription.is_known = True
+                self._settle(subscription)
+            elif subscription.gone is not None and said.reply_code == 404:
+                del self._subscriptions[queue]
+                log.warning("queue %s is gone", queue)
+                subscription.gone()
+            else:
+                log.warning("queue %s cannot be consumed now: %s", queue, said.reply_text)
+                self._link.later(1.0, lambda: self._again(subscription))
+
+        is_only_looked_for = subscription.gone is not None and subscription.is_known
+        script = topology.look if is_only_looked_for else topology.declare
+        self._errands.ask(lambda: script(queue), go_on)
+
+    def _again(self, subscription: Subscription) -> None:
+        if self._subscriptions.get(subscription.queue) is subscription and self._channel is not None:
+            self._subscribe(subscription)
+
+    def _settle(self, subscription: Subscription) -> None:
+        """Cancel and add consumers as the credit wants it."""
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return
+        plan = subscription.plan()
+        for consumer in plan.cancel:
+            self._cancel(channel, consumer.tag)
+        if plan.add is not None:
+            is_free = plan.add.credit == 0
+            if not is_free:
+                channel.basic_qos(prefetch_count=min(plan.add.credit, 65535))
+            channel.basic_consume(
+                subscription.queue,
+                self._link.guard(lambda *message: self._delivered(subscription, *message)),
+                auto_ack=is_free,
+                consumer_tag=plan.add.tag,
+            )
+        if subscription.credit == 0:
+            self._subscriptions.pop(subscription.queue, None)
+
+    def _cancel(self, channel: Channel, tag: str) -> None:
+        """Acks wait for the answer, lest one of them brings a message to a consumer that is on its way out."""
+        self._cancels += 1
+        epoch = self.epoch
+
+        def cancelled(_frame: Any) -> None:
+            if epoch != self.epoch:
+                return
+            self._cancels -= 1
+            if not self._cancels:
+                late, self._late = self._late, []
+                for deliveries, is_done in late:
+                    self.settle(deliveries, is_done=is_done)
+
+        channel.basic_cancel(tag, self._link.guard(cancelled))
+
+    def _delivered(
+        self, subscription: Subscription, _channel: Channel, method: Any, properties: BasicProperties, body: bytes
+    ) -> None:
+        tag = method.delivery_tag
+        if subscription.credit is None:
+            subscription.served_at_s = time.monotonic()
+        else:
+            subscription.delivered(method.consumer_tag, time.monotonic())
+            self._unacked[tag] = (subscription, method.consumer_tag)
+        reason, origin = _dead(properties.headers) if properties.headers else ("", "")
+        self._inbox.put(Delivery(subscription.queue, body, tag, method.redelivered, self.epoch, reason, origin))
+
+    def _ack(self, channel: Channel, tags: set[int]) -> None:
+        """One frame for all acked from the oldest unacked on, one each for the others."""
+        last = 0
+        for tag in self._unacked:  # in the order of delivery
+            if tag not in tags:
+                break
+            last = tag
+        if last:
+            channel.basic_ack(last, multiple=True)
+        for tag in tags:
+            if tag > last:
+                channel.basic_ack(tag)
+
+    def _cancelled(self, frame: Any) -> None:
+        """The broker has ended a consumer: its queue was deleted, or has moved."""
+        for subscription in self._subscriptions.values():
+            if frame.method.consumer_tag in subscription.consumers:
+                log.warning("the broker cancelled a consumer of %s", subscription.queue)
+                subscription.drop(frame.method.consumer_tag)
+                self._subscribe(subscription)
+                return
+
+    def _channel_closed(self, channel: Channel, reason: Exception) -> None:
+        if channel is not self._channel or not isinstance(reason, ChannelClosedByBroker):
+            return
+        if reason.reply_code == 406 and "timed out" in reason.reply_text:
+            log.error("a message was held for longer than the broker's ack time-out: %s", reason.reply_text)
+        else:
+            log.warning("the broker closed a consuming channel: %s", reason.reply_text)
+        self._void(reason.reply_text)
+        self._link.later(AGAIN_S, self._open)
+
+    def _void(self, reason: str) -> None:
+        """All that was delivered and not acked belongs to others now."""
+        had_channel, self._channel = self._channel is not None, None
+        self._unacked.clear()
+        self._late.clear()
+        self._cancels = 0
+        for subscription in self._subscriptions.values():
+            subscription.reset()
+        if had_channel:
+            self.epoch += 1
+            self._inbox.clear()
+            if self._lost is not None:
+                log.debug("deliveries are void: %s", reason)
+                self._lost(self.epoch)
+
+    def _look(self, subscription: Subscription) -> None:
+        subscription.is_looking = True
+        epoch, served_at_s = self.epoch, subscription.served_at_s
+
+        def judge(said: Any) -> None:
+            subscription.is_looking = False
+            if epoch != self.epoch or subscription.served_at_s != served_at_s:
+                return
+            if not isinstance(said, Depth) or not said.ready:
+                subscription.is_suspect = False
+                subscription.served_at_s = time.monotonic()
+            elif not subscription.is_suspect:
+                subscription.is_suspect = True  # a second look, at the next tick, tells a race from the dead
+            else:
+                log.warning("%s has %d messages and brings none: consuming anew", subscription.queue, said.ready)
+                for tag in list(subscription.consumers):
+                    subscription.drop(tag)
+                    if self._channel is not None and self._channel.is_open:
+                        self._cancel(self._channel, tag)
+                self._subscribe(subscription)
+
+        self._errands.ask(lambda: self._topology.probe(subscription.queue), judge)
+
+
+def _dead(headers: dict[str, Any]) -> tuple[str, str]:
+    """Why a message is a dead letter: our own words, or the broker's."""
+    if REASON in headers:
+        return str(headers[REASON]), str(headers.get(ORIGIN, ""))
+    deaths: Iterable[Any] = headers.get("x-death") or ()
+    for death in deaths:
+        return f"the broker dropped it: {death.get('reason')}", str(death.get("queue", ""))
+    return "", ""

@@ -1,0 +1,143 @@
+"""Questions and orders to the broker that a refusal may answer, on a channel of their own.
+
+A passive declare of a missing queue closes its channel (404): here that is an answer, and the next step gets a new
+channel. A script is a generator that yields steps and is sent what the broker said to each: its frame, or the
+``ChannelClosed`` that came instead. One that a lost connection interrupts starts again on the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from pika import SelectConnection
+from pika.channel import Channel
+from pika.exceptions import ChannelClosed
+
+from wlmctl.broker.contract import BrokerError
+from wlmctl.broker.rabbitmq.link import Link
+
+#: Asks one thing of an open channel, and has the answer given to the callback.
+Step = Callable[[Channel, Callable[[Any], None]], None]
+
+#: Yields steps, is sent ``frame.method`` or ``ChannelClosed``, returns what the errand was for.
+Script = Generator[Step, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    make: Callable[[], Script]
+    done: Callable[[Any], None]
+    is_lasting: bool = True
+
+
+class Errands:
+    """One errand after the other (a ``Line`` of the link, served before the others)."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._waiting: deque[_Errand] = deque()
+        self._current: _Errand | None = None
+        self._script: Script | None = None
+        self._step: Step | None = None
+        self._connection: SelectConnection | None = None
+        self._channel: Channel | None = None
+        self._is_opening = False
+
+    def ask(self, make: Callable[[], Script], done: Callable[[Any], None]) -> None:
+        """Run the script as soon as there is a connection; on the link's thread."""
+        self._waiting.append(_Errand(make, done))
+        self._next()
+
+    def begin(self, connection: SelectConnection, make: Callable[[], Script], done: Callable[[Any], None]) -> None:
+        """A connection is there: run this script first, for this connection only, and then what waits."""
+        self._waiting.appendleft(_Errand(make, done, is_lasting=False))
+        self.up(connection)
+
+    def answer(self, make: Callable[[], Script], timeout_s: float | None) -> Any:
+        """Run the script from another thread and wait for what it returns. Raises ``BrokerError``."""
+        if self._link.is_own_thread:
+            raise RuntimeError("the broker's thread must not wait for itself")
+        self._link.check()
+        future: Future[Any] = Future()
+
+        def tell(value: Any) -> None:
+            if not future.done():
+                (future.set_exception if isinstance(value, BrokerError) else future.set_result)(value)
+
+        self._link.call(lambda: self.ask(make, tell))
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            self._link.check()
+            raise BrokerError(f"no answer within {timeout_s:g} s: {self._link.waits_for()}") from None
+
+    def up(self, connection: SelectConnection) -> None:
+        """A connection is there: begin, the interrupted errand first."""
+        self._connection = connection
+        self._next()
+
+    def down(self, reason: str) -> None:
+        """The connection is gone: what was under way starts again, or hears that there will be none."""
+        self._connection = self._channel = self._script = self._step = None
+        self._is_opening = False
+        if self._current is not None and self._current.is_lasting:
+            self._waiting.appendleft(self._current)
+        self._current = None
+        state = self._link.state
+        if state.what in ("refused", "closed"):
+            error = self._link.refusal or BrokerError(f"the broker's connection is closed: {reason}")
+            while self._waiting:
+                self._waiting.popleft().done(error)
+
+    def tick(self, now_s: float) -> None:
+        """Nothing depends on time."""
+
+    def _next(self) -> None:
+        if self._current is None and self._waiting and self._connection is not None:
+            self._current = self._waiting.popleft()
+            self._script = self._current.make()
+            self._advance(None)
+
+    def _advance(self, value: Any) -> None:
+        assert self._script is not None
+        assert self._current is not None
+        try:
+            self._step = self._script.send(value)
+        except StopIteration as end:
+            done = self._current.done
+            self._current = self._script = self._step = None
+            done(end.value)
+            self._next()
+        else:
+            self._take_step()
+
+    def _take_step(self) -> None:
+        if self._step is None or self._connection is None:
+            return
+        if self._channel is not None:
+            self._step(self._channel, self._link.guard(self._answered))
+        elif not self._is_opening and self._connection.is_open:
+            self._is_opening = True
+            self._connection.channel(on_open_callback=self._link.guard(self._opened))
+
+    def _opened(self, channel: Channel) -> None:
+        self._is_opening = False
+        self._channel = channel
+        channel.add_on_close_callback(self._link.guard(self._closed))
+        self._take_step()
+
+    def _answered(self, frame: Any) -> None:
+        self._step = None
+        self._advance(frame.method)
+
+    def _closed(self, channel: Channel, reason: Exception) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        if isinstance(reason, ChannelClosed) and self._step is not None:
+            self._step = None
+            self._advance(reason)

@@ -1,0 +1,238 @@
+"""The publishing half of a channel: a window of unconfirmed messages, sent again after a lost connection.
+
+All runs on the link's thread. A message leaves this module by exactly one call of ``answered``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pika import BasicProperties, SelectConnection, spec
+from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
+
+from wlmctl.broker.contract import BrokerError, BrokerRefused, Outgoing, TooLarge, Unroutable
+from wlmctl.broker.rabbitmq.errands import Errands
+from wlmctl.broker.rabbitmq.link import Link
+from wlmctl.broker.rabbitmq.topology import Topology
+from wlmctl.errors import WlmctlError
+
+log = logging.getLogger(__name__)
+
+#: Seconds before a channel is opened again that the broker has closed.
+AGAIN_S = 0.2
+
+#: Times a message is sent again for a reason that may be its own fault.
+MOST_TRIES = 10
+
+_EXCHANGE = re.compile(r"exchange '([^']*)'")
+_LIMIT = re.compile(r"larger than configured max size (\d+)")
+
+
+class Post:
+    """One message on its way."""
+
+    __slots__ = ("error", "headers", "message", "tries")
+
+    def __init__(self, message: Outgoing, headers: dict[str, str] | None = None) -> None:
+        self.message, self.headers, self.tries = message, headers, 0
+        self.error: WlmctlError | None = None
+
+
+class PublishLine:
+    """Publishes in order, at most ``window`` unconfirmed messages at a time (a ``Line`` of the link)."""
+
+    def __init__(
+        self,
+        link: Link,
+        errands: Errands,
+        topology: Topology,
+        answered: Callable[[Outgoing, WlmctlError | None], None],
+    ) -> None:
+        self._link, self._errands, self._topology, self._answered = link, errands, topology, answered
+        self._window = link.settings.window
+        self._waiting: deque[Post] = deque()
+        self._paused: list[Post] = []
+        self._unconfirmed: dict[int, Post] = {}
+        self._count = 0
+        self._connection: SelectConnection | None = None
+        self._channel: Channel | None = None
+        self._is_ready = False
+        self._is_closed = False
+
+    def send(self, posts: Iterable[Post]) -> None:
+        """Publish these behind all others."""
+        for post in posts:
+            if self._is_closed:
+                self._tell(post, BrokerError("this channel of the broker is closed"))
+            elif post.message.transient and not self._link.state.is_up:
+                self._tell(post, BrokerError(self._link.waits_for()))
+            else:
+                self._waiting.append(post)
+        self._pump()
+
+    def up(self, connection: SelectConnection) -> None:
+        """A connection is there: open a channel on it."""
+        self._connection = connection
+        self._open()
+
+    def down(self, reason: str) -> None:
+        """The connection is gone: what was not confirmed goes out again first, in order; the transient is forgotten."""
+        self._connection = None
+        self._put_back(BrokerError(f"the connection to the broker was lost: {reason}"))
+        state = self._link.state
+        if state.what in ("refused", "closed"):
+            self._fail_all(self._link.refusal or BrokerError(f"the broker's connection is closed: {reason}"))
+
+    def tick(self, now_s: float) -> None:  # noqa: ARG002 (the line's)
+        """Send again what the broker did not take, and go on after it was blocked."""
+        if self._paused:
+            self._waiting.extendleft(reversed(self._paused))
+            self._paused.clear()
+        self._pump()
+
+    def close(self) -> None:
+        """Give up what has not gone out, and the channel."""
+        self._is_closed = True
+        self._link.detach(self)
+        channel, self._channel, self._is_ready = self._channel, None, False
+        self._fail_all(BrokerError("this channel of the broker is closed"))
+        if channel is not None and channel.is_open:
+            channel.close()
+
+    def _open(self) -> None:
+        if self._connection is None or self._is_closed or not self._connection.is_open:
+            return
+        self._is_ready = False
+        self._channel = self._connection.channel(on_open_callback=self._link.guard(self._opened))
+
+    def _opened(self, channel: Channel) -> None:
+        if self._is_closed:
+            channel.close()
+            return
+        self._channel, self._count = channel, 0
+        channel.add_on_close_callback(self._link.guard(self._channel_closed))
+        channel.add_on_return_callback(self._link.guard(self._returned))
+        channel.confirm_delivery(self._link.guard(self._confirmed), callback=self._link.guard(self._begin))
+
+    def _begin(self, _frame: Any) -> None:
+        self._is_ready = True
+        self._pump()
+
+    def _pump(self) -> None:
+        channel = self._channel
+        if not self._is_ready or channel is None or self._link.is_blocked or not channel.is_open:
+            return
+        while self._waiting and len(self._unconfirmed) < self._window:
+            post = self._waiting.popleft()
+            message = post.message
+            self._count += 1
+            self._unconfirmed[self._count] = post
+            properties = BasicProperties(
+                delivery_mode=1 if message.transient else 2,
+                priority=message.priority or None,
+                correlation_id=str(self._count),  # says which one, if it comes back
+                headers=post.headers,
+            )
+            exchange = self._topology.exchange_of(message.queue)
+            channel.basic_publish(exchange, message.queue, message.body, properties, mandatory=True)
+
+    def _confirmed(self, frame: Any) -> None:
+        method = frame.method
+        if method.multiple:
+            tags = []
+            for tag in self._unconfirmed:  # in the order of publishing
+                if tag > method.delivery_tag:
+                    break
+                tags.append(tag)
+        else:
+            tags = [method.delivery_tag]
+        is_taken = isinstance(method, spec.Basic.Ack)
+        for tag in tags:
+            if (post := self._unconfirmed.pop(tag, None)) is not None:
+                if not is_taken:
+                    self._paused.append(post)  # a queue whose node has gone, for one: its fault is not the message's
+                elif post.error is not None:
+                    self._unroutable(post, post.error)
+                else:
+                    self._tell(post, None)
+        self._pump()
+
+    def _returned(self, _channel: Channel, _method: Any, properties: BasicProperties, _body: bytes) -> None:
+        if (post := self._unconfirmed.get(int(properties.correlation_id))) is not None:
+            post.error = Unroutable(f"no queue {post.message.queue!r}")
+
+    def _unroutable(self, post: Post, error: WlmctlError) -> None:
+        """A kept queue is made again, and the message sent again; of any other queue its sender is told."""
+        post.error = None
+        queue = post.message.queue
+        if queue in self._topology.kept and post.tries < MOST_TRIES:
+            self._errands.ask(lambda: self._topology.declare(queue), lambda _: None)
+            post.tries += 1
+            self._paused.append(post)
+        else:
+            self._tell(post, error)
+
+    def _channel_closed(self, channel: Channel, reason: Exception) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        if not isinstance(reason, ChannelClosedByBroker):
+            return  # the connection is gone, and with it the channel: ``down`` comes next
+        log.warning("the broker closed a publishing channel: %s", reason.reply_text)
+        text = reason.reply_text
+        exchange, limit = _EXCHANGE.search(text), _LIMIT.search(text)
+        for post in self._unconfirmed.values():
+            post.tries += 1
+            size_bytes = len(post.message.body)
+            if reason.reply_code == 403 and exchange and self._goes_through(post, exchange[1]):
+                post.error = BrokerRefused(f"the broker refuses a message for queue {post.message.queue}: {text}")
+            elif limit and size_bytes > int(limit[1]):
+                post.error = TooLarge(f"a message of {size_bytes} bytes, the broker's limit is {limit[1]}")
+            elif post.tries >= MOST_TRIES:
+                post.error = BrokerError(f"the broker closes the channel at this message: {text}")
+        self._put_back(None)
+        if reason.reply_code == 404:  # an exchange is missing
+            self._errands.ask(self._topology.prepare, lambda _: self._open())
+        else:
+            self._link.later(AGAIN_S, self._open)
+
+    def _goes_through(self, post: Post, exchange: str) -> bool:
+        return self._topology.exchange_of(post.message.queue) == exchange
+
+    def _put_back(self, lost: WlmctlError | None) -> None:
+        """What has no confirm waits again, before the rest; ``lost``: what the transient hear."""
+        self._channel, self._is_ready = None, False
+        back = [*self._paused, *self._unconfirmed.values(), *(self._waiting if lost is not None else ())]
+        self._unconfirmed.clear()
+        self._paused.clear()
+        if lost is not None:
+            self._waiting.clear()
+        kept = []
+        for post in back:
+            if post.error is not None and not isinstance(post.error, Unroutable):
+                self._tell(post, post.error)
+            elif lost is not None and post.message.transient:
+                self._tell(post, lost)
+            else:
+                post.error = None
+                kept.append(post)
+        self._waiting.extendleft(reversed(kept))
+
+    def _fail_all(self, error: WlmctlError) -> None:
+        posts = [*self._unconfirmed.values(), *self._paused, *self._waiting]
+        self._unconfirmed.clear()
+        self._paused.clear()
+        self._waiting.clear()
+        for post in posts:
+            self._tell(post, error)
+
+    def _tell(self, post: Post, error: WlmctlError | None) -> None:
+        try:
+            self._answered(post.message, error)
+        except Exception:
+            log.exception("whoever sent a message failed to hear of it")

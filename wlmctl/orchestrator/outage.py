@@ -1,0 +1,35 @@
+"""After a transaction that the store has lost: what the memory made of it is taken back, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from wlmctl.message import CleanedMessage, CleanMessage, Message, ProbeMessage
+from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.work import Work
+
+
+def take_back(
+    works: Mapping[int, Work],
+    inbox: Iterable[Message],
+    unsent: Iterable[Message],
+    cleaning: dict[int, set[str]],
+    fleet: Fleet,
+) -> None:
+    """Prepare the memory for being read again; ``inbox`` will be applied once more, ``unsent`` was never sent.
+
+    What a worker has stays known by its dispatch: one that was raised in the lost transaction is not in the store.
+    """
+    for work in works.values():
+        work.row.revision = -1
+        work.told_held.clear()
+        for active in work.active.values():
+            active.handle, active.end_sent_s, active.timed_out = None, None, False
+    for message in unsent:
+        if isinstance(message, CleanMessage):
+            cleaning.pop(message.exp, None)
+        elif isinstance(message, ProbeMessage):
+            fleet.not_probed(message.machine.name)
+    for message in inbox:
+        if isinstance(message, CleanedMessage):
+            cleaning.setdefault(message.exp, set()).add(message.machine)

@@ -1,0 +1,284 @@
+"""The store in a PostgreSQL database, by psycopg and the plain DB-API; imported only for such a URL."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import pq
+
+from wlmctl.errors import CommitInDoubt, NoStore, StoreError, StoreOutage
+from wlmctl.store import postgres_errors
+from wlmctl.store.database import Cursor, Database
+from wlmctl.store.dialect import POSTGRESQL, placeholders, schema_for_postgresql
+from wlmctl.store.patience import FIRST_S, Patience, for_seconds
+from wlmctl.store.postgres_bulk import Written, insert_many, send
+from wlmctl.store.postgres_connection import connect
+from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds to ask what became of a commit whose answer was lost, where nobody has more patience.
+DOUBT_S = 15.0
+
+#: Rows fetched at once by ``pull``.
+_CHUNK = 1000
+
+# A transaction of the store is alone in its schema: the lock is taken before its first read, as BEGIN IMMEDIATE does.
+_LOCK = "SELECT pg_advisory_xact_lock(7826541, hashtext(current_schema()))"
+_BEGIN = f"BEGIN; {_LOCK}"
+_CHANGED = "UPDATE changes SET n = n + 1 RETURNING txid_current()"
+_STATUS = "SELECT txid_status(%s)"
+
+#: Added to the version at each outage: what was written meanwhile, and by a commit in doubt, is read again.
+_RECONNECTED = 1 << 40
+
+
+class PostgresDatabase(Database):
+    """The store's connection; one that breaks is made again at the next use outside a transaction."""
+
+    dialect = POSTGRESQL
+
+    def __init__(
+        self, url: str, *, password: str | None = None, create: bool = True, any_version: bool = False
+    ) -> None:
+        super().__init__(url)
+        self.name, self._password = url, password
+        self._own = 0
+        self._wrote = self._is_inside = False
+        self._written: list[Written] = []
+        self._connection = connect(self.url, self._password)
+        try:
+            version = self._prepare(create)
+            if not any_version:
+                self.refuse_version(version)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, create: bool) -> int:
+        version = self.schema_version()
+        if version or not create:
+            if not version:
+                raise NoStore(f"store {self.name}: there is no wlmctl store in this database yet")
+            return version
+        with self.transaction():
+            version = self.schema_version()
+            if version:
+                return version
+            if self.row("SELECT 1 FROM pg_tables WHERE schemaname = current_schema()") is not None:
+                raise StoreError(f"store {self.name}: this is a database of another program")
+            self._take_steps(0)
+            self.execute("CREATE TABLE changes (n BIGINT NOT NULL)")
+            self.execute("INSERT INTO changes VALUES (0)")
+            self.execute("INSERT INTO meta VALUES ('store_id', ?)", (os.urandom(16).hex(),))
+        return SCHEMA_VERSION
+
+    def schema_version(self) -> int:
+        """How many steps of the schema the store has taken."""
+        if self.row("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'meta'") is None:
+            return 0  # to_regclass would answer from a cache that is older than the lock
+        row = self.row("SELECT value FROM meta WHERE key = 'schema_version'")
+        return int(row[0]) if row else 0
+
+    def take_steps(self) -> int:
+        """Bring an older store up to date, in one transaction; returns the version it had."""
+        with self.transaction():
+            version = self.schema_version()
+            if version < SCHEMA_VERSION:
+                self._take_steps(version)
+        return version
+
+    def _take_steps(self, version: int) -> None:
+        for step in STEPS[version:]:
+            for statement in statements(step):
+                self.execute(schema_for_postgresql(statement))
+        self.execute(
+            "INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (str(SCHEMA_VERSION),),
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, under the store's lock; the transaction that has written something is counted."""
+        assert not self._is_inside, "a transaction inside a transaction"
+        self._again(lambda connection: connection.execute(_BEGIN, prepare=False))
+        self._is_inside, self._wrote = True, False
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._is_inside = False
+
+    def _commit(self) -> None:
+        self._send_written()
+        if not self._wrote:
+            self._run("COMMIT")
+            return
+        number = self._run(_CHANGED).fetchone()[0]  # type: ignore[index]
+        try:
+            self._run("COMMIT")
+        except StoreOutage as outage:
+            self._ask_for_commit(number, outage)
+        self._own += 1
+
+    def _ask_for_commit(self, number: int, outage: StoreOutage) -> None:
+        """The answer to a commit was lost: the server knows what became of the transaction with this number."""
+        patience = self.patience or Patience(for_seconds(DOUBT_S), tell=log.info)
+        self._is_inside = False
+        while True:
+            try:
+                status = self._again(lambda connection: connection.execute(_STATUS, (number,)).fetchone())
+            except StoreOutage as error:
+                try:
+                    patience(error)
+                except StoreOutage:
+                    raise CommitInDoubt(f"{outage}; whether the last change was stored is not known") from error
+                continue
+            if status == ("committed",):
+                return
+            if status == ("aborted",):
+                raise outage
+            if status != ("in progress",):
+                raise CommitInDoubt(f"{outage}; whether the last change was stored is not known") from outage
+            time.sleep(FIRST_S)  # its process at the server has not noticed yet that nobody listens
+
+    def _roll_back(self) -> None:
+        self._written.clear()
+        if self._connection.info.transaction_status not in (pq.TransactionStatus.IDLE, pq.TransactionStatus.UNKNOWN):
+            with suppress(psycopg.Error):
+                self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Reads inside see the store as it was at the first of them."""
+        assert not self._is_inside, "a snapshot inside a transaction"
+        self._again(lambda connection: connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+        self._is_inside = True
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._is_inside = False
+
+    def _again(self, action: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Do what may be done twice: on a connection that turns out to be lost, once more on a new one."""
+        tried = False
+        while True:
+            try:
+                if self._connection.closed or self._connection.broken:
+                    self._connection = connect(self.url, self._password)
+                return self._guarded(action)
+            except StoreOutage as outage:
+                if tried:
+                    if self.patience is None:
+                        raise
+                    self.patience(outage)
+                tried = True
+
+    def _guarded(self, action: Callable[[psycopg.Connection[Any]], T]) -> T:
+        try:
+            return action(self._connection)
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            is_broken = self._connection.closed or self._connection.broken
+            told = postgres_errors.of_statement(self.name, error, is_broken=is_broken)
+            if isinstance(told, StoreOutage):
+                self.outages += 1
+                self._connection.close()
+            raise told from error
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
+        self._send_written()
+        # the store's statements are constants with names of columns; every value goes beside them
+        text = placeholders(sql) if values else sql
+        return self._guarded(lambda connection: connection.execute(text, values or None))
+
+    def _read(self, sql: str, values: Sequence[Any], fetch: Callable[[psycopg.Cursor[Any]], T]) -> T:
+        if self._is_inside:
+            return fetch(self._run(sql, values))
+        text = placeholders(sql) if values else sql
+        return self._again(lambda connection: fetch(connection.execute(text, values or None)))
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Cursor:
+        """Run one statement."""
+        if sql.startswith("SELECT"):
+            return self._read(sql, values, lambda cursor: cursor)
+        cursor = self._run(sql, values)
+        self._wrote |= cursor.rowcount != 0
+        return cursor
+
+    def write(self, sql: str, values: Sequence[Any], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row, at the latest before the next read or the commit; else ``refused``."""
+        self._written.append((sql, values, refused))
+        if not self._is_inside or len(self._written) >= _CHUNK:
+            self._send_written()
+
+    def _send_written(self) -> None:
+        """Send what was written, in one go: each statement alone would wait for its answer."""
+        if not self._written:
+            return
+        written, self._written, self._wrote = self._written, [], True
+        for _, _, refused in self._guarded(lambda connection: send(connection, written)):
+            raise refused()
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row, pulled lazily."""
+        self._send_written()
+        self._wrote |= self._guarded(lambda connection: insert_many(connection, sql, rows)) != 0
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        return self._read(sql, values, lambda cursor: cursor.fetchall())
+
+    def row(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first row of a query, or None."""
+        return self._read(sql, values, lambda cursor: cursor.fetchone())
+
+    def pull(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """The rows of a query in pieces: the server counts a transaction idle that is not heard from."""
+        if not self._is_inside:
+            yield from self.execute(sql, values)
+            return
+        self._send_written()
+        with self._connection.cursor(f"pull_{os.urandom(4).hex()}") as cursor:
+            self._guarded(lambda _: cursor.execute(placeholders(sql), values or None))
+            while rows := self._guarded(lambda _: cursor.fetchmany(_CHUNK)):
+                yield from rows
+
+    def data_version(self) -> int:
+        """The count of all commits less the own ones: a query of one row, 0.1 ms on this host."""
+        return int(self.row("SELECT n FROM changes")[0]) - self._own + self.outages * _RECONNECTED
+
+    def numbers_follow(self) -> None:
+        """Set the sequence of experiments behind the highest number."""
+        self.execute(
+            "SELECT setval(pg_get_serial_sequence('experiments', 'seq'), greatest(max(seq), 1), max(seq) IS NOT NULL)"
+            " FROM experiments"
+        )
+
+    def faults(self) -> list[str]:
+        """None: the server checks its pages itself where it was told to."""
+        return []
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def __del__(self) -> None:
+        # the connections of ``Permits`` end with their threads
+        connection = getattr(self, "_connection", None)
+        if connection is not None:
+            connection.close()
