@@ -24,14 +24,12 @@ def test_a_later_dispatch_removes_what_an_earlier_one_left(tmp_path: Path, size_
     assert (folder / "f").stat().st_size == size_bytes
 
 
-@pytest.mark.parametrize(
-    "other", [execution_name(ANOTHER, 1), execution_name(ATTEMPT, 2), execution_name(ATTEMPT, 3), "e1"]
-)
-def test_others_are_left_alone(tmp_path: Path, other: str) -> None:
+@pytest.mark.parametrize(("attempt", "dispatch"), [(ANOTHER, 1), (ATTEMPT, 2), (ATTEMPT, 3), ("", 0)])
+def test_others_are_left_alone(tmp_path: Path, attempt: str, dispatch: int) -> None:
     source, folder = tmp_path / "f", tmp_path / "to"
     source.write_bytes(b"x")
     folder.mkdir()
-    theirs = folder / f".f.wlm-{other}"
+    theirs = folder / f".f.wlm-{execution_name(attempt, dispatch) if attempt else 'e1'}"
     theirs.write_bytes(b"half")
     copied(source, f"{folder}/", execution=execution_name(ATTEMPT, 2))
     assert leftovers(tmp_path) == [theirs]
