@@ -9,7 +9,7 @@ from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.plugins import transport_factory
-from wlmctl.store.database import store_path
+from wlmctl.store.database import is_absent
 from wlmctl.store.permits import Permits
 from wlmctl.transport import Transport
 
@@ -23,7 +23,7 @@ def open_transport(machine: Machine) -> Transport:
 @contextmanager
 def connections(config: Config) -> Iterator[ConnectionPool]:
     """A pool for one command. Budgets are the store's where there is one already; none is made for this."""
-    budget = Permits(config.store) if store_path(config.store).exists() else None
+    budget = None if is_absent(config.store) else Permits(config.store)
     pool = ConnectionPool(open_transport, budget=budget)
     try:
         yield pool
