@@ -28,11 +28,11 @@ def wlmctl() -> list[str]:
 
 def take(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None, *, stdin: bytes = b"") -> Taken:
     """Run ``argv`` in ``folder``; ``SystemExit`` with what it said when it does not end with 0."""
-    (folder / ".said").write_bytes(stdin)
-    with open(folder / ".said", "rb") as said_to_it, open(folder / ".stdout", "w+b") as out:
+    (folder / ".stdin").write_bytes(stdin)
+    with open(folder / ".stdin", "rb") as given, open(folder / ".stdout", "w+b") as out:
         start_s = time.perf_counter()
         process = subprocess.Popen(
-            argv, cwd=folder, env={**os.environ, **(env or {})}, stdin=said_to_it, stdout=out, stderr=subprocess.STDOUT
+            argv, cwd=folder, env={**os.environ, **(env or {})}, stdin=given, stdout=out, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start_s
@@ -45,11 +45,12 @@ def take(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
 
 
 def compile_once(folder: Path) -> None:
-    """From now on Python keeps what it compiles in ``folder``: an installed program is compiled too, and no checkout
-    is littered. What wlmctl needs is compiled at once.
+    """Compile what wlmctl needs into ``folder``, where Python looks for it from now on.
+
+    So the program is compiled, as it is where it was installed, and the checkout stays as it is.
     """
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     project = Path(__file__).parent.parent
     take([sys.executable, "-m", "compileall", "-q", str(project / "wlmctl"), str(project / "plugins")], folder)
-    take([sys.executable, "-c", "import click, msgspec, paramiko, pluggy, rich.console, scp, sqlite3, yaml"], folder)
+    take([sys.executable, "-c", "import click, msgspec, paramiko, pluggy, rich.console, sqlite3, yaml"], folder)

@@ -92,6 +92,10 @@ class Mistake:
         return f"{where}:{key} {self.found}{expected}{hint}"
 
 
+class StoreBusy(StoreError):
+    """Another process has kept the store locked for too long."""
+
+
 class InvalidFile(UsageError):
     """A file with mistakes, all of them; nothing was written."""
 

@@ -220,3 +220,11 @@ def running(text: str) -> bool:
         except OSError:
             continue
     return False
+
+
+def test_a_host_that_says_nothing_is_given_up_after_one_timeout(site: Site) -> None:
+    site.sshd.pause()
+    begun = time.monotonic()
+    with pytest.raises(Unreachable, match="handshake broke off"):
+        connect(site.machine, timeout_s=1.5)
+    assert time.monotonic() - begun < 3

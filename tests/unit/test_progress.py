@@ -312,9 +312,25 @@ def test_a_signal_stops_the_work_and_says_how_to_go_on(
     with Stopping() as stopping:
         assert follow(work := FakeWork(act), acted.url, [acted.seq], "text", stopping) == code
     assert work.problem is None
-    assert (
-        "pi-abcdef goes on in the background where jobs run; wlmctl resume pi-abcdef goes on" in capsys.readouterr().err
-    )
+    assert "pi-abcdef has not ended: wlmctl resume pi-abcdef goes on with it" in capsys.readouterr().err
+
+
+def test_a_machine_held_at_the_end_is_not_said_to_answer(
+    play: Callable[[dict[str, int]], Play], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acted = play({"simulate": 1})
+    monkeypatch.setattr(FakeWork, "holds", lambda _: {"nas": "machine nas: connection refused"})
+
+    def act(work: FakeWork) -> None:
+        time.sleep(0.3)  # it has been shown by then
+        os.kill(os.getpid(), signal.SIGINT)
+        assert work.stopped.wait(10)
+
+    with Stopping() as stopping:
+        assert follow(FakeWork(act), acted.url, [acted.seq], "text", stopping) == 130
+    said = capsys.readouterr().err
+    assert "machine nas is held, its tasks wait: connection refused" in said
+    assert "answers again" not in said
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

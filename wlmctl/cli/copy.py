@@ -61,27 +61,28 @@ def copy(
         raise UsageError(f"{destination}: a pattern cannot be a destination")
     if not to.is_folder and (len(named) > 1 or named[0].is_pattern):
         raise UsageError(f"{destination}: several sources, or a pattern, need a destination with a final slash")
-    with connections(configuration(ctx)) as pool, Stopping() as stopping:
+    stopping = Stopping()
 
-        def check() -> None:
-            if stopping.is_asked:
-                raise Cancelled("interrupted")
+    def check() -> None:
+        if stopping.is_asked:
+            raise Cancelled("interrupted")
 
-        try:
-            ends = [_resolved(ctx, pool, check, each) for each in [*named, to]]
-            place, spot = ends.pop()
-            made = plan(
-                [Source(*each) for each in ends],
-                place,
-                spot,
-                symlinks=Symlinks(symlinks),
-                exclude=exclude,
-                check=check,
-            )
-            if dry_run:
-                _tell_plan(made, output)
-                return ExitCode.DONE
-            with shown_progress(is_wanted=output == "text") as progress:
+    with connections(configuration(ctx)) as pool:
+        ends = [_resolved(ctx, pool, check, each) for each in [*named, to]]
+        place, spot = ends.pop()
+        made = plan(
+            [Source(*each) for each in ends],
+            place,
+            spot,
+            symlinks=Symlinks(symlinks),
+            exclude=exclude,
+            check=check,
+        )
+        if dry_run:
+            _tell_plan(made, output)
+            return ExitCode.DONE
+        try:  # what was done so far may be broken off anywhere; from here on there are temporary files
+            with stopping, shown_progress(is_wanted=output == "text") as progress:
                 summary = carry_out(
                     made,
                     verify=Verify(verify),

@@ -8,7 +8,7 @@ import click
 
 from wlmctl.cli.common import configuration, output_option, write, write_json
 from wlmctl.errors import ExitCode
-from wlmctl.text import shown
+from wlmctl.text import counted, shown
 
 if TYPE_CHECKING:
     from wlmctl.planning import Finding
@@ -48,7 +48,7 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
 
 
 def _write(plan: ExperimentPlan) -> None:
-    write(f"{plan.name}: {plan.task_count} tasks\n\nmachines\n")
+    write(f"{plan.name}: {counted(plan.task_count, 'task')}\n\nmachines\n")
     for survey in plan.machines:
         state = "does not answer" if survey.unreachable else "ok" if not survey.problems else "has problems"
         write(f"  {survey.machine.name}: {survey.shown_login}, {state}\n")

@@ -169,12 +169,13 @@ def _say_how_to_go_on(picture: Picture) -> None:
         if not followed.is_final:
             with suppress(OSError):
                 name = followed.row.id
-                note(f"{name} goes on in the background where jobs run; wlmctl resume {name} goes on")
+                jobs = "its jobs go on, " if followed.counts["deferred"] else ""
+                note(f"{name} has not ended: {jobs}wlmctl resume {name} goes on with it")
 
 
 def _summary(followed: Followed, db: Database) -> None:
-    row = experiments.get(db, followed.row.seq)
-    click.echo(summary_text(followed, row.ended if row else None), err=True)
+    followed.row = experiments.get(db, followed.row.seq) or followed.row
+    click.echo(summary_text(followed), err=True)
     if not followed.counts["failed"]:
         return
     failed = experiments.tasks(db, followed.row.seq, states=("failed",))

@@ -190,14 +190,14 @@ def transfer_text(transfer: Transfer) -> str:
     return "".join(parts)
 
 
-def summary_text(followed: Followed, ended_s: float | None) -> str:
+def summary_text(followed: Followed) -> str:
     """``pi-abc234: failed: 3 succeeded, 1 failed, in 12s``."""
     counts = followed.counts
     order = ("succeeded", "failed", "cancelled", "skipped", "waiting", "ready", "assigned", "running", "deferred")
     tasks = ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
     took = ""
-    if ended_s is not None and followed.row.started is not None:
-        took = f", in {format_duration(ended_s - followed.row.started)}"
+    if followed.row.ended is not None and followed.row.started is not None:
+        took = f", in {format_duration(followed.row.ended - followed.row.started)}"
     return f"{followed.row.id}: {followed.state}: {tasks}{took}"
 
 

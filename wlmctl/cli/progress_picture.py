@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(slots=True)
 class Followed:
-    """One experiment that is followed: its row as it was, its state now, its groups in file order."""
+    """One experiment that is followed: its row as last read, its state now, its groups in file order."""
 
     row: ExperimentRow
     state: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name the experiment otherwise than the file does.")
 @click.option("--label", "labels", multiple=True, help="Add a label; may be repeated.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
-@click.option("--slots", type=click.IntRange(1, 10_000), help="So many steps at once (default: by the processors).")
+@click.option("--slots", type=click.IntRange(1, 10_000), help="So many steps at once (default: 8).")
 @output_option
 @click.pass_context
 def run(
@@ -41,7 +41,8 @@ def run(
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
-    from wlmctl.runtime.preflight import check_settings, refuse_untrusted
+    from wlmctl.runtime.preflight import refuse_untrusted
+    from wlmctl.runtime.settings import check_batch_systems, check_scheduler
     from wlmctl.runtime.submit import submit_for_run
     from wlmctl.store.opening import open_configured
 
@@ -54,7 +55,8 @@ def run(
             f"{file}: schedule: it makes a series, which an orchestrator works on: wlmctl submit {file}"
             " (to run it once, now, leave the key out)"
         )
-    check_settings(config, experiment)
+    check_scheduler(config)
+    check_batch_systems(config, experiment)
     refuse_untrusted(config, experiment)
 
     def hand_over(identifier: str) -> None:

@@ -57,7 +57,11 @@ def submit(
         raise NotYet("submit --local-on")
     if key is not None and not key.strip():
         raise UsageError("--key: an empty text, expected a key")
+    from wlmctl.runtime.settings import check_batch_systems
+
     new = _read_all(ctx, file, name, labels, parameters(params), params_file)
+    for experiment in new:
+        check_batch_systems(configuration(ctx), experiment)
     is_series = new[0].schedule is not None
 
     def hand_over(ids: list[str]) -> None:

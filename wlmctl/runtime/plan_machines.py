@@ -13,6 +13,7 @@ from wlmctl.errors import TransportError, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.planning import Finding
 from wlmctl.quantities import format_size
+from wlmctl.runtime.abreast import abreast
 from wlmctl.text import shown
 from wlmctl.transport import Digests, Runs, Space, Transport
 from wlmctl.worker.places import resolve_scratch
@@ -123,10 +124,5 @@ def _scratch(transport: Transport, scratch: str, above: str, free_bytes: int | N
 
 def surveys(config: Config, names: list[str], pool: ConnectionPool) -> dict[str, MachineSurvey]:
     """Several machines at once, by name."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    if not names:
-        return {}
-    with ThreadPoolExecutor(min(len(names), 8)) as threads:
-        found = threads.map(lambda name: survey(config.machine(name), pool), names)
-        return dict(zip(names, found, strict=True))
+    found = abreast(lambda name: survey(config.machine(name), pool), names)
+    return dict(zip(names, found, strict=True))

@@ -73,9 +73,12 @@ def _connect(login: Login, way: Sequence[Login], timeout_s: float) -> SshTranspo
 
 def _handshake(login: Login, way: Sequence[Login], timeout_s: float) -> SshTransport:
     for pause_s in _PAUSES_S:
+        begun = time.monotonic()
         try:
             return _handshake_once(login, way, timeout_s)
-        except Broken:
+        except Broken as error:
+            if time.monotonic() - begun >= timeout_s / 2:  # a host that keeps silent, not one that has too many at once
+                raise Unreachable(str(error)) from error
             time.sleep(pause_s)
     try:
         return _handshake_once(login, way, timeout_s)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wlmctl.errors import NoStore, StoreError, UsageError, WlmctlError
+from wlmctl.errors import NoStore, StoreBusy, StoreError, UsageError, WlmctlError
 from wlmctl.store.database import Database
 from wlmctl.store.dialect import SQLITE
 from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
@@ -18,7 +18,7 @@ from wlmctl.text import shown
 #: Seconds to wait for another process's short transaction before the store counts as stuck.
 BUSY_TIMEOUT_S = 30.0
 
-_CANNOT_OPEN = "unable to open database file"
+_CANNOT_OPEN, _LOCKED = "unable to open database file", "database is locked"
 
 #: File systems on which SQLite's locks and shared memory cannot be trusted.
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -138,7 +138,8 @@ class SqliteDatabase(Database):
             return UsageError(f"'{shown(error.object)}': this is not UTF-8")
         if str(error) == _CANNOT_OPEN and self.path.exists() and not os.access(self.path.parent, os.W_OK):
             return StoreError(f"store {self.path}: it is read-only for this user, or its folder is")
-        return StoreError(f"store {self.path}: {_explain(error)}")
+        kind = StoreBusy if str(error) == _LOCKED else StoreError
+        return kind(f"store {self.path}: {_explain(error)}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -238,7 +239,7 @@ def _explain(error: sqlite3.Error) -> str:
         _CANNOT_OPEN: "it cannot be opened or created: check the folder and its permissions",
         "file is not a database": "this is no wlmctl store, or it is broken",
         "database disk image is malformed": "it is broken (malformed): restore it from a backup",
-        "database is locked": "another process has kept it locked for too long",
+        _LOCKED: "another process has kept it locked for too long",
         "disk I/O error": "the disk reported an error (full, or failing)",
     }
     return known.get(text, text)

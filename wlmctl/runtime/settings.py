@@ -1,0 +1,28 @@
+"""Whether the plugins that the settings name exist and take their options, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wlmctl import plugins
+from wlmctl.config import Config
+from wlmctl.experiment.model import Experiment
+from wlmctl.machine import Machine
+from wlmctl.task import Defers
+
+
+def check_scheduler(config: Config) -> None:
+    """The scheduler exists and takes its options; raises what the lookup or the plugin raises."""
+    plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
+
+
+def check_batch_systems(config: Config, experiment: Experiment) -> None:
+    """The same of the batch systems of the machines that jobs of the experiment name."""
+    usual = Machine("any").batch
+    if not any(machine.batch != usual or machine.batch_options for machine in config.machines.values()):
+        return
+    from wlmctl.runtime.roles import machines_named
+
+    with_jobs = [each for each in experiment.templates if isinstance(plugins.task_type(each.type), Defers)]
+    for machine in machines_named(config, replace(experiment, templates=tuple(with_jobs))):
+        plugins.batch_factory(machine.batch)(machine, machine.batch_options)
