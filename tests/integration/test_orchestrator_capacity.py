@@ -113,7 +113,8 @@ def test_a_job_that_asks_for_more_than_its_machine_has_fails_by_name_and_takes_n
     play = start(machine("m", cpus=4, memory_bytes=GIB))
     seq = play.submit(
         "tasks: {big: {type: play, machine: m, resources: {cpus: 5}},"
-        " fat: {type: play, machine: m, resources: {memory: 2GiB}}, ok: {type: play, machine: m}, after: {type: step, needs: [big]}}"
+        " fat: {type: play, machine: m, resources: {memory: 2GiB}}, ok: {type: play, machine: m},"
+        " after: {type: step, needs: [big]}}"
     )
     rows = play.step().rows(seq)
     assert (rows["big"].state, rows["big"].reason) == ("failed", "resources: asks for 5 cpus, machine m has 4")
