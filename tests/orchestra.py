@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.play import DEFERRED, DONE, Clock, machine, task_type
 from wlmctl.broker.contract import Delivery
-from wlmctl.broker.memory import MemoryBroker, MemoryChannel
+from wlmctl.broker.memory import MemoryBroker
+from wlmctl.broker.memory_channel import MemoryChannel
 from wlmctl.experiment import read
 from wlmctl.machine import Machine
 from wlmctl.message import (

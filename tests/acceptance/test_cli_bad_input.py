@@ -170,9 +170,10 @@ def test_a_wrong_store_url_is_bad_usage(wlmctl: CommandLine, url: str) -> None:
     assert_one_line(wlmctl.run("--store", url, "status", code=2), "--store")
 
 
-def test_a_store_of_later_work_says_not_yet_and_shows_no_password(wlmctl: CommandLine) -> None:
-    done = wlmctl.run("--store", "postgresql://me:s3cret@host/db", "status", code=2)
-    assert_one_line(done, "not yet")
+def test_a_server_that_is_not_there_is_code_4_and_shows_no_password(wlmctl: CommandLine) -> None:
+    wlmctl.environ["WLMCTL_STORE"] = "postgresql://me:s3cret@127.0.0.1:1/db"
+    done = wlmctl.run("status", code=4)
+    assert_one_line(done, "it does not answer")
     assert "s3cret" not in done.stderr
 
 

@@ -158,7 +158,7 @@ def test_cancel_of_a_run_that_was_killed_ends_its_job_too(cli):
 
 
 def test_a_pause_starts_nothing_new_and_resume_goes_on(cli):
-    process = cli.start("run", sweep(cli, count=12, seconds="0.3"))
+    process = cli.start("run", sweep(cli, count=40, seconds="0.3"))
     wait_until(lambda: witness(cli), "jobs run")
     identifier = cli.ids()[0]
     cli.run("pause", identifier)
@@ -167,11 +167,11 @@ def test_a_pause_starts_nothing_new_and_resume_goes_on(cli):
         "what ran has ended",
     )
     before = sum(witness(cli).values())
-    assert before < 12
+    assert before < 40
     assert cli.state(identifier) == "paused"
     cli.run("resume", "--no-run", identifier)
     assert process.wait(30) == 0
-    assert witness(cli) == once(12)
+    assert witness(cli) == once(40)
 
 
 def test_retry_gives_failed_tasks_a_new_attempt_and_leaves_the_others(cli):

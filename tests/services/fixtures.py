@@ -69,15 +69,16 @@ def store_url(new_store: Callable[[], str]) -> str:
 def store_urls(request: pytest.FixtureRequest, kind: str, folder: Path) -> Iterator[Callable[[], str]]:
     """Gives URLs of stores of that kind; what they name is removed at the end."""
     made: list[str] = []
-    server = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    server: Server | None = request.getfixturevalue("postgres") if kind == "postgresql" else None
 
     def give() -> str:
         made.append(server.new_database() if server else f"sqlite:///{folder}/store-{len(made)}.db")
         return made[-1]
 
     yield give
-    for url in made if server else ():
-        server.drop(url)
+    if server:
+        for url in made:
+            server.drop(url)
 
 
 @pytest.fixture(scope="session")

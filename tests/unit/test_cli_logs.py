@@ -106,7 +106,7 @@ def test_following_shows_new_output_once_and_the_rest_at_the_end(db: Database) -
     results = list[Result]()
     following = threading.Thread(target=lambda: results.append(call("logs", "pi", "a", "-f", "--stdout")))
     following.start()
-    with open_database(Path(db.path).parent) as other:
+    with open_database(Path(db.name).parent) as other:
         wait_until(lambda: logs.followed(other, 0.0), "somebody asks for the new output")
         for start, content in ((0, b"one\n"), (4, b"two\n")):
             with other.transaction():

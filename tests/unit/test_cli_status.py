@@ -157,7 +157,7 @@ def test_wait_sees_an_end_that_another_process_commits(db: Database) -> None:
     results = list[Result]()
     waiting = threading.Thread(target=lambda: results.append(call("wait", "--timeout", "60", identifier)))
     waiting.start()
-    with open_database(Path(db.path).parent) as other:
+    with open_database(Path(db.name).parent) as other:
         control.cancel(other, seq, now_s=NOW_S, by="me")
     waiting.join(20)
     assert results[0].exit_code == 5
@@ -209,7 +209,7 @@ def test_following_events_ends_with_the_experiment(db: Database) -> None:
     following = threading.Thread(target=lambda: results.append(call("events", id_of_text, "-f", "-o", "json")))
     id_of_text = id_of(db, seq)
     following.start()
-    with open_database(Path(db.path).parent) as other:
+    with open_database(Path(db.name).parent) as other:
         control.cancel(other, seq, now_s=NOW_S, by="me")
     following.join(20)
     assert json.loads(results[0].stdout.splitlines()[-1])["to"] == "cancelled"

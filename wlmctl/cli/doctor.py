@@ -34,7 +34,8 @@ def doctor(ctx: click.Context, show_config: bool, test_machines: bool, output: s
             table(["KEY", "VALUE", "FROM"], [(row["key"], _shown(row["value"]), row["origin"]) for row in rows])
         return ExitCode.DONE
 
-    from wlmctl.runtime.doctor import Check, examine
+    from wlmctl.runtime.doctor import examine
+    from wlmctl.runtime.doctor_check import Check
 
     checks = examine(config)
     if test_machines:
