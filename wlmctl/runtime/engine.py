@@ -146,7 +146,7 @@ class Engine:
             self._finished.set()
 
     def _work(self, db: Database) -> None:
-        config, broker = self._config, MemoryBroker()
+        config, broker = self._config, MemoryBroker(self._config.prefix)
         channel = broker.channel()
         channel.declare(DEAD.format(prefix=config.prefix))
         channel.declare(work_queue(config.prefix))

@@ -142,8 +142,7 @@ class RabbitChannel:
             is_heard.set()
 
         self.send([Outgoing(queue, body, priority, told=told)])
-        if not is_heard.wait(timeout_s):
-            self._link.check()
+        if not self._link.patiently(is_heard.wait, timeout_s):
             raise BrokerError(f"no confirm within {timeout_s:g} s: {self._link.waits_for()}")
         if heard[0] is not None:
             raise heard[0]
@@ -183,12 +182,16 @@ class RabbitChannel:
         """Wait until all that was sent is confirmed; False after the time-out."""
         if self._link.is_own_thread:
             raise RuntimeError("the broker's thread must not wait for itself")
+        is_done = self._link.patiently(self._flushed, timeout_s)
         with self._sent:
-            is_done = self._sent.wait_for(lambda: not self._outstanding, timeout_s)
             if self._errors:
                 error, self._errors = self._errors[0], []
                 raise error
         return is_done
+
+    def _flushed(self, timeout_s: float) -> bool:
+        with self._sent:
+            return self._sent.wait_for(lambda: not self._outstanding, timeout_s)
 
     def consume(self, queue: str, credit: int | None, *, gone: Callable[[], None] | None = None) -> None:
         """Receive messages of the queue, at most ``credit`` unacked ones at a time; called again: another credit."""
@@ -202,9 +205,20 @@ class RabbitChannel:
 
     def receive_many(self, limit: int, timeout_s: float | None) -> list[Delivery]:
         """All that has arrived, at most ``limit``; waits for the first one only."""
+        try:
+            return self._link.patiently(lambda left_s: self._take(limit, left_s), timeout_s) or []
+        except BrokerRefused:
+            if not self._is_closed:
+                raise
+        except BrokerError:  # closed
+            pass
+        return []
+
+    def _take(self, limit: int, timeout_s: float) -> list[Delivery] | None:
         found = self._inbox.take(limit, timeout_s)
-        if not found and self._link.refusal is not None and not self._is_closed:
-            raise self._link.refusal
+        if not found and self._inbox.is_closed:
+            self._link.check()
+            raise BrokerError("this channel of the broker is closed")
         return found
 
     def ack(self, *deliveries: Delivery) -> None:

@@ -28,6 +28,14 @@ class BurstServices(SelectorIOServicesAdapter):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(IOLoop())
         self.transport: AbstractStreamTransport | None = None
+        self._connecting: socket.socket | None = None
+
+    def connect_socket(
+        self, sock: socket.socket, resolved_addr: Any, on_done: Callable[[BaseException | None], None]
+    ) -> AbstractIOReference:
+        """Connect a socket (see pika's interface of that name)."""
+        self._connecting = sock
+        return super().connect_socket(sock, resolved_addr, on_done)
 
     def create_streaming_connection(
         self,
@@ -54,6 +62,20 @@ class BurstServices(SelectorIOServicesAdapter):  # type: ignore[misc]
         """Drop the line at once, without a word to the broker."""
         if self.transport is not None:
             self.transport.abort()
+
+    def release(self) -> None:
+        """Close what is still open after the loop has ended, and the loop."""
+        try:
+            if isinstance(self.transport, BurstTransport):
+                self.transport.close()
+            elif self.transport is not None:  # pika's own ends in a turn of the loop
+                self.transport.abort()
+                self.call_later(0.05, self.stop)
+                self.run()
+            if self._connecting is not None:
+                self._connecting.close()
+        finally:
+            self.close()
 
 
 class _Linking(AbstractIOReference):  # type: ignore[misc]
@@ -118,6 +140,12 @@ class BurstTransport(AbstractStreamTransport):  # type: ignore[misc]
     def abort(self) -> None:
         """Close at once; the protocol hears of it in a later turn."""
         self._end(None)
+
+    def close(self) -> None:
+        """Close the socket, and tell nobody."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
     def _on_readable(self) -> None:
         if self._sock is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +69,9 @@ class Errands:
                 (future.set_exception if isinstance(value, BrokerError) else future.set_result)(value)
 
         self._link.call(lambda: self.ask(make, tell))
-        try:
-            return future.result(timeout_s)
-        except TimeoutError:
-            self._link.check()
-            raise BrokerError(f"no answer within {timeout_s:g} s: {self._link.waits_for()}") from None
+        if not self._link.patiently(lambda left_s: bool(wait([future], left_s).done), timeout_s):
+            raise BrokerError(f"no answer within {timeout_s:g} s: {self._link.waits_for()}")
+        return future.result()
 
     def up(self, connection: SelectConnection) -> None:
         """A connection is there: begin, the interrupted errand first."""

@@ -12,7 +12,7 @@ from pika import exceptions
 
 #: Connection.Close 530 (NOT_ALLOWED) says these things when waiting does not help; a connection limit it says too.
 _NO_VHOST = re.compile(r"vhost .* not found|access to vhost .* refused for user", re.IGNORECASE)
-_REPLY = re.compile(r"\((\d+), ['\"](.*?)['\"]\)")
+_REPLY = re.compile(r"\((\d+)\),? (['\"])(.*)\2", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,7 @@ def connection_fault(error: BaseException | None, *, user: str, vhost: str, is_t
         return Fault("TLS refused: the broker asks for a client certificate ([tls] cert, key)", is_refusal=True)
     for cause in causes:
         code, reply = _reply(cause)
-        if code == 403 or (code is None and isinstance(cause, exceptions.ProbableAuthenticationError)):
-            if code is None:
-                continue
+        if code == 403:
             return Fault(f"login refused: wrong password for user {user!r}, or no such user", is_refusal=True)
         if code == 530 and _NO_VHOST.search(reply):
             if "not found" in reply:
@@ -58,6 +56,8 @@ def _wait_text(causes: list[BaseException]) -> str:
             return f"the name is not known ({cause.strerror})"
         if isinstance(cause, exceptions.AMQPHeartbeatTimeout):
             return "no heartbeat"
+        if isinstance(cause, exceptions.ConnectionOpenAborted):
+            return "it does not answer"
         if isinstance(cause, exceptions.IncompatibleProtocolError):
             return "it closes the connection before AMQP begins (is it a TLS port, or not RabbitMQ?)"
         if isinstance(cause, exceptions.StreamLostError):
@@ -80,10 +80,11 @@ def _tls_text(error: ssl.SSLError) -> str:
 
 def _reply(error: BaseException) -> tuple[int | None, str]:
     """The code and text of a Close, also where pika has turned it into a guess."""
-    if isinstance(error, exceptions.ConnectionClosed):
+    if isinstance(error, exceptions.ConnectionClosedByBroker):
         return error.reply_code, error.reply_text
-    if isinstance(error, exceptions.AMQPConnectionError) and (found := _REPLY.search(str(error.args))):
-        return int(found[1]), found[2]
+    guesses = (exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError)
+    if isinstance(error, guesses) and (found := _REPLY.search(" ".join(map(str, error.args)))):
+        return int(found[1]), found[3]
     return None, ""
 
 

@@ -13,15 +13,17 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from pika import SelectConnection
 
 from wlmctl.broker.contract import BrokerError, BrokerRefused, LinkState
 from wlmctl.broker.rabbitmq.bursts import BurstServices
+from wlmctl.broker.rabbitmq.crossing import Crossing
 from wlmctl.broker.rabbitmq.faults import Fault, connection_fault
+from wlmctl.broker.rabbitmq.line import Line
+from wlmctl.broker.rabbitmq.outage import Outage
 from wlmctl.broker.rabbitmq.settings import RabbitSettings, parameters
 
 log = logging.getLogger(__name__)
@@ -36,24 +38,14 @@ TICK_S = 0.5
 CLOSE_S = 1.0
 
 
-class Line(Protocol):
-    """Something that lives on the connection; all its methods are called on the link's thread."""
+#: Seconds that another thread waits at once, before it looks whether the link has ended meanwhile.
+LONGEST_WAIT_S = 1.0
 
-    def up(self, connection: SelectConnection) -> None:
-        """A connection is there."""
-        ...
-
-    def down(self, reason: str) -> None:
-        """It is gone, with all that was on it."""
-        ...
-
-    def tick(self, now_s: float) -> None:
-        """Some time has passed."""
-        ...
+T = TypeVar("T")
 
 
 class Link:
-    """A connection that comes back. ``first``: the line that is served before all others at a new connection."""
+    """A connection that comes back by itself."""
 
     def __init__(self, settings: RabbitSettings) -> None:
         self.settings, self.address = settings, settings.address()
@@ -62,19 +54,15 @@ class Link:
         self.refusal: BrokerRefused | None = None
         self._prepare: Callable[[Callable[[], None]], None] = lambda ready: ready()
         self._lines: list[Line] = []
-        self._calls: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()
+        self._crossing = Crossing(lambda function: self.guard(function)())
         self._changed = threading.Condition()
         self._state = LinkState("connecting")
         self._watchers: list[Callable[[LinkState], None]] = []
         self._services: BurstServices | None = None
-        self._is_woken = False
-        self._wake = threading.Event()
         self._is_closing = False
         self._is_ready = False
         self._fault = Fault("")
-        self._said = ""
-        self._refused_since_s: float | None = None
+        self._outage = Outage(str(self.address), settings.refusal_grace_s)
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
 
     def start(self, prepare: Callable[[Callable[[], None]], None]) -> None:
@@ -110,6 +98,15 @@ class Link:
         if self._is_closing:
             raise BrokerError("the connection to the broker is closed")
 
+    def patiently(self, wait: Callable[[float], T], timeout_s: float | None) -> T:
+        """Call ``wait`` with a part of the time until it gives something true; raises what makes waiting vain."""
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = LONGEST_WAIT_S if end_s is None else end_s - time.monotonic()
+            if (found := wait(max(0.0, min(left_s, LONGEST_WAIT_S)))) or left_s <= 0:
+                return found
+            self.check()
+
     def waits_for(self) -> str:
         """What a call that takes too long waits for."""
         reason = f": {self._state.reason}" if self._state.reason else ""
@@ -117,14 +114,7 @@ class Link:
 
     def call(self, function: Callable[[], None]) -> None:
         """Run the function on the link's thread, also while there is no connection."""
-        self._calls.append(function)
-        with self._lock:
-            if self._is_woken:
-                return
-            self._is_woken = True
-            self._wake.set()
-            if self._services is not None:
-                self._services.add_callback_threadsafe(self._drain)
+        self._crossing.call(function)
 
     def attach(self, line: Line) -> None:
         """Serve a line; on the link's thread."""
@@ -163,8 +153,7 @@ class Link:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the connection and the thread."""
-        with self._lock:
-            self._is_closing = True
+        self._is_closing = True
         self.call(self._close)
         if not self.is_own_thread and self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -180,7 +169,7 @@ class Link:
             self._is_ready = False
             self._idle(pause_s * random.uniform(1.0, 1.5))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self._drain()
+        self._crossing.drain()
         if self.refusal is None:
             self._tell(LinkState("closed", epoch=self._state.epoch))
         self._down(str(self.refusal or "closed"))
@@ -202,10 +191,8 @@ class Link:
             )
             connection.add_on_connection_blocked_callback(self.guard(self._blocked))
             connection.add_on_connection_unblocked_callback(self.guard(self._unblocked))
-            with self._lock:
-                self._services = services
-            self.connection = connection
-            services.add_callback_threadsafe(self._drain)
+            self._services, self.connection = services, connection
+            self._crossing.reach(services)
             services.run()
         except BrokerRefused as error:
             self._fault = Fault(str(error), is_refusal=True)
@@ -218,57 +205,27 @@ class Link:
             self._judge(was_up)
 
     def _ended(self, services: BurstServices) -> None:
-        with self._lock:
-            self._services = None
-            self._is_woken = False
-        self.connection, self.is_blocked = None, False
+        self._crossing.reach(None)
+        self._services, self.connection, self.is_blocked = None, None, False
         try:
-            services.cut()  # nothing, where it has ended in order
-            services.call_later(0.05, services.stop)
-            services.run()
+            services.release()
         except Exception:
             log.debug("while a connection was put away", exc_info=True)
-        finally:
-            services.close()
         self._down(self._fault.text or "closed")
 
     def _judge(self, was_up: bool) -> None:
-        """After the end of a connection or attempt: say why, once for each reason, and whether to go on."""
-        fault = self._fault
-        text = f"{self.address}: {fault.text}"
-        if was_up:
-            self._refused_since_s = None
-        if fault.is_refusal:
-            now_s = time.monotonic()
-            self._refused_since_s = self._refused_since_s or now_s
-            is_known = self._state.epoch > 0
-            if not is_known or now_s - self._refused_since_s >= self.settings.refusal_grace_s:
-                self.refusal = BrokerRefused(f"the broker {text}")
-                self._tell(LinkState("refused", str(self.refusal), self._state.epoch))
-                return
-        else:
-            self._refused_since_s = None
-        if fault.text != self._said:
-            self._said = fault.text
-            if was_up:
-                log.warning("lost the broker %s; connecting again", text)
-            else:
-                log.warning("waiting for the broker %s", text)
-        self._tell(LinkState("reconnecting" if self._state.epoch else "connecting", fault.text, self._state.epoch))
+        found = self._outage.judge(self._fault, self._state, was_up=was_up)
+        if isinstance(found, BrokerRefused):
+            self.refusal = found
+            found = LinkState("refused", str(found), self._state.epoch)
+        self._tell(found)
 
     def _idle(self, pause_s: float) -> None:
         """Wait for the next attempt, and meanwhile do what other threads ask."""
         end_s = time.monotonic() + pause_s
         while not self._is_closing and (left_s := end_s - time.monotonic()) > 0:
-            if self._wake.wait(left_s):
-                self._drain()
-
-    def _drain(self) -> None:
-        with self._lock:
-            self._is_woken = False
-            self._wake.clear()
-        while self._calls:
-            self.guard(self._calls.popleft())()
+            if self._crossing.wait(left_s):
+                self._crossing.drain()
 
     def _opened(self, connection: SelectConnection) -> None:
         self._prepare(self.guard(functools.partial(self._ready, connection)))
@@ -278,9 +235,7 @@ class Link:
         if connection is not self.connection:
             return
         self._is_ready = True
-        if self._said:
-            log.warning("the broker %s is there again", self.address)
-            self._said = ""
+        self._outage.over()
         self._tell(LinkState("connected", epoch=self._state.epoch + 1))
         for line in list(self._lines):
             line.up(connection)
@@ -320,9 +275,11 @@ class Link:
     def _close(self) -> None:
         if (services := self._services) is None or (connection := self.connection) is None:
             return
-        services.call_later(CLOSE_S, services.stop)
-        if not (connection.is_closing or connection.is_closed):
+        if connection.is_open:
+            services.call_later(CLOSE_S, services.stop)
             connection.close()
+        else:
+            services.stop()
 
     def _tell(self, state: LinkState) -> None:
         with self._changed:

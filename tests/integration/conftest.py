@@ -1,0 +1,56 @@
+"""Fixtures of the tests that need a RabbitMQ of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import pytest
+
+from tests.services.rabbitmq import require
+from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
+
+
+@pytest.fixture(scope="module")
+def module_node(tmp_path_factory):
+    with require(tmp_path_factory.mktemp("outages"), private=True) as node:
+        yield node
+
+
+@pytest.fixture
+def node(module_node):
+    if not module_node.is_running:
+        module_node.start()
+    return module_node
+
+
+@pytest.fixture
+def place(node):
+    place = node.vhost()
+    yield place
+    with contextlib.suppress(OSError):
+        node.remove_vhost(place.name)
+
+
+@pytest.fixture
+def connect():
+    brokers = []
+
+    def connect(url, **settings):
+        brokers.append(RabbitBroker(RabbitSettings(url, **{"heartbeat_s": 1, **settings})))
+        return brokers[-1]
+
+    yield connect
+    for broker in brokers:
+        broker.close()
+        assert not any(thread is broker._link._thread for thread in threading.enumerate()), "its thread has ended"
+
+
+@pytest.fixture
+def line(place, connect):
+    """A connected channel with a queue."""
+    broker = connect(place.url)
+    channel = broker.channel()
+    channel.declare("q")
+    channel.broker = broker
+    return channel
