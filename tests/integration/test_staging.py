@@ -179,10 +179,17 @@ def test_a_killed_connection_is_told_and_a_second_try_succeeds(
             killed = True
             ends.farm[kind].kill_sessions()
 
-    with pytest.raises((Broken, Unreachable), match=kind):
+    told = ""
+    try:
         copy(made, execution="e1", progress=progress)
+    except (Broken, Unreachable) as error:
+        told = str(error)
+    if told:
+        assert kind in told
+        assert (out / "big").read_text() == "old"
+    else:  # it was cut before it was opened, or after the last byte had come
+        assert (out / "big").read_bytes() == (data / "big").read_bytes()
     assert killed
-    assert (out / "big").read_text() == "old"
     assert leftovers(ends.folder) == []
     ends.copied(source, data / "big", to, f"{out}/", execution="e2")
     assert (out / "big").read_bytes() == (data / "big").read_bytes()

@@ -74,13 +74,7 @@ def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s
     ready.register(channel.fileno(), select.POLLIN)
     open_stdin = True
     for _ in _waits(ready, channel):
-        moved = False
-        while channel.recv_ready():
-            out += channel.recv(1 << 20)
-            moved = True
-        while channel.recv_stderr_ready():
-            err += channel.recv_stderr(1 << 20)
-            moved = True
+        moved = _take(channel, out, err)
         if open_stdin and not pending:
             channel.shutdown_write()
             open_stdin = False
@@ -95,10 +89,21 @@ def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s
             last_data = now
             continue
         if channel.exit_status_ready() and (channel.eof_received or channel.closed or now > last_data + _LINGER_S):
+            _take(channel, out, err)  # the last output may have come together with the end, after the look above
             return bytes(out), bytes(err)
         if deadline is not None and now > deadline:
             raise Broken(f"machine {ssh.login.machine}: a command did not end within {timeout_s:g} s")
     raise AssertionError("unreachable")
+
+
+def _take(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
+    """Take what has arrived; True when there was something."""
+    before = len(out) + len(err)
+    while channel.recv_ready():
+        out += channel.recv(1 << 20)
+    while channel.recv_stderr_ready():
+        err += channel.recv_stderr(1 << 20)
+    return len(out) + len(err) > before
 
 
 def _waits(ready: select.poll, channel: paramiko.Channel) -> Iterator[None]:
