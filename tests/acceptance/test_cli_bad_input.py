@@ -92,7 +92,7 @@ def test_a_folder_instead_of_a_store(wlmctl: CommandLine, args: list[str]) -> No
 
 
 def test_a_store_that_is_not_there_yet_has_nothing_in_it_and_is_not_made_by_who_reads_it(wlmctl: CommandLine) -> None:
-    assert wlmctl.json("status") == {"version": 1, "experiments": []}
+    assert wlmctl.json("status") == {"version": 1, "experiments": [], "series": []}
     assert wlmctl.run("wait", "--state", "running").stdout == ""
     assert_one_line(wlmctl.run("logs", "pi-abcdef", code=3), "pi-abcdef")
     assert not wlmctl.store.parent.exists()
