@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -220,7 +221,7 @@ def test_ctrl_c_ends_a_command_at_once_though_its_machine_hangs(tmp_path: Path) 
         machine.pause()
         for args in (["run", "far.yaml"], ["plan", "far.yaml"], ["copy", "local:far.yaml", "nas:x"]):
             process = line.start(*args)
-            wait_until(lambda pid=process.pid: _is_connected(pid, machine.port), "it waits for the machine")
+            wait_until(partial(_is_connected, process.pid, machine.port), "it waits for the machine")
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130

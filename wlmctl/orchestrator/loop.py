@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks at whether another process has written to the store.
 LOOK_S = 0.02
 
-#: Seconds to wait for more once something has come while several tasks are under way: a transaction costs as much.
-GATHER_S = 0.002
+#: Seconds to wait for more once something has come while several tasks are under way, unless so many messages have
+#: come: a transaction costs as much.
+GATHER_S, GATHERED = 0.002, 8
 
 #: Seconds between two renewals of the leases.
 BEAT_S = 1.0
@@ -144,7 +145,7 @@ class Orchestrator:
             self._channel.ack(delivery)
             now = time.monotonic()
             until_s = now + gather_s if until_s is None else until_s
-            wait_s = max(0.0, until_s - now)
+            wait_s = max(0.0, until_s - now) if len(self._inbox) < GATHERED else 0.0
 
     def _turn(self) -> None:
         now = time.monotonic()
