@@ -11,7 +11,6 @@ from wlmctl.broker.contract import Channel
 from wlmctl.errors import StoreOutage, WlmctlError
 from wlmctl.message import (
     CleanedMessage,
-    CleanMessage,
     Message,
     PollAnswerMessage,
     ProbeAnswerMessage,
@@ -23,7 +22,7 @@ from wlmctl.message import (
     decode,
     encode,
 )
-from wlmctl.orchestrator import deferred, ending, outage, releasing, results
+from wlmctl.orchestrator import cleaning, deferred, ending, outage, releasing, results
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
@@ -31,7 +30,7 @@ from wlmctl.orchestrator.series import SeriesWatch
 from wlmctl.orchestrator.work import Work
 from wlmctl.queues import DEAD, control_queue, work_queue
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
-from wlmctl.store import Database, experiments, leases, logs, machines
+from wlmctl.store import Database, experiments, leases, logs
 from wlmctl.store.leases import Lease
 from wlmctl.store.rows import ExperimentRow
 
@@ -79,7 +78,7 @@ class Orchestrator:
         self._dirty = True
         self._inbox: list[Message] = []
         self._unsent: list[Message] = []
-        self._cleaning: dict[int, set[str]] = {}
+        self._cleaning: cleaning.Cleaning = {}
         self._wake_at = 0.0
         self._unusable: dict[int, int] = {}
         fleet.recall(db, time.monotonic())
@@ -230,7 +229,7 @@ class Orchestrator:
                     self._fleet.answered(message)
                     results.release(book, self.works, self._fleet, message.machine)
                 case CleanedMessage():
-                    self._cleaned(book, message)
+                    cleaning.answered(book, self.works.get(message.exp), self._cleaning, message)
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
@@ -245,7 +244,7 @@ class Orchestrator:
             releasing.skip_ready(book, work)
             releasing.release(book, work)
             if ending.finish(book, work):
-                self._after_end(book, work)
+                cleaning.begin(book, work, self._fleet, self._cleaning)
                 again |= self._series.look_again()
         live = {seq: work for seq, work in self.works.items() if work.state not in EXPERIMENT_FINAL}
         self._dispatcher.send_again(book, live, now)
@@ -279,27 +278,3 @@ class Orchestrator:
         starts = [work.row.start_due for work in live.values() if work.state is ExperimentState.SCHEDULED]
         due += [each for each in (*starts, self._series.next_s) if each is not None]
         return now + max(0.0, min(due) - now_s) if due else None
-
-    def _after_end(self, book: Book, work: Work) -> None:
-        """An experiment has ended: remove its folders where the file asks for it."""
-        clean = work.experiment.clean
-        if clean == "always" or (clean == "succeeded" and work.state is ExperimentState.SUCCEEDED):
-            names = [name for name in machines.machines_touched(self._db, work.seq) if name in self._fleet]
-            for name in names:
-                book.send(CleanMessage(self._fleet.machine(name), work.seq, work.row.id))
-            if names:
-                self._cleaning[work.seq] = set(names)
-
-    def _cleaned(self, book: Book, message: CleanedMessage) -> None:
-        left = self._cleaning.get(message.exp)
-        work = self.works.get(message.exp)
-        if left is None or work is None:
-            return
-        left.discard(message.machine)
-        if message.reason:
-            text = f"not cleaned on {message.machine}: {message.reason}; later: wlmctl clean {work.row.id}"
-            log.warning("%s: %s", work.row.id, text)
-            book.of(work).note("clean", text, machine=message.machine)
-        if not left:
-            del self._cleaning[message.exp]
-            book.of(work).experiment_fields("cleaned", cleaned=1)
