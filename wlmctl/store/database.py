@@ -100,9 +100,17 @@ class Database(ABC):
     def schema_version(self) -> int:
         """How many steps of the schema the store has taken."""
 
-    @abstractmethod
     def take_steps(self) -> int:
         """Bring an older store up to date, in one transaction; returns the version it had."""
+        with self.transaction():
+            version = self.schema_version()
+            if version < SCHEMA_VERSION:
+                self._take_steps(version)
+        return version
+
+    @abstractmethod
+    def _take_steps(self, version: int) -> None:
+        """Take the schema's steps after ``version`` and note that they were taken; inside a transaction."""
 
     @abstractmethod
     def numbers_follow(self) -> None:

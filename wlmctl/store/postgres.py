@@ -88,14 +88,6 @@ class PostgresDatabase(Database):
         row = self.row("SELECT value FROM meta WHERE key = 'schema_version'")
         return int(row[0]) if row else 0
 
-    def take_steps(self) -> int:
-        """Bring an older store up to date, in one transaction; returns the version it had."""
-        with self.transaction():
-            version = self.schema_version()
-            if version < SCHEMA_VERSION:
-                self._take_steps(version)
-        return version
-
     def _take_steps(self, version: int) -> None:
         for step in STEPS[version:]:
             for statement in statements(step):

@@ -104,14 +104,6 @@ class SqliteDatabase(Database):
         """How many steps of the schema the store has taken."""
         return int(self.row("PRAGMA user_version")[0])
 
-    def take_steps(self) -> int:
-        """Bring an older store up to date, in one transaction; returns the version it had."""
-        with self.transaction():
-            version = self.schema_version()
-            if version < SCHEMA_VERSION:
-                self._take_steps(version)
-        return version
-
     def _take_steps(self, version: int) -> None:
         for step in STEPS[version:]:
             for statement in statements(step):
