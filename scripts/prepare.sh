@@ -52,14 +52,17 @@ install_packages() {
   fi
 }
 
-# The first Python that is new enough and can make virtual environments.
+# The first Python that is new enough and can make virtual environments; of an environment that is active, the one it
+# was made from, so that make_venv never removes the Python it is about to use.
 find_python() {
   local candidate
   for candidate in python3 python3.13 python3.12 python3.11; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$candidate"
-      return
-    fi
+    "$candidate" 2>/dev/null <<'PYTHON' && return
+import ensurepip, os, sys, venv
+if sys.version_info < (3, 11):
+    sys.exit(1)
+print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+PYTHON
   done
   return 1
 }
