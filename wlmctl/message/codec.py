@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,21 +19,32 @@ from wlmctl.errors import WlmctlError
 from wlmctl.machine import Machine, Reference
 from wlmctl.message.kinds import (
     Answer,
+    AskMessage,
     CleanedMessage,
     CleanMessage,
+    CloseIdleMessage,
     Deferral,
+    DrainMessage,
     EndMessage,
+    GoodbyeMessage,
+    GrantMessage,
+    HeartbeatMessage,
+    HeldMessage,
+    MarkMessage,
     Message,
     Outcome,
+    PermitsBackMessage,
     PollAnswerMessage,
     PollMessage,
     ProbeAnswerMessage,
     ProbeMessage,
     ResultMessage,
+    ReturnedMessage,
     StartedMessage,
     StopMessage,
     TaskKey,
     TaskMessage,
+    WorkerInfo,
 )
 from wlmctl.task import Resources
 
@@ -52,7 +63,9 @@ _KINDS: dict[str, type[Any]] = {
     kind.kind: kind
     for kind in (
         TaskMessage, StopMessage, PollMessage, EndMessage, ProbeMessage, CleanMessage, ResultMessage,
-        PollAnswerMessage, StartedMessage, ProbeAnswerMessage, CleanedMessage,
+        PollAnswerMessage, StartedMessage, ProbeAnswerMessage, CleanedMessage, MarkMessage, DrainMessage, AskMessage,
+        GrantMessage, PermitsBackMessage, CloseIdleMessage, HeartbeatMessage, HeldMessage, ReturnedMessage,
+        GoodbyeMessage,
     )
 }  # fmt: skip
 
@@ -65,6 +78,14 @@ class _Head(msgspec.Struct):
     escaped: bool = False
 
 
+class _Bundle(msgspec.Struct):
+    """Messages that travel together."""
+
+    messages: list[msgspec.Raw]
+
+
+_BUNDLE = f'{{"schema":{SCHEMA},"kind":"bundle","messages":['.encode()
+_BUNDLES = msgspec.json.Decoder(_Bundle)
 _ENCODER = msgspec.json.Encoder()
 _HEADS = {kind: f'{{"schema":{SCHEMA},"kind":"{kind}",'.encode() for kind in _KINDS}
 _HEAD = msgspec.json.Decoder(_Head)
@@ -79,6 +100,21 @@ def encode(message: Message) -> bytes:
         plain = {"schema": SCHEMA, "kind": message.kind, "escaped": True}
         plain |= {entry.name: _escape(_plain(getattr(message, entry.name))) for entry in fields(message)}
         return json.dumps(plain, separators=(",", ":")).encode()
+
+
+def bundle(bodies: Sequence[bytes]) -> bytes:
+    """Several encoded messages as one body, in order; one alone stays as it is."""
+    return bodies[0] if len(bodies) == 1 else _BUNDLE + b",".join(bodies) + b"]}"
+
+
+def unbundle(body: bytes) -> list[bytes]:
+    """The bodies that a body holds; ``UndecodableMessage`` for a broken bundle. What is no bundle is its own."""
+    if not body.startswith(_BUNDLE):
+        return [body]
+    try:
+        return [bytes(raw) for raw in _BUNDLES.decode(body).messages]
+    except (ValueError, RecursionError) as error:
+        raise UndecodableMessage(f"no bundle: {error}") from error
 
 
 def decode(body: bytes) -> Message:
@@ -194,10 +230,15 @@ def _deferral(value: dict[str, Any]) -> Deferral:
 #: How a field of a message is built back from plain JSON, by its name.
 _FIELDS: dict[str, Any] = {
     "key": _key,
+    "keys": lambda value: [_key(item) for item in value],
+    "held": lambda value: [_key(item) for item in value],
+    "started": lambda value: [_key(item) for item in value],
+    "leased": lambda value: [_key(item) for item in value],
+    "info": lambda value: WorkerInfo(**{name: tuple(item) if isinstance(item, list) else item
+                                        for name, item in _text(value).items()}),
     "outcome": _outcome,
     "machines": lambda value: {name: _machine(item) for name, item in value.items()},
     "machine": lambda value: _machine(value) if isinstance(value, dict) else _text(value),
-    "deferral": _deferral,
     "deferrals": lambda value: [_deferral(item) for item in value],
     "answers": lambda value: [Answer(_key(item["key"]), _outcome(item["outcome"])) for item in value],
     "resources": lambda value: Resources(**value),

@@ -60,6 +60,7 @@ class ExperimentRow:
     cleaned: int
     revision: int
     events: int
+    local_on: str | None
 
     def __post_init__(self) -> None:
         """Bring back a folder whose name is not UTF-8."""
@@ -105,6 +106,8 @@ class TaskRow:
     due: float | None
     started: float | None
     ended: float | None
+    sent: int | None
+    kills: int
 
 
 #: ``user`` alone would be the login at PostgreSQL.

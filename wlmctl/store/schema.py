@@ -79,8 +79,22 @@ CREATE TABLE series_dues (
 CREATE INDEX series_dues_exp ON series_dues (exp);
 """
 
+# The fleet: workers that may be anywhere, the orchestrator's inventory for those who submit, and who killed whom.
+_THIRD = """
+CREATE TABLE workers (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, info TEXT NOT NULL, since REAL NOT NULL,
+  seen REAL NOT NULL, ended REAL, reason TEXT, under_way INTEGER NOT NULL DEFAULT 0,
+  drain INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE inventory (name TEXT PRIMARY KEY, machine TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE host_keys (machine TEXT NOT NULL, line TEXT NOT NULL, PRIMARY KEY (machine, line)) WITHOUT ROWID;
+ALTER TABLE tasks ADD COLUMN sent INTEGER;
+ALTER TABLE tasks ADD COLUMN kills INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE permits ADD COLUMN worker TEXT;
+ALTER TABLE experiments ADD COLUMN local_on TEXT;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 
 SCHEMA_VERSION = len(STEPS)
 
