@@ -12,10 +12,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import noop, options
+from benchmarks import options
 from benchmarks.experiments import write_trivial
 from benchmarks.figures import Report, Spread
 from benchmarks.process import Taken, take, wlmctl
+from wlmctl.testing import noop
 
 #: Tasks of one experiment, as the curve goes.
 SIZES = (1_000, 5_000, 20_000, 50_000)
