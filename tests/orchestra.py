@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.play import DEFERRED, DONE, Clock, machine, task_type
+from tests.told import assert_told_in_full
 from wlmctl.broker.contract import Delivery
 from wlmctl.broker.memory import MemoryBroker
 from wlmctl.broker.memory_channel import MemoryChannel
@@ -34,8 +35,10 @@ from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
 from wlmctl.runtime.submit import submit_all
 from wlmctl.scheduler import Scheduler
 from wlmctl.store import Database, experiments, leases, open_database
-from wlmctl.store.events import events, fold
-from wlmctl.store.rows import TASK_FIELDS, ExperimentRow, TaskRow
+from wlmctl.store.events import events
+from wlmctl.store.rows import ExperimentRow, TaskRow
+
+__all__ = ["Orchestra", "assert_told_in_full"]
 
 PREFIX, WORKER = "wlm", "local"
 
@@ -187,22 +190,3 @@ class Orchestra:
     def names(self) -> list[str]:
         """The tasks that workers have, sorted."""
         return sorted(message.task for message in self.tasks)
-
-
-def assert_told_in_full(db: Database, seqs: Iterable[int]) -> None:
-    """G10: the fold of the events is what is stored, field by field, for experiments, tasks and bindings."""
-    for seq in seqs:
-        folded, row = fold(events(db, seq)), experiments.get(db, seq)
-        assert row is not None
-        assert folded.state == row.state
-        stored = asdict(row)
-        for name in ("started", "ended", "reason", "priority", "stopping", "cleaned", "task_count"):
-            assert (folded.fields.get(name) or None) == (stored[name] or None), name
-        assert folded.bindings == experiments.bindings(db, seq)
-        fresh = TaskRow(0, 0, 0, 0, "", "", "waiting", 0, 0, *[None] * 20)  # type: ignore[arg-type]
-        for task in experiments.tasks(db, seq):
-            told = folded.tasks.get(task.idx, {"state": "waiting"})
-            for name in TASK_FIELDS:
-                expected = told.get(name, getattr(fresh, name))
-                found = getattr(task, name)
-                assert (expected or None) == (found or None), f"task {task.name}: {name} is {found}, told {expected}"
