@@ -43,6 +43,8 @@ class Machine:
     kill_grace_s: float = 10.0
     batch_options: Mapping[str, Any] = field(default_factory=dict)
     transport_options: Mapping[str, Any] = field(default_factory=dict)
+    #: Lines as known_hosts has them, of keys that the deployment trusts on the way there (``machine trust``).
+    host_keys: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from wlmctl.config import Config, load_config
-from wlmctl.errors import ConfigError, ExitCode, InvalidFile, NoSuch, NotYet, UsageError
+from wlmctl.broker.contract import MESSAGE_LIMIT_BYTES
+from wlmctl.config import Config, Setting, Tls, load_config
+from wlmctl.errors import ConfigError, ExitCode, InvalidFile, NoSuch, UsageError
 from wlmctl.machine import Reference
 
 
@@ -150,12 +151,8 @@ def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line(home: Path, 
 @pytest.mark.parametrize(
     "text",
     [
-        "heartbeat = 1",
-        "lease = 30",
-        'queue_type = "quorum"',
-        '[tls]\nca = "x"',
         "[groups.all]\nmachines = []",
-        'broker = "amqp://u@h/"',
+        'keep = "30d"',
         '[machines.a]\nhost = "a"\nbandwidth = "1MB"',
     ],
 )
@@ -164,19 +161,83 @@ def test_what_later_work_brings_is_refused_as_not_yet(home: Path, work: Path, te
     assert "not yet" in found
 
 
-def test_not_yet_also_answers_a_variable_and_shows_no_password(home: Path, work: Path) -> None:
-    with pytest.raises(NotYet) as caught:
-        load(home, work, environ={"WLMCTL_BROKER": "amqp://me:secret@host/"})
-    assert "secret" not in str(caught.value)
+def test_a_fleets_settings_are_read_with_their_units(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text(
+        'broker = "amqps://me@a.example:5671,b.example/lab"\nheartbeat = "500ms"\nlease = "20s"\nack_timeout = "10m"\n'
+        'permit_grace = 5\nmessage_limit = "1MiB"\nqueue_type = "quorum"\nbroker_password = {file = "pw"}\n'
+        '[tls]\nca = "ca.pem"\ncert = "/etc/c.pem"\nkey = "k.pem"\n'
+    )
+    config = load(home, work)
+    assert config.broker == "amqps://me@a.example:5671,b.example/lab"
+    assert config.is_fleet
+    assert (config.heartbeat_s, config.lease_s, config.ack_timeout_s, config.permit_grace_s) == (0.5, 20, 600, 5)
+    assert (config.message_limit_bytes, config.queue_type) == (2**20, "quorum")
+    assert config.tls == Tls(str(work / "ca.pem"), "/etc/c.pem", str(work / "k.pem"))
+    assert config.broker_login == Reference("file", str(work / "pw"))
+    assert config.origins["tls.ca"] == Setting(str(work / "ca.pem"), f"{work}/wlmctl.toml:10")
+    assert config.origins["lease"].value == 20
+
+
+def test_without_settings_a_fleet_has_the_documented_ones(home: Path, work: Path) -> None:
+    config = load(home, work)
+    assert (config.heartbeat_s, config.lease_s, config.ack_timeout_s, config.permit_grace_s) == (1, 30, 1800, 30)
+    assert config.message_limit_bytes == MESSAGE_LIMIT_BYTES
+    assert (config.queue_type, config.tls, config.is_fleet) == ("auto", Tls(), False)
+    assert config.origins["ack_timeout"] == Setting(1800.0, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('broker = "amqp:/h"', "1: broker: 'amqp:/h', expected a broker such as memory:// or amqps://"),
+        ('broker = "amqp://u@h/v/w"', "1: broker: 'amqp://u@h/v/w', expected a broker"),
+        ('broker = "amqp://u@"', "1: broker: 'amqp://u@', expected a broker"),
+        ('broker = "amqp://u@h:x/"', "1: broker: 'amqp://u@h:x/', expected a broker"),
+        ('broker = "redis://h/"', "1: broker: 'redis://h/', expected a broker"),
+        ('heartbeat = "2h"', "1: heartbeat: '2h', expected a duration from 100ms to 1m"),
+        ("message_limit = 10", "1: message_limit: 10, expected a size from 64KiB to 512MiB"),
+        ('queue_type = "stream"', "1: queue_type: 'stream', expected 'auto', 'classic' or 'quorum'"),
+        ("tls = true", "1: tls: True, expected a table [tls]"),
+        ('[tls]\ncart = "x"', "2: tls.cart: an unknown key (did you mean 'cert'?)"),
+    ],
+)
+def test_a_wrong_setting_of_a_fleet_is_one_line(home: Path, work: Path, text: str, said: str) -> None:
+    (found,) = mistakes(home, work, text)
+    assert found.startswith(f"wlmctl.toml:{said}")
+
+
+def test_a_lease_that_no_heartbeat_can_keep_is_refused(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text("heartbeat = 15\n")
+    with pytest.raises(ConfigError, match=r"wlmctl.toml:1: lease 30 s, heartbeat 15 s, expected .* three heartbeats"):
+        load(home, work)
+
+
+def test_a_tls_key_without_its_certificate_is_refused(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text('[tls]\nkey = "k.pem"\n')
+    with pytest.raises(ConfigError, match=r"wlmctl.toml:2: tls.key: a key without a certificate"):
+        load(home, work)
+
+
+def test_a_brokers_password_in_a_variable_counts_and_is_never_shown(
+    home: Path, work: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(home, work, environ={"WLMCTL_BROKER": "amqp://me:hunt%2Fer2@host:5672/lab"})
+    assert config.broker == "amqp://me@host:5672/lab"
+    assert config.broker_login == "hunt/er2"
+    assert "hunt" not in repr(config)
+    assert not caplog.text
 
 
 def test_a_password_in_a_files_url_is_warned_about_and_never_shown(
     home: Path, work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        found = mistakes(home, work, 'broker = "amqp://me:hunter2@host/"\n')
+        (work / "wlmctl.toml").write_text('broker = "amqp://me:hunter2@host/"\n')
+        config = load(home, work)
+        found = mistakes(home, work, 'broker = "amqp://me:hunter2@host/a/b"\n')
     assert "wlmctl.toml:1: broker: a password in the URL" in caplog.text
-    assert "hunter2" not in caplog.text + "".join(found)
+    assert "hunter2" not in caplog.text + "".join(found) + repr(config)
+    assert config.broker_login == "hunter2"
 
 
 def test_a_secret_that_stands_in_the_file_itself_is_refused_and_not_shown(home: Path, work: Path) -> None:

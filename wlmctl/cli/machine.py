@@ -192,6 +192,8 @@ def _settings(place: Machine) -> dict[str, Any]:
     """The settings as plain values; a secret shows only where it is kept."""
     shown: dict[str, Any] = {}
     for field in fields(place):
+        if field.name == "host_keys":  # no setting: a task context has them
+            continue
         value = getattr(place, field.name)
         if isinstance(value, Reference):
             value = {value.kind: value.value}

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from wlmctl.config.load import load_config
-from wlmctl.config.model import Config, Setting
+from wlmctl.config.model import MEMORY, Config, Setting, Tls
 
-__all__ = ["Config", "Setting", "load_config"]
+__all__ = ["MEMORY", "Config", "Setting", "Tls", "load_config"]

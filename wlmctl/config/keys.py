@@ -8,7 +8,7 @@ from wlmctl.config import values
 from wlmctl.config.urls import broker_url, store_url
 from wlmctl.config.values import Check
 
-#: Keys of the file itself, less ``machines``.
+#: Keys of the file itself, less its tables ``machines`` and ``tls``.
 TOP: Mapping[str, Check] = {
     "store": store_url,
     "broker": broker_url,
@@ -17,18 +17,20 @@ TOP: Mapping[str, Check] = {
     "scheduler_options": values.table,
     "store_password": values.reference,
     "broker_password": values.reference,
+    "heartbeat": values.duration("100ms", "1m"),
+    "lease": values.duration("1s", "1h"),
+    "ack_timeout": values.duration("4s", "30d"),
+    "permit_grace": values.duration("0s", "1d"),
+    "message_limit": values.size_between("64KiB", "512MiB"),
+    "queue_type": values.one_of("auto", "classic", "quorum"),
 }
+
+#: Keys of ``[tls]``: files for a broker ``amqps://``.
+TLS: Mapping[str, Check] = {"ca": values.file, "cert": values.file, "key": values.file}
 
 #: Keys of the file that later work brings: known, and refused as such.
 RESERVED_TOP = frozenset(
     {
-        "heartbeat",
-        "lease",
-        "ack_timeout",
-        "permit_grace",
-        "message_limit",
-        "queue_type",
-        "tls",
         "groups",
         "counters",
         "keep",
@@ -68,5 +70,12 @@ LOCAL_MACHINE: Mapping[str, Check] = {**_PLACE, "scratch": values.local_scratch}
 LOGIN = frozenset(_LOGIN)
 RESERVED_MACHINE = frozenset({"bandwidth"})
 
-#: The field of ``Machine`` that a key becomes, where the two differ.
-FIELDS: Mapping[str, str] = {"memory": "memory_bytes"}
+#: The field of ``Machine`` or ``Config`` that a key becomes, where the two differ.
+FIELDS: Mapping[str, str] = {
+    "memory": "memory_bytes",
+    "heartbeat": "heartbeat_s",
+    "lease": "lease_s",
+    "ack_timeout": "ack_timeout_s",
+    "permit_grace": "permit_grace_s",
+    "message_limit": "message_limit_bytes",
+}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl.config import keys, toml_file, urls
-from wlmctl.config.model import Config, Setting
+from wlmctl.config.model import Config, Setting, Tls
 from wlmctl.config.toml_file import Key, TomlFile
 from wlmctl.errors import ConfigError, InvalidFile, Mistake
 from wlmctl.machine import LOCAL, Machine, Reference
@@ -85,8 +85,8 @@ class _Merged:
         self._values: dict[Key, Any] = {}
         self._origins: dict[Key, str] = {}
         defaults = Config(store=f"sqlite:///{self._state / 'wlmctl.db'}")
-        for key in ("store", "broker", "prefix", "scheduler"):
-            self._take((key,), getattr(defaults, key), "default")
+        for key in _WITH_DEFAULT:
+            self._take((key,), getattr(defaults, keys.FIELDS.get(key, key)), "default")
 
     def take_file(self, file: TomlFile) -> None:
         for key, value in file.values.items():
@@ -107,18 +107,36 @@ class _Merged:
         self._origins[key] = origin
 
     def config(self, files: list[TomlFile]) -> Config:
-        top = {key[0]: value for key, value in self._values.items() if len(key) == 1}
+        top = {keys.FIELDS.get(key[0], key[0]): value for key, value in self._values.items() if len(key) == 1}
+        self._check_times(top)
         return Config(
             **top,
             store_secret=getattr(top["store"], "password", None),
+            broker_secret=getattr(top["broker"], "password", None),
+            tls=self._tls(),
             machines=self._machines(),
             files=tuple(file.path for file in files),
             state_folder=self._state,
             origins={".".join(key): Setting(_shown(value), self._origins[key]) for key, value in self._shown_values()},
         )
 
+    def _check_times(self, top: Mapping[str, Any]) -> None:
+        """A lease that a heartbeat or two do not renew would run out under a worker that is well."""
+        if top["lease_s"] < 3 * top["heartbeat_s"]:
+            origin = self._origins[("lease",)]
+            where = self._origins[("heartbeat",)] if origin == "default" else origin
+            found = f"lease {top['lease_s']:g} s, heartbeat {top['heartbeat_s']:g} s"
+            raise ConfigError(f"{where}: {found}, expected a lease of at least three heartbeats")
+
+    def _tls(self) -> Tls:
+        files = {key[1]: value for key, value in self._values.items() if key[0] == "tls"}
+        if "key" in files and "cert" not in files:
+            where = self._origins["tls", "key"]
+            raise ConfigError(f"{where}: tls.key: a key without a certificate, expected tls.cert too")
+        return Tls(**files)
+
     def _shown_values(self) -> list[tuple[Key, Any]]:
-        return [(key, value) for key, value in self._values.items() if len(key) != 2]
+        return [(key, value) for key, value in self._values.items() if key[0] != "machines" or len(key) == 3]
 
     def _machines(self) -> Mapping[str, Machine]:
         settings: dict[str, dict[str, Any]] = {LOCAL: {"transport": "local"}}
@@ -137,6 +155,13 @@ class _Merged:
         file, _, line = where.rpartition(":")
         at = (file, int(line)) if line.isdigit() else (where, None)
         return Mistake(at[0], at[1], f"machines.{name}", "no host", 'host = "NAME"', "only local needs none")
+
+
+#: Keys that have a value even where nothing says one; shown with it.
+_WITH_DEFAULT = (
+    "store", "broker", "prefix", "scheduler", "heartbeat", "lease", "ack_timeout", "permit_grace", "message_limit",
+    "queue_type",
+)  # fmt: skip
 
 
 def _shown(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wlmctl.errors import NoSuch
 from wlmctl.machine import Machine, Reference
@@ -21,20 +21,41 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Files for ``amqps``: authorities to trust (default: the system's), and the client's certificate and key."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
+#: The broker that lives in the process itself.
+MEMORY = "memory://"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The settings of one command. URLs carry no password; ``machines`` always has ``local``.
 
-    ``store_secret`` is the password that stood in the store's URL; it is never shown.
+    ``store_secret`` and ``broker_secret`` are the passwords that stood in URLs; they are never shown.
     """
 
     store: str
-    broker: str = "memory://"
+    broker: str = MEMORY
     prefix: str = "wlm"
     scheduler: str = "fifo"
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     store_password: Reference | None = None
     broker_password: Reference | None = None
     store_secret: str | None = field(default=None, repr=False)
+    broker_secret: str | None = field(default=None, repr=False)
+    heartbeat_s: float = 1.0
+    lease_s: float = 30.0
+    ack_timeout_s: float = 1800.0
+    permit_grace_s: float = 30.0
+    message_limit_bytes: int = 16 * 2**20
+    queue_type: Literal["auto", "classic", "quorum"] = "auto"
+    tls: Tls = Tls()
     machines: Mapping[str, Machine] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     state_folder: Path = Path()
@@ -44,6 +65,16 @@ class Config:
     def store_login(self) -> str | Reference | None:
         """The store's password, or where it is: that of the URL counts before ``store_password``."""
         return self.store_secret if self.store_secret is not None else self.store_password
+
+    @property
+    def broker_login(self) -> str | Reference | None:
+        """The broker's password, or where it is: that of the URL counts before ``broker_password``."""
+        return self.broker_secret if self.broker_secret is not None else self.broker_password
+
+    @property
+    def is_fleet(self) -> bool:
+        """True where workers may be other processes: the broker is not the one inside the process."""
+        return self.broker != MEMORY
 
     def machine(self, name: str) -> Machine:
         """The machine of that name; ``NoSuch`` names the ones there are."""

@@ -81,12 +81,22 @@ class _Reader:
             if key == "machines":
                 self._machines(value)
                 continue
+            if key == "tls":
+                self._tls(value)
+                continue
             if key in ("store", "broker"):
                 urls.warn_of_password(self._where((key,)), key, value)
-            self._value((key,), value, keys.TOP, keys.RESERVED_TOP, ("machines",))
+            self._value((key,), value, keys.TOP, keys.RESERVED_TOP, ("machines", "tls"))
         if self._mistakes:
             raise InvalidFile(self._mistakes)
         return self._file
+
+    def _tls(self, files: Any) -> None:
+        if not isinstance(files, dict):
+            self._mistake(("tls",), _shown(files), "a table [tls]")
+            return
+        for key, value in files.items():
+            self._value(("tls", key), value, keys.TLS, frozenset())
 
     def _machines(self, machines: Any) -> None:
         if not isinstance(machines, dict):

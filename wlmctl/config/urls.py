@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from wlmctl.errors import NotYet
-
 log = logging.getLogger(__name__)
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@:]*):(.*)@", re.IGNORECASE | re.DOTALL)
 _PARAMETER = re.compile(r"(?:(?<=\?)password=([^&]*)&?|&password=([^&]*))", re.IGNORECASE | re.DOTALL)
+
+_AMQP_HOST = r"(?:\[[0-9a-fA-F:.%]+\]|[^:\[\]\s,/?#@]+)(?::\d{1,5})?"
+_AMQP_PLACE = re.compile(rf"{_AMQP_HOST}(?:,{_AMQP_HOST})*(?:/[^/?#]*)?")
 
 
 class LoginUrl(str):
@@ -69,14 +70,16 @@ def _postgresql_url(rest: str) -> str:
 
 
 def broker_url(value: Any, _folder: Path) -> str:
-    """``memory://``. Raises ``ValueError`` or ``NotYet``."""
-    expected = "the broker memory://"
-    scheme, _rest = _split(value, expected)
-    if scheme in ("amqp", "amqps"):
-        raise NotYet(f"a broker {scheme}://")
-    if value != "memory://":
+    """``memory://``, or ``amqp(s)://`` with one host or the several of a cluster; ``ValueError``."""
+    expected = "a broker such as memory:// or amqps://user@host:5671/vhost"
+    scheme, rest = _split(value, expected)
+    if scheme == "memory" and not rest:
+        return "memory://"
+    url = LoginUrl(f"{scheme}://{rest}")
+    place = url.rpartition("@")[2] if "@" in url else rest
+    if scheme not in ("amqp", "amqps") or not _AMQP_PLACE.fullmatch(place) or not url.isprintable() or " " in url:
         raise ValueError(expected)
-    return "memory://"
+    return url
 
 
 def warn_of_password(where: str, key: str, url: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl.machine import Reference
-from wlmctl.quantities import parse_size
+from wlmctl.quantities import parse_duration, parse_size
 
 Check = Callable[[Any, Path], Any]
 
@@ -63,6 +63,44 @@ def size(value: Any, _folder: Path) -> int:
     if not (size_bytes := parse_size(value)):
         raise ValueError("a size of more than 0")
     return size_bytes
+
+
+def size_between(least: str, most: str) -> Check:
+    """A check for bytes between two sizes."""
+    expected = f"a size from {least} to {most}"
+
+    def check(value: Any, _folder: Path) -> int:
+        size_bytes = parse_size(value)
+        if not parse_size(least) <= size_bytes <= parse_size(most):
+            raise ValueError(expected)
+        return size_bytes
+
+    return check
+
+
+def duration(least: str, most: str) -> Check:
+    """A check for seconds between two durations."""
+    expected = f"a duration from {least} to {most}"
+
+    def check(value: Any, _folder: Path) -> float:
+        duration_s = parse_duration(value)
+        if not parse_duration(least) <= duration_s <= parse_duration(most):
+            raise ValueError(expected)
+        return duration_s
+
+    return check
+
+
+def one_of(*words: str) -> Check:
+    """A check for one of a few words."""
+    expected = f"{', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+
+    def check(value: Any, _folder: Path) -> str:
+        if value not in words:
+            raise ValueError(expected)
+        return str(value)
+
+    return check
 
 
 def file(value: Any, folder: Path) -> str:

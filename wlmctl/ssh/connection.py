@@ -15,7 +15,7 @@ from wlmctl.errors import Broken, Unreachable, UntrustedHost
 from wlmctl.machine import Machine
 from wlmctl.ssh import known_hosts
 from wlmctl.ssh.keys import authenticate
-from wlmctl.ssh.known_hosts import HostKey, Trust
+from wlmctl.ssh.known_hosts import HostKey, KnownHost, Trust
 from wlmctl.ssh.login import Login, resolve
 from wlmctl.ssh.proxy_command import ProxySocket
 from wlmctl.ssh.socket_options import open_socket
@@ -106,9 +106,7 @@ def _handshake_once(login: Login, way: Sequence[Login], timeout_s: float) -> Ssh
     if jump is not None:
         transport.on_close = lambda: _jumps.give_back(way, jump)
     try:
-        files = (*login.user_known_hosts, *login.global_known_hosts)
-        known = known_hosts.read_known_hosts(files)
-        transport.prefer_host_keys(known_hosts.known_kinds(known, login.known_names))
+        transport.prefer_host_keys(known_hosts.known_kinds(_known(login), login.known_names))
         transport.start_client(timeout=timeout_s)
         transport.get_remote_server_key()
     except (EOFError, OSError, paramiko.SSHException) as error:
@@ -132,9 +130,14 @@ def _through(jump: SshTransport, login: Login, timeout_s: float) -> paramiko.Cha
 def _judge(transport: SshTransport, login: Login) -> tuple[HostKey, Trust, str]:
     remote = transport.get_remote_server_key()
     key = HostKey(remote.get_name(), remote.get_base64())
-    known = known_hosts.read_known_hosts((*login.user_known_hosts, *login.global_known_hosts))
-    verdict, where = known_hosts.judge(known, login.known_names, key)
+    verdict, where = known_hosts.judge(_known(login), login.known_names, key)
     return key, verdict, where
+
+
+def _known(login: Login) -> list[KnownHost]:
+    """What this host's files say, and what came with the task: a key that either trusts is trusted."""
+    files = known_hosts.read_known_hosts((*login.user_known_hosts, *login.global_known_hosts))
+    return [*files, *known_hosts.known_to_all(login.host_keys)]
 
 
 def _verify(transport: SshTransport, login: Login) -> None:

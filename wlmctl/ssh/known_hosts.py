@@ -71,6 +71,11 @@ def read_known_hosts(files: Iterable[str]) -> list[KnownHost]:
     return [entry for file in files for entry in _entries(file)]
 
 
+def known_to_all(lines: Iterable[str]) -> list[KnownHost]:
+    """The lines that come with a task from its orchestrator; one that cannot be understood says nothing."""
+    return [entry for line in lines if (entry := _entry(line, "the orchestrator's store")) is not None]
+
+
 def judge(known: Iterable[KnownHost], names: Iterable[str], key: HostKey) -> tuple[Trust, str]:
     """Whether ``key`` is the host's, and the ``file:line`` that says so.
 
@@ -97,6 +102,11 @@ def known_kinds(known: Iterable[KnownHost], names: Iterable[str]) -> list[str]:
     return [entry.key.kind for entry in known if not entry.marker and any(map(entry.matches, names))]
 
 
+def line_of(name: str, key: HostKey) -> str:
+    """The line that says: this is the key of the host of this name."""
+    return f"{name} {key.kind} {key.text}"
+
+
 def add(file: str, name: str, key: HostKey) -> None:
     """Trust ``key`` for ``name``: replaces what the file says of the name in a line of its own."""
     path = Path(file)
@@ -107,7 +117,7 @@ def add(file: str, name: str, key: HostKey) -> None:
         if kept and not kept[-1].endswith(b"\n"):
             kept[-1] += b"\n"
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(b"".join([*kept, f"{name} {key.kind} {key.text}\n".encode()]))
+        temporary.write_bytes(b"".join([*kept, f"{line_of(name, key)}\n".encode()]))
         temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
         temporary.replace(path)
     except OSError as error:
@@ -123,12 +133,18 @@ def _entries(file: str) -> Iterator[KnownHost]:
         log.warning("%s cannot be read: %s", file, error.strerror)
         return
     for number, line in enumerate(lines, 1):
-        fields = line.split()
-        if not fields or fields[0].startswith("#"):
-            continue
-        marker = fields.pop(0) if fields[0].startswith("@") else ""
-        if len(fields) >= 3 and _is_base64(fields[2]):
-            yield KnownHost(marker, fields[0], HostKey(fields[1], fields[2]), f"{file}:{number}")
+        if (entry := _entry(line, f"{file}:{number}")) is not None:
+            yield entry
+
+
+def _entry(line: str, where: str) -> KnownHost | None:
+    fields = line.split()
+    if not fields or fields[0].startswith("#"):
+        return None
+    marker = fields.pop(0) if fields[0].startswith("@") else ""
+    if len(fields) < 3 or not _is_base64(fields[2]):
+        return None
+    return KnownHost(marker, fields[0], HostKey(fields[1], fields[2]), where)
 
 
 def _is_base64(text: str) -> bool:

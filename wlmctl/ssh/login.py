@@ -36,6 +36,7 @@ class Login:
     user_known_hosts: tuple[str, ...]
     global_known_hosts: tuple[str, ...]
     host_key_alias: str | None
+    host_keys: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}"
@@ -82,6 +83,7 @@ def _resolve(machine: Machine, host: str, user: str | None, port: int | None, ju
         user_known_hosts=_files(options.get("userknownhostsfile", _USER_KNOWN_HOSTS), address, user),
         global_known_hosts=_files(options.get("globalknownhostsfile", _GLOBAL_KNOWN_HOSTS), address, user),
         host_key_alias=options.get("hostkeyalias"),
+        host_keys=machine.host_keys,
     )
 
 
