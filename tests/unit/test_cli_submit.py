@@ -80,7 +80,7 @@ def test_a_file_on_stdin(store: str) -> None:
         (["--param", "title=1", "--param", "title=2"], "given twice"),
         (["--param", "title=1", "--param", "nope=2"], "nope"),
         ([], "title"),
-        (["--param", "title=1", "--local-on", "x"], "not yet"),
+        (["--param", "title=1", "--local-on", " "], "--local-on: an empty text"),
         (["--param", "title=1", "--key", " "], "an empty text"),
     ],
 )

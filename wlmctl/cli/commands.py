@@ -11,6 +11,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "validate": ("wlmctl.cli.validate:validate", "Check an experiment file."),
     "schema": ("wlmctl.cli.validate:schema", "Print the JSON Schema of the experiment file."),
     "submit": ("wlmctl.cli.submit:submit", "Hand an experiment to an orchestrator; prints its id."),
+    "worker": ("wlmctl.cli.worker:worker", "Execute tasks that come over RabbitMQ; list and drain workers."),
     "orchestrator": ("wlmctl.cli.orchestrator:orchestrator", "Work on submitted experiments until stopped."),
     "status": ("wlmctl.cli.status:status", "List experiments, or show one with its tasks."),
     "wait": ("wlmctl.cli.wait:wait", "Wait until experiments have ended."),
@@ -24,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "clean": ("wlmctl.cli.clean:clean", "Remove the folders of ended experiments."),
     "copy": ("wlmctl.cli.copy:copy", "Copy files between any two machines."),
     "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
+    "queue": ("wlmctl.cli.queue:queue", "Look after the queues at the broker."),
     "plugin": ("wlmctl.cli.plugin:plugin", "List and show plugins."),
     "doctor": ("wlmctl.cli.doctor:doctor", "Check this installation and its settings."),
     "db": ("wlmctl.cli.db:db", "Bring the store up to date, check it, copy it."),
@@ -31,4 +33,4 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 #: Commands of later work: known, and refused as such whatever their arguments.
-RESERVED = ("worker", "watch", "explain", "report", "graph", "orphans", "queue", "simulate")
+RESERVED = ("watch", "explain", "report", "graph", "orphans", "simulate")

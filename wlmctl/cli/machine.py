@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -10,37 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wlmctl.cli.common import configuration, note, output_option, table, write, write_json
-from wlmctl.errors import ExitCode, NotYet, Unreachable, Unusable, WlmctlError
+from wlmctl.cli.groups import SpreadGroup
+from wlmctl.errors import ExitCode, NotYet, Unreachable, WlmctlError
 from wlmctl.machine import Machine, Reference
 
 if TYPE_CHECKING:
     from wlmctl.machine_check import Check
 
-#: Subcommands that live with what they do; each is imported when it runs.
-_ELSEWHERE: Mapping[str, tuple[str, str]] = {
-    "clean": ("wlmctl.cli.clean:machine_clean", "Remove temporary files and unused environments."),
-}
 
-
-class MachineGroup(click.Group):
-    """The subcommands here and, imported when they run, those that live elsewhere."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All of them."""
-        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command, imported now."""
-        if name not in _ELSEWHERE:
-            return super().get_command(ctx, name)
-        import importlib
-
-        module, _, attribute = _ELSEWHERE[name][0].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), attribute)
-        return found
-
-
-@click.group(cls=MachineGroup)
+@click.group(
+    cls=SpreadGroup, elsewhere={"clean": "wlmctl.cli.clean:machine_clean", "trust": "wlmctl.cli.machine_trust:trust"}
+)
 def machine() -> None:
     """List, test and trust the machines of the configuration."""
 
@@ -77,36 +56,6 @@ def show(ctx: click.Context, name: str, output: str) -> int:
         if problem:
             note(problem)
     return ExitCode.UNREACHABLE if problem else ExitCode.DONE
-
-
-@machine.command()
-@click.argument("name")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask: the fingerprints are known to be right.")
-@click.pass_context
-def trust(ctx: click.Context, name: str, yes: bool) -> int:
-    """Show the host key of a machine (and of its jump hosts), and after a yes store it in known_hosts."""
-    from wlmctl.ssh import connection
-    from wlmctl.ssh.known_hosts import Trust
-
-    place = configuration(ctx).machine(name)
-    if place.is_local:
-        write("local: this host, there is nothing to trust\n")
-        return ExitCode.DONE
-    for hop, login in enumerate(connection.hops(place)):
-        key, verdict = connection.scan_host_key(place, hop)
-        shown = f"{login}: {key.kind} {key.fingerprint}"
-        if verdict is Trust.TRUSTED:
-            write(f"{shown}: already trusted\n")
-            continue
-        if verdict is Trust.REVOKED:
-            raise Unusable(f"{shown}: a known_hosts file says that this key is revoked")
-        if verdict is Trust.CHANGED:
-            note(f"{login}: THE KEY IS NOT THE ONE THAT IS TRUSTED; accept it only if you know why it has changed")
-        if not yes and not _confirmed(shown):
-            note("not trusted; nothing was stored")
-            return ExitCode.FAILED
-        write(f"{shown}: stored in {connection.trust(place, key, hop)}\n")
-    return ExitCode.DONE
 
 
 @machine.command()
@@ -168,13 +117,6 @@ def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
     except Unreachable as error:
         return found, str(error)
     return found, ""
-
-
-def _confirmed(shown: str) -> bool:
-    if not sys.stdin.isatty():
-        note(f"{shown}: compare the fingerprint, then say yes by: --yes")
-        return False
-    return click.confirm(f"{shown}\nIs this the right fingerprint?", err=True)
 
 
 def _where(place: Machine) -> str:

@@ -1,4 +1,4 @@
-"""``wlmctl orchestrator``: daemon and worker in one process, for experiments that were submitted."""
+"""``wlmctl orchestrator``: leads submitted experiments; without RabbitMQ it is their worker too."""
 
 from __future__ import annotations
 
@@ -15,26 +15,38 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
 
+#: Slots where nobody says otherwise: of the one worker there is with memory://, and beside the workers of a fleet.
+ALONE_SLOTS, FLEET_SLOTS = 8, 0
+
 
 @click.command()
-@click.option("--slots", type=click.IntRange(1, 10_000), default=8, show_default=True, help="So many steps at once.")
+@click.option(
+    "--slots", type=click.IntRange(0, 10_000), help="So many steps at once in this process: 8, with RabbitMQ 0."
+)
 @click.pass_context
-def orchestrator(ctx: click.Context, slots: int) -> int:
+def orchestrator(ctx: click.Context, slots: int | None) -> int:
     """Work on submitted experiments until stopped.
 
-    One process is enough on one host: `wlmctl submit` feeds it through the store. SIGTERM and Ctrl-C end it; jobs go
-    on, and the next orchestrator collects them. Of several, one leads and the others wait.
+    With broker memory:// one process is enough on one host: it leads and works, and `wlmctl submit` feeds it through
+    the store. With RabbitMQ it leads what workers do (see: wlmctl worker). SIGTERM and Ctrl-C end it; jobs go on, and
+    the next orchestrator collects them. Of several, one leads and the others wait.
     """
+    from wlmctl.cli.service_log import log_to_stderr
     from wlmctl.cli.stopping import Stopping
+    from wlmctl.errors import UsageError
     from wlmctl.runtime.daemon import Daemon
 
     call = invocation(ctx)
     config = call.config
-    _log_to_stderr(verbose=call.verbose > 0)
+    if slots is None:
+        slots = FLEET_SLOTS if config.is_fleet else ALONE_SLOTS
+    if not slots and not config.is_fleet:
+        raise UsageError("orchestrator --slots 0: with the broker memory:// nobody else works, expected at least 1")
+    log_to_stderr(verbose=call.verbose > 0)
     with Stopping() as stopping:
         daemon = Daemon(config, slots=slots)
         daemon.start()
-        log.info("orchestrator with %d slots on %s", slots, config.store)
+        log.info("orchestrator with %d slots on %s, broker %s", slots, config.store, config.broker)
         try:
             while daemon.error() is None and not stopping.is_asked:
                 time.sleep(_LOOK_S)
@@ -48,13 +60,3 @@ def orchestrator(ctx: click.Context, slots: int) -> int:
         if error is not None:
             raise error
     return ExitCode.INTERRUPTED if stopping.number == signal.SIGINT else ExitCode.DONE
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    """What happens, with its time: a daemon's stderr is its log."""
-    root = logging.getLogger()
-    root.setLevel(min(root.level, logging.INFO))
-    for handler in root.handlers:
-        if getattr(handler, "of_wlmctl", False):
-            where = " %(name)s:" if verbose else ""
-            handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s{where} %(message)s"))

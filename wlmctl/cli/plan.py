@@ -31,10 +31,11 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
+    from wlmctl.runtime.inventory import for_looking
     from wlmctl.runtime.plan import make_plan
     from wlmctl.runtime.reach import connections
 
-    config = configuration(ctx)
+    config = for_looking(configuration(ctx))
     experiment = read(file, name=name, params=parameters(params), machines=config.machines, task_type=task_type)
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP in a command that works: the first asks it to stop, the second ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP in a command that works: the first asks it to stop, a further one ends it at once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ _SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 class Stopping:
-    """While its ``with`` lasts, a signal only sets a flag; one that was ignored before (``nohup``) stays ignored."""
+    """While its ``with`` lasts, a signal only sets a flag; one that was ignored before (``nohup``) stays ignored.
 
-    def __init__(self) -> None:
+    ``requests``: so many signals are noted, and the next one ends the process.
+    """
+
+    def __init__(self, requests: int = 1) -> None:
         self.number: int | None = None
+        self.count = 0
+        self._requests = requests
         self.hides_cursor = False
         self._before: dict[int, Any] = {}
 
@@ -44,8 +49,9 @@ class Stopping:
         self._before.clear()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.number is None:
-            self.number = number
+        self.count += 1
+        if self.count <= self._requests:
+            self.number = number if self.number is None else self.number
             return
         # The store's transactions and the jobs' fences bear an end at any moment; the terminal must be left usable.
         if self.hides_cursor:

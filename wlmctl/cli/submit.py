@@ -20,9 +20,10 @@ from wlmctl.cli.common import (
     write,
     write_json,
 )
-from wlmctl.errors import InvalidFile, NotYet, UsageError
+from wlmctl.errors import InvalidFile, UsageError
 
 if TYPE_CHECKING:
+    from wlmctl.config import Config
     from wlmctl.experiment.model import Experiment
     from wlmctl.store.database import Database
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
 @click.option("--params-file", metavar="CSV", help="One experiment for each row; the header names the parameters.")
 @click.option("--key", help="The same key and content again gives the same id, and submits nothing.")
-@click.option("--local-on", metavar="HOST|LABEL", help="Where local is (not yet).")
+@click.option("--local-on", metavar="HOST|LABEL", help="local is a worker there: its host, name or label.")
 @output_option
 @click.pass_context
 def submit(
@@ -53,15 +54,21 @@ def submit(
 
     With a schedule in the file that is the id of a series, whose experiments are ID.1, ID.2 and so on.
     """
-    if local_on is not None:
-        raise NotYet("submit --local-on")
-    if key is not None and not key.strip():
-        raise UsageError("--key: an empty text, expected a key")
+    for option, text in (("--key", key), ("--local-on", local_on)):
+        if text is not None and not text.strip():
+            raise UsageError(f"{option}: an empty text, expected a {'key' if option == '--key' else 'host or label'}")
+    from wlmctl.runtime.inventory import for_submit
     from wlmctl.runtime.settings import check_batch_systems
 
-    new = _read_all(ctx, file, name, labels, parameters(params), params_file)
+    with open_store(ctx) as db:
+        config = for_submit(configuration(ctx), db)
+    try:
+        new = _read_all(config, file, name, labels, parameters(params), params_file)
+    except InvalidFile:
+        _tell_whose_machines(configuration(ctx), config)
+        raise
     for experiment in new:
-        check_batch_systems(configuration(ctx), experiment)
+        check_batch_systems(config, experiment)
     is_series = new[0].schedule is not None
 
     def hand_over(ids: list[str]) -> None:
@@ -74,14 +81,20 @@ def submit(
         sys.stdout.flush()
 
     from wlmctl.runtime.submit import submit_all
-    from wlmctl.store.leases import ORCHESTRATOR, is_live
+    from wlmctl.runtime.who_works import missing
 
     with open_store(ctx, create=True) as db:
-        for each in submit_all(db, new, key=key, hand_over=hand_over):
+        for each in submit_all(db, new, key=key, local_on=local_on, hand_over=hand_over):
             if is_series:
                 _tell_next(db, each.id)
-        if not is_live(db, ORCHESTRATOR):
-            note("no orchestrator is running: it waits in the store until one is started (wlmctl orchestrator)")
+        for text in missing(db, config, new, local_on):
+            note(text)
+
+
+def _tell_whose_machines(own: Config, counted_on: Config) -> None:
+    """Where a file is refused for a machine that only this host's configuration has, say which one counts."""
+    if own.machines.keys() - counted_on.machines.keys():
+        note("the machines of the orchestrator's configuration count; it reads a changed one when it is started again")
 
 
 def _series_as_json(db: Database, identifier: str) -> dict[str, str | None]:
@@ -116,7 +129,7 @@ def parameters(given: Iterable[str]) -> dict[str, str]:
 
 
 def _read_all(
-    ctx: click.Context,
+    config: Config,
     file: str,
     name: str | None,
     labels: tuple[str, ...],
@@ -126,7 +139,7 @@ def _read_all(
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
 
-    machines = configuration(ctx).machines
+    machines = config.machines
     if params_file is None:
         return [read(file, name=name, labels=labels, params=params, machines=machines, task_type=task_type)]
     from wlmctl.experiment.csvfile import read_params_file

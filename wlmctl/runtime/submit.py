@@ -58,21 +58,28 @@ def submit_all(
     *,
     origin: str = "submit",
     key: str | None = None,
+    local_on: str | None = None,
     now_s: float | None = None,
     hand_over: Callable[[list[str]], None] | None = None,
 ) -> list[Submitted]:
     """Write all experiments, or none, in one transaction. One with a ``schedule`` becomes a series.
 
+    ``local_on`` names the worker whose host is to be ``local``, by its name, host or label; None: this host.
     ``hand_over`` gets the ids before the commit: when they cannot be told to anybody, nothing is submitted.
     The same key and content again gives the same ids; other content is a ``UsageError``.
     """
     digests = [content_digest(experiment) for experiment in new]
+    if local_on is not None:  # another place is another content
+        digests = [f"{digest}@{local_on}" for digest in digests]
     with _all_or_nothing(db):
         written = _known(db, key, digests)
         if written is None:
             keys = _keys(key, len(new))
             now = time.time() if now_s is None else now_s
-            written = [_write(db, *each, origin=origin, now_s=now) for each in zip(new, digests, keys, strict=True)]
+            written = [
+                _write(db, *each, origin=origin, now_s=now, local_on=local_on)
+                for each in zip(new, digests, keys, strict=True)
+            ]
         if hand_over is not None:
             hand_over([each.id for each in written])
     return written
@@ -136,7 +143,14 @@ def _by_key(db: Database, key: str) -> ExperimentRow | SeriesRow | None:
 
 
 def _write(
-    db: Database, experiment: Experiment, digest: str, key: str | None, *, origin: str, now_s: float
+    db: Database,
+    experiment: Experiment,
+    digest: str,
+    key: str | None,
+    *,
+    origin: str,
+    now_s: float,
+    local_on: str | None = None,
 ) -> Submitted:
     identifier = experiments.new_id(experiment.name)
     start_due_s = start_due(experiment, now_s)
@@ -151,6 +165,7 @@ def _write(
         document=json.dumps(to_document(experiment), separators=(",", ":")),
         content_digest=digest,
         key=key,
+        local_on=local_on,
     )
     if experiment.schedule is not None:
         series.create(db, experiment, submission, first_due(experiment, now_s))

@@ -22,7 +22,10 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a submit adds to the file: who, where, when, and how it is kept from happening twice."""
+    """What a submit adds to the file: who, where, when, and how it is kept from happening twice.
+
+    ``local_on``: the name, host or label of the worker that is to be ``local``; None: the host of the submit.
+    """
 
     id: str
     user: str
@@ -34,6 +37,7 @@ class Submission:
     document: str
     content_digest: str
     key: str | None = None
+    local_on: str | None = None
 
 
 def new_id(name: str) -> str:
@@ -46,14 +50,14 @@ def create(db: Database, experiment: Experiment, submission: Submission) -> int:
     state = "scheduled" if submission.start_due_s is not None else "running"
     db.execute(
         'INSERT INTO experiments (id, name, project, "user", host, host_name, folder, origin, state, priority, labels,'
-        " document, submit_key, content_digest, task_count, created, start_due, started, events)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+        " document, submit_key, content_digest, task_count, created, start_due, started, local_on, events)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
         (
             submission.id, experiment.name, experiment.project, submission.user, submission.host,
             submission.host_name, folder_column(experiment.folder), submission.origin, state, experiment.priority,
             json.dumps(list(experiment.labels)), submission.document, submission.key, submission.content_digest,
             experiment.task_count, submission.created_s, submission.start_due_s,
-            submission.created_s if state == "running" else None,
+            submission.created_s if state == "running" else None, submission.local_on,
         ),
     )  # fmt: skip
     seq: int = db.row("SELECT seq FROM experiments WHERE id = ?", (submission.id,))[0]

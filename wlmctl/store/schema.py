@@ -91,6 +91,7 @@ ALTER TABLE tasks ADD COLUMN sent INTEGER;
 ALTER TABLE tasks ADD COLUMN kills INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE permits ADD COLUMN worker TEXT;
 ALTER TABLE experiments ADD COLUMN local_on TEXT;
+ALTER TABLE series ADD COLUMN local_on TEXT;
 """
 
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.

@@ -43,6 +43,7 @@ class SeriesRow:
     skipped: int
     ended: float | None
     note: str | None
+    local_on: str | None
 
     def __post_init__(self) -> None:
         """Bring back a folder whose name is not UTF-8."""
@@ -86,7 +87,7 @@ def create(db: Database, experiment: Experiment, submission: Submission, next_du
         "document": submission.document, "submit_key": submission.key, "content_digest": submission.content_digest,
         "cron": schedule.cron, "timezone": schedule.timezone, "catchup": int(schedule.catchup),
         "overlap": schedule.overlap, "created": submission.created_s, "next_due": next_due_s,
-        "ended": None if next_due_s is not None else submission.created_s,
+        "ended": None if next_due_s is not None else submission.created_s, "local_on": submission.local_on,
     }  # fmt: skip
     marks = ", ".join("?" * len(values))
     db.execute(f"INSERT INTO series ({', '.join(values)}) VALUES ({marks})", list(values.values()))
