@@ -134,6 +134,7 @@ def _make(book: Book, row: SeriesRow, due_s: float) -> int:
         start_due_s=due_s,
         document=json.dumps(document, separators=(",", ":")),
         content_digest=row.content_digest,
+        local_on=row.local_on,
     )
     seq = experiments.create(book.db, experiment, submission)
     series.keep_made(book.db, row.id, due_s, number, seq)
