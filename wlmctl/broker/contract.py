@@ -61,6 +61,8 @@ class Delivery:
     #: Why it is a dead letter, and the queue it came from.
     reason: str = ""
     origin: str = ""
+    #: Who published it, by the broker's own word; empty where it does not know, None where it knows no users.
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,16 @@ class RabbitBroker:
 
     def _prepare(self, ready: Callable[[], None]) -> None:
         assert self._link.connection is not None
-        self._errands.begin(self._link.connection, self._topology.prepare, lambda _: ready())
+
+        def go_on(missing: str) -> None:
+            """A worker's user may not make what is shared: it waits until an orchestrator has."""
+            if not missing:
+                ready()
+                return
+            self._link.wait_for(f"{missing} is not there yet, and user {self._link.address.user!r} may not make it")
+            self._link.later(AGAIN_S, lambda: self._prepare(ready))
+
+        self._errands.begin(self._link.connection, self._topology.prepare, go_on)
 
 
 class RabbitChannel:

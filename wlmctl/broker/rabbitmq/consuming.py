@@ -7,6 +7,7 @@ void, since the broker has given them to others.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,6 +30,8 @@ AGAIN_S = 0.2
 
 #: Headers of a dead letter: why, and the queue it came from.
 REASON, ORIGIN = "x-wlm-reason", "x-wlm-queue"
+
+_QUEUE = re.compile(r"queue '([^']*)'")
 
 
 class ConsumeLine:
@@ -86,6 +89,8 @@ class ConsumeLine:
     def up(self, connection: SelectConnection) -> None:
         """A connection is there."""
         self._connection = connection
+        for subscription in self._subscriptions.values():
+            subscription.is_refused = False
         if self._subscriptions:
             self._open()
 
@@ -158,7 +163,7 @@ class ConsumeLine:
     def _settle(self, subscription: Subscription) -> None:
         """Cancel and add consumers as the credit wants it."""
         channel = self._channel
-        if channel is None or not channel.is_open:
+        if channel is None or not channel.is_open or subscription.is_refused:
             return
         plan = subscription.plan()
         for consumer in plan.cancel:
@@ -202,7 +207,8 @@ class ConsumeLine:
             subscription.delivered(method.consumer_tag, time.monotonic())
             self._unacked[tag] = (subscription, method.consumer_tag)
         reason, origin = _dead(properties.headers) if properties.headers else ("", "")
-        self._inbox.put(Delivery(subscription.queue, body, tag, method.redelivered, self.epoch, reason, origin))
+        user = properties.user_id or ""
+        self._inbox.put(Delivery(subscription.queue, body, tag, method.redelivered, self.epoch, reason, origin, user))
 
     def _ack(self, channel: Channel, tags: set[int]) -> None:
         """One frame for all acked from the oldest unacked on, one each for the others."""
@@ -231,10 +237,17 @@ class ConsumeLine:
             return
         if reason.reply_code == 406 and "timed out" in reason.reply_text:
             log.error("a message was held for longer than the broker's ack time-out: %s", reason.reply_text)
+        elif reason.reply_code == 403 and (refused := self._refused(reason.reply_text)) is not None:
+            refused.is_refused = True  # until the next connection, lest it costs the others their deliveries again
+            log.error("queue %s is not consumed: %s", refused.queue, reason.reply_text)
         else:
             log.warning("the broker closed a consuming channel: %s", reason.reply_text)
         self._void(reason.reply_text)
         self._link.later(AGAIN_S, self._open)
+
+    def _refused(self, text: str) -> Subscription | None:
+        found = _QUEUE.search(text)
+        return self._subscriptions.get(found[1]) if found else None
 
     def _void(self, reason: str) -> None:
         """All that was delivered and not acked belongs to others now."""

@@ -151,6 +151,10 @@ class Link:
         if self._services is not None:
             self._services.cut()
 
+    def wait_for(self, what: str) -> None:
+        """There is a connection, but something is missing before it can be used; on the link's thread."""
+        self._tell(self._outage.missing(what, self._state))
+
     def close(self, timeout_s: float = 5.0) -> None:
         """End the connection and the thread."""
         self._is_closing = True

@@ -40,6 +40,13 @@ class Outage:
             log.warning(said, text)
         return LinkState("reconnecting" if before.epoch else "connecting", fault.text, before.epoch)
 
+    def missing(self, what: str, before: LinkState) -> LinkState:
+        """The broker has taken us, but does not have yet what we need."""
+        if what != self._said:
+            self._said = what
+            log.warning("waiting at the broker %s: %s", self._address, what)
+        return LinkState("reconnecting" if before.epoch else "connecting", what, before.epoch)
+
     def over(self) -> None:
         """A connection is there."""
         if self._said:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Seconds before a channel is opened again that the broker has closed.
 AGAIN_S = 0.2
 
+#: Seconds before an exchange is looked for again that is missing, and that others are to make.
+MISSING_AGAIN_S = 1.0
+
 #: Times a message is sent again for a reason that may be its own fault.
 MOST_TRIES = 10
 
@@ -36,10 +39,10 @@ _LIMIT = re.compile(r"larger than configured max size (\d+)")
 class Post:
     """One message on its way."""
 
-    __slots__ = ("error", "headers", "message", "tries")
+    __slots__ = ("error", "headers", "is_bound", "message", "tries")
 
     def __init__(self, message: Outgoing, headers: dict[str, str] | None = None) -> None:
-        self.message, self.headers, self.tries = message, headers, 0
+        self.message, self.headers, self.tries, self.is_bound = message, headers, 0, False
         self.error: WlmctlError | None = None
 
 
@@ -54,10 +57,11 @@ class PublishLine:
         answered: Callable[[Outgoing, WlmctlError | None], None],
     ) -> None:
         self._link, self._errands, self._topology, self._answered = link, errands, topology, answered
-        self._window = link.settings.window
+        self._window, self._user = link.settings.window, link.address.user
         self._waiting: deque[Post] = deque()
         self._paused: list[Post] = []
         self._unconfirmed: dict[int, Post] = {}
+        self._unbound: dict[str, list[Post]] = {}
         self._count = 0
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
@@ -137,6 +141,7 @@ class PublishLine:
                 priority=message.priority or None,
                 correlation_id=str(self._count),  # says which one, if it comes back
                 headers=post.headers,
+                user_id=self._user,  # the broker refuses another's
             )
             exchange = self._topology.exchange_of(message.queue)
             channel.basic_publish(exchange, message.queue, message.body, properties, mandatory=True)
@@ -167,15 +172,31 @@ class PublishLine:
             post.error = Unroutable(f"no queue {post.message.queue!r}")
 
     def _unroutable(self, post: Post, error: WlmctlError) -> None:
-        """A kept queue is made again, and the message sent again; of any other queue its sender is told."""
+        """A kept queue is made again, another one bound, and the message sent again; else its sender is told."""
         post.error = None
         queue = post.message.queue
         if queue in self._topology.kept and post.tries < MOST_TRIES:
             self._errands.ask(lambda: self._topology.declare(queue), lambda _: None)
             post.tries += 1
             self._paused.append(post)
-        else:
+        elif post.is_bound:
             self._tell(post, error)
+        elif queue in self._unbound:
+            self._unbound[queue].append(post)
+        else:
+            self._unbound[queue] = [post]
+            self._errands.ask(lambda: self._topology.bind(queue), lambda problem: self._bound(queue, error, problem))
+
+    def _bound(self, queue: str, error: WlmctlError, problem: Any) -> None:
+        """The messages for a queue that was not bound go out first, or their senders hear that there is none."""
+        posts = self._unbound.pop(queue, [])
+        for post in posts:
+            post.is_bound = True
+            if problem is not None:
+                self._tell(post, error)
+        if problem is None:
+            self._waiting.extendleft(reversed(posts))
+            self._pump()
 
     def _channel_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self._channel:
@@ -187,7 +208,7 @@ class PublishLine:
         text = reason.reply_text
         exchange, limit = _EXCHANGE.search(text), _LIMIT.search(text)
         for post in self._unconfirmed.values():
-            post.tries += 1
+            post.tries += reason.reply_code != 404  # a missing exchange is nobody's fault
             size_bytes = len(post.message.body)
             if reason.reply_code == 403 and exchange and self._goes_through(post, exchange[1]):
                 post.error = BrokerRefused(f"the broker refuses a message for queue {post.message.queue}: {text}")
@@ -197,9 +218,15 @@ class PublishLine:
                 post.error = BrokerError(f"the broker closes the channel at this message: {text}")
         self._put_back(None)
         if reason.reply_code == 404:  # an exchange is missing
-            self._errands.ask(self._topology.prepare, lambda _: self._open())
+            self._errands.ask(self._topology.prepare, self._prepared)
         else:
             self._link.later(AGAIN_S, self._open)
+
+    def _prepared(self, missing: Any) -> None:
+        if missing:
+            self._link.later(MISSING_AGAIN_S, self._open)
+        else:
+            self._open()
 
     def _goes_through(self, post: Post, exchange: str) -> bool:
         return self._topology.exchange_of(post.message.queue) == exchange
@@ -207,7 +234,9 @@ class PublishLine:
     def _put_back(self, lost: WlmctlError | None) -> None:
         """What has no confirm waits again, before the rest; ``lost``: what the transient hear."""
         self._channel, self._is_ready = None, False
-        back = [*self._paused, *self._unconfirmed.values(), *(self._waiting if lost is not None else ())]
+        unbound = [post for posts in self._unbound.values() for post in posts]
+        back = [*unbound, *self._paused, *self._unconfirmed.values(), *(self._waiting if lost is not None else ())]
+        self._unbound.clear()
         self._unconfirmed.clear()
         self._paused.clear()
         if lost is not None:
@@ -224,7 +253,9 @@ class PublishLine:
         self._waiting.extendleft(reversed(kept))
 
     def _fail_all(self, error: WlmctlError) -> None:
-        posts = [*self._unconfirmed.values(), *self._paused, *self._waiting]
+        unbound = [post for posts in self._unbound.values() for post in posts]
+        posts = [*unbound, *self._unconfirmed.values(), *self._paused, *self._waiting]
+        self._unbound.clear()
         self._unconfirmed.clear()
         self._paused.clear()
         self._waiting.clear()

@@ -40,7 +40,7 @@ class Subscription:
         self.orphans = 0
         self.served_at_s = 0.0
         self.is_suspect = False
-        self.is_looking = self.is_known = False
+        self.is_looking = self.is_known = self.is_refused = False
 
     def reset(self) -> None:
         """All consumers and deliveries are gone, with their channel."""

@@ -2,7 +2,8 @@
 
 Everything is looked for passively first, which needs no permission, and made only where it is missing: a worker's
 user may not configure what is shared. Publishing goes through four named exchanges, since permission to write to
-the default exchange would be permission to write to every queue.
+the default exchange would be permission to write to every queue. A worker's queue is bound by who first sends to it,
+since permission to bind from an exchange would be permission to read all that goes through it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Topology:
         wanted = settings.queue_type
         self.queue_type = ("quorum" if hosts > 1 else "classic") if wanted == "auto" else wanted
         #: Queues that are made again whenever they are missing; used by the link's thread alone.
-        self.kept: set[str] = {f"{settings.prefix}.dead"}
+        self.kept: set[str] = {f"{settings.prefix}.dead", f"{settings.prefix}.results"}
+        self._may_bind = True
 
     @property
     def dead(self) -> str:
@@ -50,13 +52,20 @@ class Topology:
         return f"{self._prefix}.{'control' if is_control else 'work'}"
 
     def prepare(self) -> Script:
-        """Make what is missing of the exchanges and the kept queues."""
+        """Make what is missing of the exchanges and the kept queues; returns what is missing and not ours to make."""
+        self._may_bind = True
         for exchange in EXCHANGES:
-            yield from self._make_exchange(f"{self._prefix}.{exchange}")
+            name = f"{self._prefix}.{exchange}"
+            if (yield from self._make_exchange(name)) == 403:
+                return f"exchange {name}"
         for queue in sorted(self.kept):
             problem = yield from self.declare(queue)
-            if problem is not None:
-                log.warning("queue %s cannot be made: %s", queue, problem.reply_text)
+            if problem is None:
+                continue
+            if problem.reply_code == 403:
+                return f"queue {queue}"
+            log.warning("queue %s cannot be made: %s", queue, problem.reply_text)
+        return ""
 
     def declare(self, queue: str) -> Script:
         """Make the queue if it is missing, and bind it; returns the ``ChannelClosed`` that prevents it, or None."""
@@ -68,8 +77,13 @@ class Topology:
             said = yield _declare(queue, self._arguments(queue))
             if isinstance(said, ChannelClosed):
                 return said
-        problem = yield from self._bind(queue)
-        return None if is_there and problem is not None and problem.reply_code == 403 else problem
+        if queue.startswith(f"{self._prefix}.worker.") or (is_there and not self._may_bind):
+            return None
+        problem = yield from self.bind(queue)
+        if is_there and problem is not None and problem.reply_code == 403:
+            self._may_bind = False  # not ours: who made it has bound it
+            return None
+        return problem
 
     def look(self, queue: str) -> Script:
         """The ``DeclareOk`` of an existing queue, or the ``ChannelClosed`` that says why not."""
@@ -121,7 +135,8 @@ class Topology:
             arguments["x-dead-letter-routing-key"] = self.dead
         return arguments
 
-    def _bind(self, queue: str) -> Script:
+    def bind(self, queue: str) -> Script:
+        """Bind an existing queue; returns the ``ChannelClosed`` that prevents it, or None."""
         exchange = self.exchange_of(queue)
 
         def step(channel: Channel, done: Callable[[Any], None]) -> None:
@@ -134,11 +149,15 @@ class Topology:
         return said if isinstance(said, ChannelClosed) else None
 
     def _make_exchange(self, exchange: str) -> Script:
+        """The code of the refusal to make a missing exchange, 0 for none."""
         said = yield _exchange(exchange, passive=True)
         if isinstance(said, ChannelClosed):
             said = yield _exchange(exchange, passive=False)
-        if isinstance(said, ChannelClosed):
+        if not isinstance(said, ChannelClosed):
+            return 0
+        if said.reply_code != 403:
             log.warning("exchange %s cannot be made: %s", exchange, said.reply_text)
+        return said.reply_code
 
 
 def _exchange(exchange: str, *, passive: bool) -> Step:
