@@ -14,13 +14,13 @@ from wlmctl.config import Config
 from wlmctl.errors import WlmctlError
 from wlmctl.runtime.doctor_check import Check, Level
 
-_LIBRARIES = ("click", "msgspec", "paramiko", "pluggy", "PyYAML", "rich")
+_LIBRARIES = ("click", "msgspec", "paramiko", "pika", "pluggy", "PyYAML", "rich")
 
 
 def examine(config: Config) -> list[Check]:
     """Every check that needs no connection to a machine."""
     checks: list[Callable[[Config], Iterator[Check]]] = [
-        _python, _libraries, _configuration, _plugins, _store, _agent, _machines,
+        _python, _libraries, _configuration, _plugins, _store, _broker, _agent, _machines,
     ]  # fmt: skip
     found: list[Check] = []
     for check in checks:
@@ -71,6 +71,13 @@ def _store(config: Config) -> Iterator[Check]:
     from wlmctl.runtime.doctor_store import check_store
 
     yield from check_store(config)
+
+
+def _broker(config: Config) -> Iterator[Check]:
+    from wlmctl.runtime.doctor_broker import check_broker, check_workers
+
+    yield from check_broker(config)
+    yield from check_workers(config)
 
 
 def _agent(_: Config) -> Iterator[Check]:

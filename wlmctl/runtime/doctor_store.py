@@ -47,6 +47,9 @@ def _postgresql(config: Config) -> Iterator[Check]:
     size = format_size(facts.size_bytes)
     text = f"{config.store}, PostgreSQL {facts.version}, {size}, version {version}; {count} experiments"
     yield Check("store", "ok", text)
+    if abs(facts.clock_ahead_s) > _CLOCK_SLACK_S:
+        text = f"its server's clock is {facts.clock_ahead_s:+.0f} s from this host's"
+        yield Check("clock", "problem", text, "set one of the two (NTP)")
     if facts.is_standby:
         yield Check("store", "problem", "this server is a standby: it takes no writes", "name the primary in the URL")
     if not facts.has_fsync:
@@ -102,7 +105,8 @@ def _orchestrator(db: Database) -> Iterator[Check]:
     lease = look(db, ORCHESTRATOR)
     waiting = db.row("SELECT count(*) FROM experiments WHERE ended IS NULL AND origin != 'run'")[0]
     if lease is not None and not is_gone(lease.process):
-        yield Check("orchestrator", "ok", f"process {lease.process.pid} leads")
+        host = lease.info.get("host_name", lease.process.host)
+        yield Check("orchestrator", "ok", f"process {lease.process.pid} on {host} leads")
     else:
         text = f"none is live; {waiting} submitted experiments wait for one"
         yield Check("orchestrator", "note", text, "wlmctl orchestrator" if waiting else "")
@@ -112,7 +116,8 @@ def _orchestrator(db: Database) -> Iterator[Check]:
 
 
 def _clock(db: Database) -> Iterator[Check]:
-    times = db.row("SELECT max(created), max(started), max(ended) FROM experiments")
+    times = [*db.row("SELECT max(created), max(started), max(ended) FROM experiments")]
+    times += db.row("SELECT max(seen) FROM workers")
     yield _time_check(max((time_s for time_s in times if time_s is not None), default=None))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from wlmctl.store.database import Database
@@ -18,6 +19,7 @@ class ServerFacts:
     synchronous_standbys: int
     has_fsync: bool
     is_standby: bool
+    clock_ahead_s: float
 
 
 def server_facts(db: Database) -> ServerFacts:
@@ -26,6 +28,8 @@ def server_facts(db: Database) -> ServerFacts:
         "SELECT current_setting('server_version'), pg_database_size(current_database()),"
         " current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),"
         " (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')),"
-        " current_setting('fsync') = 'on', pg_is_in_recovery()"
+        " current_setting('fsync') = 'on', pg_is_in_recovery(),"
+        " CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
     )
-    return ServerFacts(*row)
+    *facts, server_s = row
+    return ServerFacts(*facts, server_s - time.time())
