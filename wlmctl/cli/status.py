@@ -71,6 +71,7 @@ def as_json(row: ExperimentRow, counts: Mapping[str, int]) -> dict[str, Any]:
         "user": row.user,
         "host": row.host_name,
         "folder": text_of(os.fsencode(row.folder)),
+        "local_on": row.local_on,
         "origin": row.origin,
         "series": row.id.rpartition(".")[0] or None,
         "task_count": row.task_count,
@@ -141,6 +142,7 @@ def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
         "starts": local_time(row.start_due) if row.state == "scheduled" else None,
         "started": local_time(row.started) if row.started else None,
         "ended": local_time(row.ended) if row.ended else None,
+        "local": f"on {row.local_on}" if row.local_on else None,
         "machines": ", ".join(f"{role}: {machine}" for role, machine in sorted(bindings(db, row.seq).items())),
         "held": _held(db, row),
         "waits": _waits(db, row),
@@ -151,10 +153,20 @@ def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
         if value not in (None, ""):
             write(f"  {key + ':':<10}{value}\n")
     write("\n")
-    table(("TASK", "TYPE", "STATE", "MACHINE", "ATTEMPT", "TIME", "REASON"), _task_lines(db, row, show_all))
+    from wlmctl.store.workers import rows as workers
+
+    names = {worker.id: worker.name for worker in workers(db)}
+    columns = ["TASK", "TYPE", "STATE", "MACHINE", "WORKER", "ATTEMPT", "TIME", "REASON"]
+    lines = _task_lines(db, row, show_all, names)
+    if not names:  # no fleet: there is one worker, in the process that leads
+        columns.remove("WORKER")
+        lines = ((*line[:4], *line[5:]) for line in lines)
+    table(columns, lines)
 
 
-def _task_lines(db: Database, row: ExperimentRow, show_all: bool) -> Iterator[tuple[object, ...]]:
+def _task_lines(
+    db: Database, row: ExperimentRow, show_all: bool, names: Mapping[str, str]
+) -> Iterator[tuple[object, ...]]:
     from wlmctl.quantities import format_duration
     from wlmctl.store import listing
     from wlmctl.store.experiments import tasks
@@ -167,7 +179,7 @@ def _task_lines(db: Database, row: ExperimentRow, show_all: bool) -> Iterator[tu
             folded.add(template)
             name = f"{first.partition('[')[0]} ({count})"
             lines[template] = [
-                (name, kind, f"{number} {state}", None, None, None, reason)
+                (name, kind, f"{number} {state}", None, None, None, None, reason)
                 for state, number, reason in listing.states_of_group(db, row.seq, template)
             ]
     for task in tasks(db, row.seq) if len(folded) < len(groups) else ():
@@ -175,7 +187,8 @@ def _task_lines(db: Database, row: ExperimentRow, show_all: bool) -> Iterator[tu
             continue
         end_s = task.ended if task.ended is not None else now_s()
         lasted = format_duration(end_s - task.started) if task.started is not None else None
-        line = (task.name, task.type, task.state, task.machine, task.attempt or None, lasted, task.reason)
+        worker = names.get(task.worker, task.worker) if task.worker else None
+        line = (task.name, task.type, task.state, task.machine, worker, task.attempt or None, lasted, task.reason)
         lines.setdefault(task.template, []).append(line)
     for template in sorted(lines):
         yield from lines[template]
