@@ -5,15 +5,17 @@
 #   permissions.sh [-p VHOST] [-x PREFIX] worker USER        one user a worker host
 #   permissions.sh [-p VHOST] [-x PREFIX] operator USER      for `wlmctl queue list|dead|requeue|purge`
 #
+# With -n it only prints the three patterns, one a line.
 # The user and the vhost must exist (rabbitmqctl add_vhost wlm; rabbitmqctl add_user USER). VHOST is wlm, PREFIX the
 # `prefix` of wlmctl.toml, wlm. The three patterns are what may be configured, written and read. None of them matches
 # the default exchange: who may write to that may write to every queue. A worker may bind nothing: who may bind from an
 # exchange may read all that goes through it.
 set -eu
 
-vhost=wlm prefix=wlm
-while getopts p:x: option; do
+vhost=wlm prefix=wlm only_print=
+while getopts np:x: option; do
     case $option in
+        n) only_print=1 ;;
         p) vhost=$OPTARG ;;
         x) prefix=$OPTARG ;;
         *) exit 2 ;;
@@ -49,4 +51,8 @@ case $part in
         ;;
     *) echo "part '$part': orchestrator, worker or operator" >&2; exit 2 ;;
 esac
+if [ -n "$only_print" ]; then
+    printf '%s\n' "$configure" "$write" "$read"
+    exit
+fi
 exec rabbitmqctl set_permissions -p "$vhost" "$user" "$configure" "$write" "$read"

@@ -17,7 +17,8 @@ from wlmctl.broker.contract import (
     Outgoing,
     TooLarge,
 )
-from wlmctl.broker.rabbitmq.consuming import ORIGIN, REASON, ConsumeLine
+from wlmctl.broker.rabbitmq.consuming import ConsumeLine
+from wlmctl.broker.rabbitmq.dead_letters import ORIGIN, REASON
 from wlmctl.broker.rabbitmq.errands import Errands
 from wlmctl.broker.rabbitmq.inbox import Inbox
 from wlmctl.broker.rabbitmq.link import Link

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from pika import BasicProperties, SelectConnection
@@ -17,6 +17,7 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosed, ChannelClosedByBroker
 
 from wlmctl.broker.contract import Delivery, Depth
+from wlmctl.broker.rabbitmq.dead_letters import reason_and_origin
 from wlmctl.broker.rabbitmq.errands import Errands
 from wlmctl.broker.rabbitmq.inbox import Inbox
 from wlmctl.broker.rabbitmq.link import Link
@@ -27,9 +28,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds before a channel or consumer that the broker has ended is made again.
 AGAIN_S = 0.2
-
-#: Headers of a dead letter: why, and the queue it came from.
-REASON, ORIGIN = "x-wlm-reason", "x-wlm-queue"
 
 _QUEUE = re.compile(r"queue '([^']*)'")
 
@@ -142,14 +140,16 @@ class ConsumeLine:
                 return
             if not isinstance(said, ChannelClosed):
                 subscription.served_at_s = time.monotonic()
-                subscription.is_known = True
+                subscription.is_known, subscription.waits_for = True, ""
                 self._settle(subscription)
             elif subscription.gone is not None and said.reply_code == 404:
                 del self._subscriptions[queue]
                 log.warning("queue %s is gone", queue)
                 subscription.gone()
             else:
-                log.warning("queue %s cannot be consumed now: %s", queue, said.reply_text)
+                if subscription.waits_for != said.reply_text:
+                    log.warning("queue %s cannot be consumed now: %s", queue, said.reply_text)
+                subscription.waits_for = said.reply_text
                 self._link.later(1.0, lambda: self._again(subscription))
 
         is_only_looked_for = subscription.gone is not None and subscription.is_known
@@ -206,7 +206,7 @@ class ConsumeLine:
         else:
             subscription.delivered(method.consumer_tag, time.monotonic())
             self._unacked[tag] = (subscription, method.consumer_tag)
-        reason, origin = _dead(properties.headers) if properties.headers else ("", "")
+        reason, origin = reason_and_origin(properties.headers) if properties.headers else ("", "")
         user = properties.user_id or ""
         self._inbox.put(Delivery(subscription.queue, body, tag, method.redelivered, self.epoch, reason, origin, user))
 
@@ -286,13 +286,3 @@ class ConsumeLine:
                 self._subscribe(subscription)
 
         self._errands.ask(lambda: self._topology.probe(subscription.queue), judge)
-
-
-def _dead(headers: dict[str, Any]) -> tuple[str, str]:
-    """Why a message is a dead letter: our own words, or the broker's."""
-    if REASON in headers:
-        return str(headers[REASON]), str(headers.get(ORIGIN, ""))
-    deaths: Iterable[Any] = headers.get("x-death") or ()
-    for death in deaths:
-        return f"the broker dropped it: {death.get('reason')}", str(death.get("queue", ""))
-    return "", ""

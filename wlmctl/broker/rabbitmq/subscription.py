@@ -41,6 +41,7 @@ class Subscription:
         self.served_at_s = 0.0
         self.is_suspect = False
         self.is_looking = self.is_known = self.is_refused = False
+        self.waits_for = ""
 
     def reset(self) -> None:
         """All consumers and deliveries are gone, with their channel."""
