@@ -125,13 +125,17 @@ class ConnectionPool:
     def close_idle(self) -> None:
         """Close what nobody has used for ``idle_s``, and give back its permits."""
         limit = time.monotonic() - self._idle_s
-        self._close_where(lambda idle: idle.idle_since_s <= limit)
+        self._close_where(lambda idle, _: idle.idle_since_s <= limit)
+
+    def close_idle_of(self, login: str) -> None:
+        """Close what nobody uses now of this login, since others wait for its permits."""
+        self._close_where(lambda _, name: name == login)
 
     def close_all(self) -> None:
         """Close what is idle now, and what is in use as soon as it comes back."""
         with self._changed:
             self._closed = True
-        self._close_where(lambda _: True)
+        self._close_where(lambda *_: True)
 
     def _name_of(self, machine: Machine) -> str:
         # To read ~/.ssh/config again for each lease would cost more than the lease.
@@ -195,9 +199,10 @@ class ConnectionPool:
         if self._budget is not None and permit is not None:
             self._budget.release(permit)
 
-    def _close_where(self, is_wanted: Callable[[_Open], bool]) -> None:
+    def _close_where(self, is_wanted: Callable[[_Open, str], bool]) -> None:
         with self._changed:
-            doomed = [(login, idle) for login, entry in self._logins.items() for idle in entry.idle if is_wanted(idle)]
+            doomed = [(login, idle) for login, entry in self._logins.items() for idle in entry.idle
+                      if is_wanted(idle, login)]  # fmt: skip
             for login, idle in doomed:
                 self._logins[login].idle.remove(idle)
         for login, idle in doomed:

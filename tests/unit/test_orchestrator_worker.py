@@ -23,13 +23,14 @@ from wlmctl.message import (
     StopMessage,
     TaskKey,
     TaskMessage,
+    WorkerInfo,
     decode,
     encode,
 )
-from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
+from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.task import Deferred, Done, Failed, Gone, Resources, TaskContext, Unknown
 from wlmctl.worker.context import Machines
-from wlmctl.worker.worker import Worker
+from wlmctl.worker.worker import Worker, WorkerSettings
 
 Execute = Callable[[TaskContext], Any]
 
@@ -60,10 +61,10 @@ class Bench:
     def __init__(self) -> None:
         self.broker, self.type = MemoryBroker(), Obeying()
         self.channel = self.broker.channel()
-        self.channel.declare(work_queue("wlm"))
         self.channel.consume(RESULTS.format(prefix="wlm"), 1000)
         pool = ConnectionPool(self._no_connection)
-        self.worker = Worker("w", self.broker, Machines(pool), slots=1)
+        info = WorkerInfo("w", "h", "h", "u", "b", 1, "1", slots=1, types=("obeying",))
+        self.worker = Worker("w", self.broker, Machines(pool), settings=WorkerSettings(info))
         self._count = 0
 
     @staticmethod
@@ -77,7 +78,7 @@ class Bench:
             TaskKey(1, 0, 1, self._count), "nonce", "token", "x-aaaaaa", "t", "obeying", {}, {"local": "local"},
             {"local": machine("local")}, "/tmp", Resources(), cancel=cancel,
         )  # fmt: skip
-        self.channel.publish(work_queue("wlm"), encode(message))
+        self.channel.publish(worker_queue("wlm", "w"), encode(message))
         return message
 
     def order(self, message: Message | bytes) -> None:
@@ -99,7 +100,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made = Bench()
-    for place in ("wlmctl.plugins.task_type", "wlmctl.worker.worker.task_type"):
+    for place in ("wlmctl.plugins.task_type", "wlmctl.worker.slots.task_type"):
         monkeypatch.setattr(place, lambda _: made.type)
     made.worker.start()
     yield made
@@ -148,7 +149,7 @@ def test_a_stop_reaches_what_executes(bench: Bench) -> None:
     bench.type.execution = execution
     message = bench.send()
     assert began.wait(10)
-    bench.order(StopMessage(message.key))
+    bench.order(StopMessage([message.key]))
     assert bench.outcome().what == "cancelled"
 
 
@@ -164,8 +165,8 @@ def test_a_stop_that_comes_before_the_execution_is_not_forgotten(bench: Bench) -
     bench.send()
     wait_until(lambda: executed, "the slot is busy")
     second = bench.send()
-    bench.order(StopMessage(second.key))
-    wait_until(lambda: second.key in bench.worker._stopped, "the order has arrived")
+    bench.order(StopMessage([second.key]))
+    wait_until(lambda: bench.worker._control.is_stopped(second), "the order has arrived")
     go_on.set()
     assert [bench.outcome().what for _ in range(2)] == ["done", "cancelled"]
     assert executed == [1]
@@ -182,8 +183,8 @@ def test_a_dispatch_to_end_what_may_run_is_not_stopped_before_it_has_proven_it(b
     bench.type.ending = ending
     message = bench.send(cancel=True)
     assert began.wait(10)
-    bench.order(StopMessage(message.key))
-    wait_until(lambda: message.key in bench.worker._stopped, "the order has arrived")
+    bench.order(StopMessage([message.key]))
+    wait_until(lambda: bench.worker._control.is_stopped(message), "the order has arrived")
     go_on.set()
     assert bench.outcome().reason == "killed"
 
@@ -196,9 +197,9 @@ def test_an_end_that_cannot_be_proven_makes_the_work_known_instead(bench: Bench)
 
 
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_worker_goes_on(bench: Bench) -> None:
-    bench.channel.publish(work_queue("wlm"), b"garbage")
+    bench.channel.publish(worker_queue("wlm", "w"), b"garbage")
     bench.order(b"garbage")
-    bench.channel.publish(work_queue("wlm"), encode(ProbeMessage(machine("local"))))
+    bench.channel.publish(worker_queue("wlm", "w"), encode(ProbeMessage(machine("local"))))
     bench.send()
     assert bench.outcome().what == "done"
     wait_until(lambda: bench.broker.depth(DEAD.format(prefix="wlm")) == 3, "all three are buried")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from wlmctl.batch import BatchSystem
@@ -18,7 +18,11 @@ from wlmctl.ssh.login import resolved_login
 from wlmctl.task import Resources
 from wlmctl.transfer import execution_name
 from wlmctl.transport import Transport
+from wlmctl.worker.contact import Contact
 from wlmctl.worker.places import experiment_folder, private_folder, resolve_scratch
+
+#: What of a machine a worker's own inventory may say otherwise.
+LOGIN = ("user", "port", "jump", "key", "passphrase")
 
 
 class MachineAway(Exception):
@@ -27,6 +31,10 @@ class MachineAway(Exception):
     def __init__(self, machine: str, reason: str) -> None:
         super().__init__(reason)
         self.machine, self.reason = machine, reason
+
+
+class BrokenOff(Cancelled):
+    """An execution ends though nobody has told it to: its work is for others now."""
 
 
 class Commands(Protocol):
@@ -38,12 +46,27 @@ class Commands(Protocol):
 
 
 class Machines:
-    """The machines a worker can use: connections to them, and their scratch folders, found out once."""
+    """The machines a worker can use: connections to them, and their scratch folders, found out once.
 
-    def __init__(self, pool: ConnectionPool, commands: Commands | None = None) -> None:
-        self.pool = pool
-        self._commands = commands
+    ``own`` is the worker's own inventory: of a machine it may change how to log in, of ``local`` the scratch folder.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool, commands: Commands | None = None, own: Mapping[str, Machine] | None = None
+    ) -> None:
+        self.pool, self.commands = pool, commands
+        self._own = own or {}
         self._scratch: dict[str, str] = {}
+
+    def seen_from_here(self, machine: Machine) -> Machine:
+        """The leader's machine, with this worker's own way to log in to it."""
+        own = self._own.get(machine.name)
+        if own is None:
+            return machine
+        if machine.is_local:
+            return replace(machine, scratch=own.scratch)
+        own_login = {name: value for name in LOGIN if (value := getattr(own, name)) is not None}
+        return replace(machine, **own_login)
 
     @contextmanager
     def transport(self, machine: Machine, check: Callable[[], None]) -> Iterator[Transport]:
@@ -51,8 +74,8 @@ class Machines:
 
         Each use counts as one command of the machine's ``commands_per_minute``.
         """
-        if machine.commands_per_minute is not None and self._commands is not None:
-            self._commands.command(resolved_login(machine), machine.commands_per_minute, check)
+        if machine.commands_per_minute is not None and self.commands is not None:
+            self.commands.command(resolved_login(machine), machine.commands_per_minute, check)
         lease = self.pool.lease(machine, check=check)
         try:
             transport = lease.__enter__()
@@ -97,6 +120,7 @@ class ExecutionContext:
     stopped: threading.Event = field(default_factory=threading.Event)
     execution: str = ""
     figures: Figures | None = None
+    contact: Contact | None = None
     _open: dict[str, Transport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -136,7 +160,7 @@ class ExecutionContext:
 
     def machine(self, role: str) -> Machine:
         """The machine the role is bound to."""
-        return self.message.machines[self.message.roles[role]]
+        return self.machines.seen_from_here(self.message.machines[self.message.roles[role]])
 
     @contextmanager
     def transport(self, role: str, *, after_cancel: bool = False) -> Iterator[Transport]:
@@ -206,9 +230,11 @@ class ExecutionContext:
                 setattr(self.figures, name, value)
 
     def check_cancelled(self) -> None:
-        """Raise ``Cancelled`` when the execution is to stop."""
+        """Raise ``Cancelled`` when the execution is to stop; waits while others may have been given its work."""
         if self.stopped.is_set():
             raise Cancelled("cancelled")
+        if self.contact is not None:
+            self.contact.hold(self.stopped)
 
 
 @dataclass(slots=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Cancelled
+from wlmctl.errors import Cancelled, PluginError
 from wlmctl.machine import LOCAL, Machine
-from wlmctl.message import Answer, CleanMessage, Deferral, EndMessage, Outcome, PollMessage, ProbeAnswerMessage
+from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
-from wlmctl.worker.context import DeferredContext, ExecutionContext, Machines
+from wlmctl.worker.context import BrokenOff, DeferredContext, ExecutionContext, Machines
 from wlmctl.worker.outcomes import of_answer, of_error
 from wlmctl.worker.places import experiment_folder
 from wlmctl.worker.probe import facts
@@ -22,8 +22,8 @@ from wlmctl.worker.watch import Watcher
 log = logging.getLogger(__name__)
 
 
-def execute(context: ExecutionContext, watcher: Watcher) -> Outcome:
-    """Execute a dispatch; every error becomes an outcome."""
+def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = False) -> Outcome:
+    """Execute a dispatch; every error becomes an outcome. ``can_decline``: other workers may have what it needs."""
     message = context.message
     main = message.roles.get(next(iter(message.roles), ""), LOCAL)
     try:
@@ -36,7 +36,9 @@ def execute(context: ExecutionContext, watcher: Watcher) -> Outcome:
         result = task_type.execute(spec, context)
         outcome = of_answer(result)
     except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
-        if isinstance(error, Cancelled) and not context.stopped.is_set():
+        if isinstance(error, PluginError) and can_decline:
+            return Outcome("declined", reason=str(error))
+        if isinstance(error, Cancelled) and not isinstance(error, BrokenOff) and not context.stopped.is_set():
             error = RuntimeError(f"task type {message.type} stopped without being told to")
         return of_error(error, main)
     if outcome.what != "deferred":
@@ -51,7 +53,7 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
     if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
         return Outcome("cancelled")
     handle = task_type.handle(spec, context)
-    outcome = of_answer(task_type.cancel(handle, DeferredContext(context.message.machines[main], context.machines)))
+    outcome = of_answer(task_type.cancel(handle, _deferred(context.message.machines[main], context.machines)))
     if outcome.what in ("running", "unknown"):  # not proven: now it can be ended like any other deferred work
         return Outcome("deferred", handle=handle, started=outcome.started, machine=main)
     return outcome
@@ -85,7 +87,7 @@ def poll(message: PollMessage, machines: Machines, watcher: Watcher) -> list[Ans
         by_type.setdefault(deferral.type, []).append(deferral)
     wait_s = message.wait_s if len(by_type) == 1 else 0.0
     for name, deferrals in by_type.items():
-        answers.extend(_poll_type(name, deferrals, DeferredContext(message.machine, machines, wait_s), watcher))
+        answers.extend(_poll_type(name, deferrals, _deferred(message.machine, machines, wait_s), watcher))
     return answers
 
 
@@ -116,23 +118,26 @@ def _poll_type(name: str, deferrals: Sequence[Deferral], context: DeferredContex
     return answers
 
 
-def end(message: EndMessage, machines: Machines) -> Outcome:
-    """End a deferred task and prove it."""
-    deferral = message.deferral
+def end(machine: Machine, deferral: Deferral, machines: Machines) -> Outcome:
+    """End a deferred task of a machine and prove it."""
     try:
         task_type = plugins.task_type(deferral.type)
         if not isinstance(task_type, Defers):
             raise TypeError(f"task type {deferral.type} cannot end a deferred task")
-        return of_answer(task_type.cancel(deferral.handle, DeferredContext(message.machine, machines)))
+        return of_answer(task_type.cancel(deferral.handle, _deferred(machine, machines)))
     except Exception as error:  # as above
-        outcome = of_error(error, message.machine.name)
+        outcome = of_error(error, machine.name)
         return Outcome("unknown", reason=outcome.reason) if outcome.what == "failed" else outcome
+
+
+def _deferred(machine: Machine, machines: Machines, wait_s: float = 0.0) -> DeferredContext:
+    return DeferredContext(machines.seen_from_here(machine), machines, wait_s)
 
 
 def probe(machine: Machine, worker: str, machines: Machines) -> ProbeAnswerMessage:
     """Whether the machine answers, and what it has."""
     try:
-        with machines.transport(machine, lambda: None) as transport:
+        with machines.transport(machines.seen_from_here(machine), lambda: None) as transport:
             found = facts(transport)
     except Exception as error:  # as above: the reason is the answer
         return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__)
@@ -141,9 +146,10 @@ def probe(machine: Machine, worker: str, machines: Machines) -> ProbeAnswerMessa
 
 def clean(message: CleanMessage, machines: Machines) -> str:
     """Remove the experiment's folder on a machine; the reason why not, or nothing."""
+    machine = machines.seen_from_here(message.machine)
     try:
-        folder = experiment_folder(machines.scratch(message.machine, lambda: None), message.experiment)
-        with machines.transport(message.machine, lambda: None) as transport:
+        folder = experiment_folder(machines.scratch(machine, lambda: None), message.experiment)
+        with machines.transport(machine, lambda: None) as transport:
             clean_folders(transport, folder)
     except Exception as error:  # as above
         return str(error) or type(error).__name__

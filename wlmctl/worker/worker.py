@@ -1,183 +1,213 @@
-"""The worker: slots that execute dispatches, a line for control messages, and the events of this host."""
+"""The worker, wired: it executes what its queues give it, and keeps nothing.
+
+The same code serves one process with the in-process broker, where there is one worker that is always alive, and a
+fleet over RabbitMQ (docs/decisions/0014).
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
+from time import monotonic
 
-from wlmctl.broker.contract import Broker, Channel, Delivery
-from wlmctl.machine import Machine
-from wlmctl.message import (
-    Answer,
-    CleanedMessage,
-    CleanMessage,
-    Deferral,
-    EndMessage,
-    Message,
-    PollAnswerMessage,
-    PollMessage,
-    ProbeMessage,
-    ResultMessage,
-    StartedMessage,
-    StopMessage,
-    TaskKey,
-    TaskMessage,
-    UndecodableMessage,
-    decode,
-    encode,
-)
-from wlmctl.plugins import task_type
-from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
-from wlmctl.task import Defers
-from wlmctl.worker import execution
+from wlmctl.broker.contract import Broker, BrokerError
+from wlmctl.errors import WlmctlError
+from wlmctl.message import GoodbyeMessage, Message, Outcome, encode
+from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
+from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.contact import Contact
 from wlmctl.worker.context import ExecutionContext, Machines
-from wlmctl.worker.outcomes import of_error
+from wlmctl.worker.control import Control
+from wlmctl.worker.credit import Credit
+from wlmctl.worker.heartbeat import Heartbeat
+from wlmctl.worker.intake import Intake
+from wlmctl.worker.leases import Leases
+from wlmctl.worker.outbox import Outbox, Parcel
+from wlmctl.worker.permits import AskedPermits
+from wlmctl.worker.settings import WorkerSettings
+from wlmctl.worker.slots import Slots
 from wlmctl.worker.watch import Watcher
+
+__all__ = ["Worker", "WorkerSettings"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether idle connections should close.
-IDLE_LOOK_S = 5.0
+#: Control messages that may be here unacked.
+CONTROL_CREDIT = 1_000
 
-#: Orders to stop that are remembered, in case the dispatch is still to be executed.
-STOPS_KEPT = 10_000
+#: Seconds that the broker gets to confirm a goodbye, and to delete a queue.
+GOODBYE_S = 5.0
 
 
 class Worker:
-    """Executes what its queues give it, with ``slots`` executions at once; ``close`` leaves jobs running."""
+    """One worker of one id. ``drain`` ends it in order, ``close`` at once; jobs go on in either case.
 
-    def __init__(self, name: str, broker: Broker, machines: Machines, *, slots: int, prefix: str = "wlm") -> None:
-        self.name, self._prefix = name, prefix
-        self._machines, self._pool = machines, machines.pool
-        self._channel = broker.channel()
-        self._work = broker.channel()
-        self._control = broker.channel()
-        self._channel.declare(RESULTS.format(prefix=prefix))
-        self._channel.declare(DEAD.format(prefix=prefix))
-        self._work.consume(work_queue(prefix), slots)
-        self._control.consume(control_queue(prefix, name), 1_000_000)
-        self._watcher = Watcher(self._ended)
-        self._executing: dict[TaskKey, ExecutionContext] = {}
-        self._stopped: dict[TaskKey, None] = {}
-        self._closing = False
-        self._threads = [
-            threading.Thread(target=self._execute_all, name=f"slot-{number}", daemon=True) for number in range(slots)
-        ]
-        self._threads.append(threading.Thread(target=self._obey, name="control", daemon=True))
+    In a fleet it asks its leader for permits where ``machines`` counts by ``AskedPermits``.
+    """
+
+    def __init__(self, worker_id: str, broker: Broker, machines: Machines, *, settings: WorkerSettings) -> None:
+        self.id, self._settings, self._broker, self._machines = worker_id, settings, broker, machines
+        prefix, info, self._is_fleet = settings.prefix, settings.info, settings.is_fleet
+        own, control, marks = (name(prefix, worker_id) for name in (worker_queue, control_queue, marks_queue))
+        results = RESULTS.format(prefix=prefix)
+        self._own_queues = [own, control, marks] if self._is_fleet else [own, control]
+        self.is_queue_gone = self._is_closing = False
+        self._reason = ""
+        self._drained = threading.Event()
+
+        self._book = Book()
+        self._work = broker.channel(lost=self._lost)
+        self._orders = broker.channel()
+        self._results = broker.channel()
+        if not self._is_fleet:  # else they are the leader's to make, and results wait for it
+            self._results.declare(results)
+        self._outbox = Outbox(
+            broker, self._results, results,
+            started=lambda dispatch: self._slots.started_message(dispatch),
+            settled=self._settled, too_large=self._too_large,
+        )  # fmt: skip
+        permits = machines.commands if isinstance(machines.commands, AskedPermits) else None
+        self._permits = permits
+        if permits is not None:
+            permits.attach(worker_id, self._say)
+        self._watcher = Watcher(lambda machine, deferrals: self._control.ended(machine, deferrals))
+        self._contact = Contact(broker, settings.redelivery_s) if self._is_fleet else None
+        queues = [own, *(type_queue(prefix, name) for name in info.types if self._is_fleet)]
+        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {})
+        self._control = Control(
+            worker_id, self._orders, self._book, machines, self._watcher, permits,
+            say=self._say, cancelled=self._cancelled, drain=self.drain,
+        )  # fmt: skip
+        self._slots = Slots(
+            worker_id, settings, self._book, self._outbox, machines, self._watcher, self._contact,
+            is_stopped=self._control.is_stopped, finished=self._credit.finished,
+        )  # fmt: skip
+        self._intake = Intake(
+            worker_id, settings, self._work, self._book, self._outbox, self._credit,
+            is_stopped=self._control.is_stopped, cancelled=self._cancelled, emptied=self._emptied,
+        )  # fmt: skip
+        self._heartbeat: Heartbeat | None = None
+        if self._contact is not None:
+            leases = Leases(worker_id, settings, self._work, self._book, self._outbox)
+            self._heartbeat = Heartbeat(
+                worker_id, settings, broker, self._results, results, self._book, self._contact,
+                own_queues=self._own_queues, permits=lambda: permits.held if permits is not None else [],
+                is_draining=lambda: self._intake.is_draining, look=leases.look,
+            )  # fmt: skip
+            self._work.consume(marks, None, gone=self._gone)
+        self._credit.look(0)
+        self._orders.consume(control, CONTROL_CREDIT, gone=self._gone if self._is_fleet else None)
 
     def start(self) -> None:
-        """Begin to consume."""
-        for thread in self._threads:
-            thread.start()
+        """Begin to work."""
+        self._outbox.start()
+        self._slots.start()
+        self._control.start()
+        self._intake.start()
+        if self._heartbeat is not None:
+            self._heartbeat.start()
 
     def executing(self) -> list[ExecutionContext]:
         """The executions under way, with how far they are."""
-        return list(self._executing.values())
+        return self._slots.executing()
+
+    def drain(self, reason: str = "") -> None:
+        """Take nothing new, hand back what has not begun, finish the rest, say goodbye; ``finished`` when done."""
+        self._reason = self._reason or reason
+        self._intake.is_draining = True
+        if self._heartbeat is not None:
+            self._heartbeat.hurry()
+
+    def finished(self) -> bool:
+        """True when a drain is done."""
+        return self._drained.is_set()
+
+    def error(self) -> WlmctlError | None:
+        """What has ended it, where the broker refuses."""
+        return self._intake.error
 
     def close(self, timeout_s: float) -> None:
-        """Stop: steps under way are broken off and leave nothing half-made, jobs go on. Waits at most ``timeout_s``."""
-        self._closing = True
-        for context in self.executing():
-            context.stopped.set()
+        """Stop: steps under way are broken off and leave nothing half-made, jobs go on. Waits at most ``timeout_s``.
+
+        In a fleet it says what it has broken off, while there is time; else it is as if it had been killed.
+        """
+        end_s = monotonic() + timeout_s
+        if self._is_fleet and self._intake.error is None and not self._drained.is_set():
+            self.drain("told to stop now")
+            while not self._drained.wait(0.05) and monotonic() < end_s and self._intake.error is None:
+                self._slots.break_off()
+        self._is_closing = self._intake.is_closing = self._control.is_closing = True
+        self._slots.mute()
+        self._slots.break_off()
+        self._book.close()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self._work.close()
-        self._control.close()
-        for thread in self._threads:
-            thread.join(timeout_s)
+        self._orders.close()
+        for part in (self._slots, self._intake, self._control):
+            part.join(max(0.0, end_s - monotonic()))
         self._watcher.close()
-        self._channel.close()
-        self._pool.close_all()
+        self._outbox.close()
+        self._results.close()
+        self._machines.pool.close_all()
 
-    def _publish(self, message: Message) -> None:
-        if not self._closing:
-            self._channel.publish(RESULTS.format(prefix=self._prefix), encode(message))
+    def _say(self, message: Message) -> None:
+        if not self._is_closing:
+            self._outbox.put(Parcel(encode(message)))
 
-    def _execute_all(self) -> None:
-        while (delivery := self._work.receive(None)) is not None:
+    def _settled(self, dispatches: list[Dispatch]) -> None:
+        """Their last messages are confirmed. Those that are leased are acked already, which does no harm."""
+        self._book.settled(dispatches)
+        self._work.ack(*(dispatch.delivery for dispatch in dispatches))
+
+    def _cancelled(self, dispatch: Dispatch) -> None:
+        self._slots.answer(dispatch, Outcome("cancelled", reason="cancelled"))
+
+    def _too_large(self, parcel: Parcel, reason: str) -> None:
+        dispatch = parcel.dispatch
+        if dispatch is None:
+            log.error("a message cannot be sent: %s", reason)
+            return
+        failed = Outcome("failed", reason=f"the result cannot be sent: {reason}", failure_class="user")
+        self._slots.answer(dispatch, failed)
+
+    def _lost(self, epoch: int) -> None:
+        """What was delivered on the lost connection and has not begun belongs to others now."""
+        self._book.forget(epoch)
+        if self._heartbeat is not None:
+            self._heartbeat.hurry()
+
+    def _gone(self) -> None:
+        """An own queue was deleted, by the leader or with the broker's data: nobody can reach this id any more."""
+        if self._is_closing or self._drained.is_set() or self.is_queue_gone:
+            return
+        self.is_queue_gone = True
+        log.warning("the queue of worker %s is gone: it finishes what it has begun", self.id)
+        if self._permits is not None:
+            self._permits.deafen()
+        if self._contact is not None and self._contact.is_silent:
+            self._slots.break_off()  # others may do it by now, and no order to stop could come
+        self.drain("its queue is gone")
+
+    def _emptied(self) -> None:
+        """All is handed back or finished, where that is so: say goodbye."""
+        is_empty = self._book.is_empty() and self._control.is_idle
+        if not is_empty or self._drained.is_set() or not self._outbox.flush(0.0):
+            return
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            is_known = threading.Event()
+            goodbye = encode(GoodbyeMessage(self.id, self._reason))
+            self._outbox.put(Parcel(goodbye, confirmed=is_known.set))
+            if is_known.wait(GOODBYE_S):
+                self._delete_queues()
+        self._drained.set()
+
+    def _delete_queues(self) -> None:
+        self._is_closing = True
+        for delete in (partial(self._broker.delete, queue, GOODBYE_S) for queue in self._own_queues):
             try:
-                message = decode(delivery.body)
-                if not isinstance(message, TaskMessage):
-                    raise UndecodableMessage(f"a {message.kind} message in a work queue")
-            except UndecodableMessage as error:
-                self._bury(self._work, delivery, error)
-                continue
-            self._execute(message)
-            if not self._closing:
-                self._work.ack(delivery)
-
-    def _bury(self, channel: Channel, delivery: Delivery, error: UndecodableMessage) -> None:
-        log.error("a message of %s goes to the dead letters: %s", delivery.queue, error)
-        self._channel.publish(DEAD.format(prefix=self._prefix), delivery.body)
-        channel.ack(delivery)
-
-    def _execute(self, message: TaskMessage) -> None:
-        context = ExecutionContext(message, self._machines)
-        self._executing[message.key] = context
-        if message.key in self._stopped and not message.cancel:
-            context.stopped.set()
-        try:
-            if not context.stopped.is_set() and not isinstance(task_type(message.type), Defers):
-                self._publish(StartedMessage(self.name, message.key, message.nonce))
-            outcome = execution.execute(context, self._watcher)
-        except BaseException as error:  # a plugin that raises even SystemExit must not take a slot with it
-            outcome = of_error(error, "")
-        finally:
-            del self._executing[message.key]
-        result = ResultMessage(self.name, message.key, message.nonce, context.execution, outcome)
-        try:
-            self._publish(result)
-        except (TypeError, ValueError, AttributeError) as error:  # what a plugin gave cannot travel as a message
-            outcome = of_error(TypeError(f"the result of task type {message.type} is no plain JSON: {error}"), "")
-            self._publish(replace(result, outcome=outcome))
-        if outcome.watched:
-            self._watcher.arm(Deferral(message.key, message.type, {}))
-
-    def _obey(self) -> None:
-        """Control messages never wait for one another: what takes time has a thread of its own."""
-        looked_s = time.monotonic()
-        while (delivery := self._control.receive(IDLE_LOOK_S)) is not None or not self._closing:
-            if time.monotonic() >= looked_s + IDLE_LOOK_S:
-                looked_s = time.monotonic()
-                self._pool.close_idle()
-            if delivery is None:
-                continue
-            try:
-                message = decode(delivery.body)
-            except UndecodableMessage as error:
-                self._bury(self._control, delivery, error)
-                continue
-            if isinstance(message, StopMessage):
-                self._stop(message.key)
-            else:
-                threading.Thread(target=self._answer, args=(message,), name=message.kind, daemon=True).start()
-            self._control.ack(delivery)
-
-    def _stop(self, key: TaskKey) -> None:
-        """Stop what executes, or is still to be executed; an execution whose work is to end something goes on."""
-        self._stopped[key] = None
-        if len(self._stopped) > STOPS_KEPT:
-            del self._stopped[next(iter(self._stopped))]
-        context = self._executing.get(key)
-        if context is not None and not context.message.cancel:
-            context.stopped.set()
-
-    def _answer(self, message: Message) -> None:
-        match message:
-            case PollMessage():
-                answers = execution.poll(message, self._machines, self._watcher)
-                self._publish(PollAnswerMessage(self.name, message.machine.name, message.number, answers))
-            case EndMessage():
-                answer = Answer(message.deferral.key, execution.end(message, self._machines))
-                self._publish(PollAnswerMessage(self.name, message.machine.name, 0, [answer], ending=True))
-            case ProbeMessage():
-                self._publish(execution.probe(message.machine, self.name, self._machines))
-            case CleanMessage():
-                reason = execution.clean(message, self._machines)
-                self._publish(CleanedMessage(self.name, message.machine.name, message.exp, reason))
-
-    def _ended(self, machine: Machine, deferrals: Sequence[Deferral]) -> None:
-        """An end was seen as an event: say how these tasks ended."""
-        answers = execution.poll(PollMessage(machine, 0, 0.0, deferrals), self._machines, self._watcher)
-        self._publish(PollAnswerMessage(self.name, machine.name, 0, answers))
+                delete()
+            except BrokerError as error:
+                log.info("an own queue stays behind: %s", error)

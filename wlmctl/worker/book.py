@@ -1,0 +1,215 @@
+"""The dispatches that a worker has, each from its delivery until its result is confirmed, and who is to begin next."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from wlmctl.broker.contract import Delivery
+from wlmctl.message import TaskKey, TaskMessage
+
+if TYPE_CHECKING:
+    from wlmctl.worker.context import ExecutionContext
+    from wlmctl.worker.outbox import Parcel
+
+
+class Stage(Enum):
+    """How far a dispatch is. ``OVER``: it has ended, or was taken back before it began."""
+
+    WAITING = "waiting"
+    BEGUN = "begun"
+    OVER = "over"
+
+
+class Dispatch:
+    """One dispatch of one delivery."""
+
+    __slots__ = ("arrived_s", "began_s", "context", "delivery", "has_begun", "is_answered", "is_leased", "is_overlong",
+                 "message", "stage", "started")  # fmt: skip
+
+    def __init__(self, message: TaskMessage, delivery: Delivery, arrived_s: float) -> None:
+        self.message, self.delivery, self.arrived_s = message, delivery, arrived_s
+        self.stage, self.began_s = Stage.WAITING, 0.0
+        self.has_begun = self.is_overlong = self.is_leased = self.is_answered = False
+        self.context: ExecutionContext | None = None
+        self.started: Parcel | None = None
+
+
+class Book:
+    """All dispatches of a worker; safe over threads. Higher priority begins first, then what came first."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._all: dict[tuple[TaskKey, str], Dispatch] = {}
+        self._line: list[tuple[int, int, Dispatch]] = []
+        self._order = itertools.count()
+        self._waiting = self._executing = self._idle = 0
+        self._alone: Dispatch | None = None
+        self._epoch = 0
+        self._is_closed = False
+        self._mark = 0  # the newest on this connection
+        #: When a slot last began with something, on the monotonic clock.
+        self.taken_s = monotonic()
+
+    def knows(self, message: TaskMessage) -> bool:
+        """True for a dispatch that is here already: it will be answered once."""
+        return (message.key, message.nonce) in self._all
+
+    def has_begun(self, message: TaskMessage) -> bool:
+        """True for a dispatch whose execution here has begun."""
+        found = self._all.get((message.key, message.nonce))
+        return found is not None and found.has_begun
+
+    @property
+    def waiting(self) -> int:
+        """How many have not begun."""
+        return self._waiting
+
+    @property
+    def wants_to_be_alone(self) -> bool:
+        """True from the arrival of a dispatch that is to be alone until its end."""
+        return self._alone is not None
+
+    def is_empty(self) -> bool:
+        """True when nothing is here, nor on its way out."""
+        return not self._all
+
+    def add(self, arrived: Sequence[Dispatch]) -> None:
+        """These have come; what belongs to a lost connection is left out."""
+        with self._changed:
+            for dispatch in arrived:
+                if dispatch.delivery.epoch < self._epoch:
+                    continue
+                message = dispatch.message
+                before = self._all.get((message.key, message.nonce))
+                if before is not None and before.stage is Stage.WAITING:  # of a connection that is lost
+                    self._leave(before)
+                self._all[message.key, message.nonce] = dispatch
+                self._waiting += 1
+                if message.alone and self._alone is None:
+                    self._alone = dispatch
+                else:
+                    heapq.heappush(self._line, (-message.priority, next(self._order), dispatch))
+            self._changed.notify(min(len(arrived), self._idle))
+
+    def marked(self, number: int, epoch: int) -> None:
+        """All that was delivered before this mark is in the book."""
+        with self._changed:
+            if epoch >= self._epoch:
+                self._mark = max(self._mark, number)
+
+    def next(self, ended: Dispatch | None = None) -> Dispatch | None:
+        """The dispatch that a slot is to begin with, after the one it has ended; None at the end."""
+        with self._changed:
+            if ended is not None:
+                self._end(ended)
+            while not self._is_closed:
+                if (found := self._pop()) is not None:
+                    found.stage, found.has_begun = Stage.BEGUN, True
+                    found.began_s = self.taken_s = monotonic()
+                    self._waiting -= 1
+                    self._executing += 1
+                    return found
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+        return None
+
+    def _pop(self) -> Dispatch | None:
+        if (alone := self._alone) is not None:
+            return alone if alone.stage is Stage.WAITING and not self._executing else None
+        while self._line:
+            found = heapq.heappop(self._line)[2]
+            if found.stage is Stage.WAITING:
+                return found
+        return None
+
+    def _end(self, ended: Dispatch) -> None:
+        ended.stage = Stage.OVER
+        self._executing -= 1
+        if self._alone is not None:
+            if self._alone is ended:
+                self._alone = None
+            self._changed.notify_all()
+
+    def begun(self) -> list[Dispatch]:
+        """What executes."""
+        with self._changed:
+            return [dispatch for dispatch in self._all.values() if dispatch.stage is Stage.BEGUN]
+
+    def take_back(
+        self, *, keys: Collection[TaskKey] | None = None, queues: Collection[str] | None = None,
+        before_s: float | None = None, but_alone: bool = False, but_ends: bool = False,
+    ) -> list[Dispatch]:  # fmt: skip
+        """Strike out what has not begun: all, or of these keys or queues, or what came before a moment."""
+        with self._changed:
+            found = [
+                dispatch
+                for dispatch in self._all.values()
+                if dispatch.stage is Stage.WAITING
+                and (keys is None or dispatch.message.key in keys)
+                and (queues is None or dispatch.delivery.queue in queues)
+                and (before_s is None or dispatch.arrived_s < before_s)
+                and not (but_alone and dispatch is self._alone)
+                and not (but_ends and dispatch.message.cancel)
+            ]
+            for dispatch in found:
+                self._leave(dispatch)
+        return found
+
+    def _leave(self, dispatch: Dispatch) -> None:
+        del self._all[dispatch.message.key, dispatch.message.nonce]
+        dispatch.stage = Stage.OVER
+        self._waiting -= 1
+        if dispatch is self._alone:
+            self._alone = None
+            self._changed.notify_all()
+
+    def overlong(self, before_s: float) -> list[Dispatch]:
+        """What executes, came before this moment, and has not been asked for before."""
+        found = [each for each in self.begun() if each.arrived_s < before_s and not each.is_overlong]
+        for dispatch in found:
+            dispatch.is_overlong = True
+        return found
+
+    @property
+    def leased(self) -> int:
+        """How many executions are leased."""
+        return sum(dispatch.is_leased for dispatch in self.begun())
+
+    def forget(self, epoch: int) -> None:
+        """A connection is lost: what has not begun belongs to others now, and no mark has come on the next one."""
+        with self._changed:
+            self._epoch, self._mark = max(self._epoch, epoch), 0
+            for dispatch in list(self._all.values()):
+                if dispatch.delivery.epoch < epoch and not dispatch.has_begun:
+                    self._leave(dispatch)
+
+    def settled(self, dispatches: Iterable[Dispatch]) -> None:
+        """Their last messages are confirmed."""
+        with self._changed:
+            for dispatch in dispatches:
+                name = (dispatch.message.key, dispatch.message.nonce)
+                if self._all.get(name) is dispatch:
+                    del self._all[name]
+
+    def listed(self) -> tuple[int, list[TaskKey], list[TaskKey], list[TaskKey]]:
+        """For a heartbeat: the mark, the keys of what has not begun, of what has, and of what is leased."""
+        held, started, leased = list[TaskKey](), list[TaskKey](), list[TaskKey]()
+        with self._changed:
+            mark = self._mark
+            for dispatch in self._all.values():
+                kept = held if not dispatch.has_begun else leased if dispatch.is_leased else started
+                kept.append(dispatch.message.key)
+        return mark, held, started, leased
+
+    def close(self) -> None:
+        """Let all slots end."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()

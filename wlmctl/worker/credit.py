@@ -1,0 +1,69 @@
+"""How many deliveries of each queue a worker takes at once: its free slots, and what it will finish in a moment."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from time import monotonic
+
+from wlmctl.broker.contract import Channel
+
+#: A queue's rate is what was finished of it in this many looks, each this many seconds long.
+LOOKS, LOOK_S = 10, 0.1
+
+
+class Credit:
+    """The credit of the queues with dispatches; changed by one thread alone, told by many what is finished.
+
+    Beside its slots less the leased ones a queue gets what was finished of it in 100 ms, by the last second. A change
+    costs the broker a new consumer, so one of less than a quarter is left out.
+    """
+
+    def __init__(
+        self, channel: Channel, queues: Sequence[str], slots: int, gone: Mapping[str, Callable[[], None]]
+    ) -> None:
+        self._channel, self.queues, self._slots, self._gone = channel, queues, slots, gone
+        self._lock = threading.Lock()
+        self._finished: Counter[str] = Counter()
+        self._looks: deque[Counter[str]] = deque(maxlen=LOOKS)
+        self._given = dict.fromkeys(queues, 0)
+        self._looked_s = monotonic()
+        self._paused: Collection[str] = ()
+
+    def finished(self, queue: str, count: int = 1) -> None:
+        """So many dispatches of this queue have ended."""
+        with self._lock:
+            self._finished[queue] += count
+
+    @property
+    def is_raised(self) -> bool:
+        """True while any queue has so much more than the slots that it must come down when the work gets slower."""
+        return any(4 * given > 5 * self._slots for given in self._given.values())
+
+    def pause(self, queues: Collection[str]) -> None:
+        """Take nothing new of these queues, from the next look on."""
+        self._paused = queues
+
+    def look(self, leased: int) -> None:
+        """Come to the credit of this moment; to be called often."""
+        now_s = monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            with self._lock:
+                finished, self._finished = self._finished, Counter()
+            # a look that came late counts for as many as it has taken
+            for _ in range(min(LOOKS, round((now_s - self._looked_s) / LOOK_S)) - 1):
+                self._looks.append(Counter())
+            self._looks.append(finished)
+            self._looked_s = now_s
+        base = max(0, self._slots - leased)
+        for queue in self.queues:
+            ahead = sum(look[queue] for look in self._looks) // LOOKS if base else 0
+            self._give(queue, 0 if queue in self._paused else base + ahead, base)
+
+    def _give(self, queue: str, wanted: int, base: int) -> None:
+        given = self._given[queue]
+        is_small = min(given, wanted) >= base > 0 and 4 * abs(wanted - given) <= given
+        if wanted != given and not is_small:
+            self._given[queue] = wanted
+            self._channel.consume(queue, wanted, gone=self._gone.get(queue))

@@ -1,0 +1,106 @@
+"""The thread that says that the worker is alive, and what it has."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from wlmctl.broker.contract import Broker, BrokerError, Channel, LinkState, Outgoing
+from wlmctl.errors import WlmctlError
+from wlmctl.message import HeartbeatMessage, encode
+from wlmctl.worker.book import Book
+from wlmctl.worker.contact import Contact
+from wlmctl.worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether the own queues are there, before the first heartbeat.
+FIRST_LOOK_S = 0.02
+
+
+class Heartbeat:
+    """Beats each ``heartbeat_s``, and at once after a connection was made; the first when the own queues are there.
+
+    A beat is left out while there is no connection, or while the one before is unconfirmed. ``look`` is called with
+    each beat, also where it is left out.
+    """
+
+    def __init__(
+        self,
+        worker_id: str,
+        settings: WorkerSettings,
+        broker: Broker,
+        channel: Channel,
+        queue: str,
+        book: Book,
+        contact: Contact,
+        *,
+        own_queues: list[str],
+        permits: Callable[[], list[str]],
+        is_draining: Callable[[], bool],
+        look: Callable[[], None],
+    ) -> None:
+        self._id, self._settings, self._broker, self._channel = worker_id, settings, broker, channel
+        self._queue, self._book, self._contact, self._own_queues = queue, book, contact, own_queues
+        self._permits, self._is_draining, self._look = permits, is_draining, look
+        self._number = 0
+        self._is_unconfirmed = self._is_stopped = False
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        broker.watch(self._linked)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """Beat now."""
+        self._due.set()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._is_stopped = True
+        self._due.set()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _linked(self, state: LinkState) -> None:
+        if state.what == "connected":
+            self._due.set()
+
+    def _run(self) -> None:
+        while not self._is_stopped and not self._has_queues():
+            self._due.wait(FIRST_LOOK_S)
+        while not self._is_stopped:
+            self._due.clear()
+            try:
+                self._beat()
+                self._look()
+            except Exception:
+                log.exception("a heartbeat failed")
+            self._due.wait(self._settings.heartbeat_s)
+
+    def _has_queues(self) -> bool:
+        """True when the leader can send to the queues of this worker."""
+        try:
+            return all(self._broker.probe(queue, 1.0) is not None for queue in self._own_queues)
+        except BrokerError:
+            return False
+
+    def _beat(self) -> None:
+        if not self._broker.state.is_up or self._is_unconfirmed:
+            return
+        self._number += 1
+        mark, held, started, leased = self._book.listed()
+        message = HeartbeatMessage(
+            self._id, self._settings.info, self._number, mark, self._is_draining(), held, started, leased,
+            self._permits(),
+        )  # fmt: skip
+        self._is_unconfirmed = True
+        self._channel.send([Outgoing(self._queue, encode(message), transient=True, told=self._told)])
+
+    def _told(self, error: WlmctlError | None) -> None:
+        self._is_unconfirmed = False
+        if error is None:
+            self._contact.confirmed()
