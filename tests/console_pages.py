@@ -4,7 +4,7 @@ Hidden comments say how, each before the block it is about (and, for ``test:``, 
 
 - ``<!-- test: new -->`` begins a new empty folder; ``folder=PATH`` a copy of a folder of the checkout;
   ``machines=a,b`` SSH machines that ``~/.ssh/config`` knows by these names; ``postgres=NAME`` an empty database, whose
-  URL is in the variable.
+  URL is in the variable; ``rabbit=NAME`` a vhost of its own, likewise.
 - ``<!-- file: NAME -->``: the next block is the content of this file.
 - ``<!-- not run: REASON -->``: the next block is not run.
 

@@ -57,6 +57,11 @@ def test_the_commands_of_a_page_do_what_it_shows(
         env |= farm.write_inventory(tmp_path / "ssh").env
     if name := session.settings.get("postgres"):
         env[name] = request.getfixturevalue("postgres").new_database()
+    if name := session.settings.get("rabbit"):
+        rabbit = request.getfixturevalue("rabbit")
+        vhost = rabbit.vhost()
+        request.addfinalizer(lambda: rabbit.remove_vhost(vhost.name))
+        env[name] = vhost.url
     run(session, page.relative_to(ROOT), folder, env)
 
 
@@ -71,5 +76,5 @@ def test_the_configuration_page_names_every_setting() -> None:
     from wlmctl.config import keys
 
     words = set(re.findall(r"[a-z_]+", (ROOT / "docs/reference/configuration.md").read_text()))
-    known = {*keys.TOP, *keys.MACHINE, *keys.RESERVED_TOP, *keys.RESERVED_MACHINE}
+    known = {*keys.TOP, *keys.TLS, *keys.MACHINE, *keys.RESERVED_TOP, *keys.RESERVED_MACHINE}
     assert known - words == set()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.sshd import Farm, Inventory, make_key, require_sshd
+from wlmctl.store import host_keys, open_database
 
 Wlmctl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -104,6 +105,22 @@ def test_an_unknown_key_is_shown_trusted_and_then_the_machine_works(wlmctl: Wlmc
     assert stored.returncode == 0
     assert "SHA256:" in stored.stdout
     assert wlmctl("machine", "test", "nas").returncode == 0
+
+
+def test_on_a_fleet_a_trusted_key_goes_into_the_store_for_all_workers(
+    wlmctl: Wlmctl, inventory: Inventory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WLMCTL_STORE", f"sqlite:///{tmp_path}/fleet.db")
+    monkeypatch.setenv("WLMCTL_BROKER", "amqp://me@127.0.0.1:1/")
+    line = inventory.known_hosts.read_text().strip()
+    inventory.known_hosts.write_text("")
+    done = wlmctl("machine", "trust", "nas", "--yes")
+    assert f"nas: stored for the workers in sqlite:///{tmp_path}/fleet.db" in done.stdout
+    with open_database(f"sqlite:///{tmp_path}/fleet.db") as db:
+        assert host_keys.get(db) == {"nas": (line,)}
+    again = wlmctl("machine", "trust", "nas")
+    assert "already trusted" in again.stdout
+    assert "stored" not in again.stdout
 
 
 def test_the_host_keys_of_a_jump_host_and_of_what_is_behind_are_trusted_in_one_go(

@@ -141,6 +141,23 @@ def test_a_changed_host_key_is_refused_until_it_is_trusted(site: Site, tmp_path:
     assert site.known_hosts.read_text() == site.sshd.known_hosts_line
 
 
+def test_a_key_that_the_deployment_trusts_is_trusted_also_where_this_host_knows_an_older_one(
+    site: Site, tmp_path: Path
+) -> None:
+    trusted = replace(site.machine, host_keys=(site.sshd.known_hosts_line.strip(), "no line of known_hosts"))
+    site.known_hosts.write_text("")
+    assert says_hello(trusted)
+    other = " ".join((make_key(tmp_path / "other").with_name("other.pub")).read_text().split()[:2])
+    site.known_hosts.write_text(f"[{site.sshd.address}]:{site.sshd.port} {other}\n")
+    assert says_hello(trusted)
+    site.known_hosts.write_text(f"@revoked * {site.sshd.public_host_key}\n")
+    with pytest.raises(UntrustedHost, match="revoked"):
+        says_hello(trusted)
+    site.known_hosts.write_text("")
+    with pytest.raises(UntrustedHost, match=r"HAS CHANGED: .* the orchestrator's store says otherwise"):
+        says_hello(replace(site.machine, host_keys=(f"[{site.sshd.address}]:{site.sshd.port} {other}",)))
+
+
 def test_hashed_names_patterns_and_revoked_keys_count(site: Site) -> None:
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(site.known_hosts)], check=True, capture_output=True)
     assert site.sshd.address not in site.known_hosts.read_text()
