@@ -68,15 +68,15 @@ def whole(
     config: Config, db: Database, row: ExperimentRow, task: TaskRow, attempt: int | None, pool: ConnectionPool
 ) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     """(stream, attempt, chunks) for each stream that is not empty; ``NoSuch`` when its machine has no file of any."""
-    from wlmctl.runtime.lookup import private_folder
+    from wlmctl.runtime.lookup import machine_at, private_folder
 
     wanted = attempt if attempt is not None else last_attempt(db, task)
     name = task.machine or _machine_of_attempt(db, task, wanted)
     if name is None:
         raise NoSuch(f"task {task.name} has not been on a machine yet: it has printed nothing")
-    folder = private_folder(config, row, task.name, name, wanted, pool)
+    folder = private_folder(config, db, row, task.name, name, wanted, pool)
     found = 0
-    with pool.lease(config.machine(name)) as transport:
+    with pool.lease(machine_at(config, name)) as transport:
         for stream in STREAMS:
             path = f"{folder}/{stream}"
             info = transport.stat(path, follow=True)

@@ -9,7 +9,7 @@ import time
 import click
 
 from wlmctl.cli.common import invocation
-from wlmctl.errors import ExitCode
+from wlmctl.errors import ExitCode, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,6 @@ def orchestrator(ctx: click.Context, slots: int | None) -> int:
     """
     from wlmctl.cli.service_log import log_to_stderr
     from wlmctl.cli.stopping import Stopping
-    from wlmctl.errors import UsageError
-    from wlmctl.runtime.daemon import Daemon
 
     call = invocation(ctx)
     config = call.config
@@ -42,6 +40,8 @@ def orchestrator(ctx: click.Context, slots: int | None) -> int:
         slots = FLEET_SLOTS if config.is_fleet else ALONE_SLOTS
     if not slots and not config.is_fleet:
         raise UsageError("orchestrator --slots 0: with the broker memory:// nobody else works, expected at least 1")
+    from wlmctl.runtime.daemon import Daemon
+
     log_to_stderr(verbose=call.verbose > 0)
     with Stopping() as stopping:
         daemon = Daemon(config, slots=slots)

@@ -15,6 +15,7 @@ from wlmctl.cli.log_pieces import text_of
 from wlmctl.cli.selection import Selection, chosen_with_series, selection_options
 from wlmctl.cli.series import as_json as series_as_json
 from wlmctl.cli.series import members, write_facts, write_table
+from wlmctl.machine import LOCAL
 
 if TYPE_CHECKING:
     from wlmctl.store.database import Database
@@ -142,8 +143,10 @@ def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
         "starts": local_time(row.start_due) if row.state == "scheduled" else None,
         "started": local_time(row.started) if row.started else None,
         "ended": local_time(row.ended) if row.ended else None,
-        "local": f"on {row.local_on}" if row.local_on else None,
-        "machines": ", ".join(f"{role}: {machine}" for role, machine in sorted(bindings(db, row.seq).items())),
+        "local": _local(db, row),
+        "machines": ", ".join(
+            f"{role}: {machine}" for role, machine in sorted(bindings(db, row.seq).items()) if role != LOCAL
+        ),
         "held": _held(db, row),
         "waits": _waits(db, row),
         "note": _nobody_works(db, row),
@@ -192,6 +195,16 @@ def _task_lines(
         lines.setdefault(task.template, []).append(line)
     for template in sorted(lines):
         yield from lines[template]
+
+
+def _local(db: Database, row: ExperimentRow) -> str:
+    """Where ``local`` is, when the submit has said it."""
+    from wlmctl.runtime.lookup import host_of_local
+
+    if row.local_on is None:
+        return ""
+    found = host_of_local(db, row)
+    return f"on {row.local_on}: host {found[1]}" if found is not None else f"on {row.local_on}"
 
 
 def _held(db: Database, row: ExperimentRow) -> str:

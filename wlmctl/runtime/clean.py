@@ -11,6 +11,7 @@ from wlmctl.connections import ConnectionPool
 from wlmctl.errors import NoSuch, TransportError, Unreachable, UsageError
 from wlmctl.host import host_id
 from wlmctl.machine import LOCAL, Machine
+from wlmctl.runtime.lookup import host_of_local, machine_at
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
 from wlmctl.store import experiments, machines
 from wlmctl.store.database import Database
@@ -52,7 +53,7 @@ def clean_experiment(
     left on any machine.
     """
     check_ended([row])
-    found = [_on_machine(config, row, name, pool, dry_run) for name in machines.machines_touched(db, row.seq)]
+    found = [_on_machine(config, db, row, name, pool, dry_run) for name in machines.machines_touched(db, row.seq)]
     if not dry_run and not any(cleaned.problem for cleaned in found) and not row.cleaned:
         with db.transaction():
             recorder = Recorder(db, row.seq, now_s)
@@ -70,13 +71,17 @@ def forget(db: Database, row: ExperimentRow) -> None:
             experiments.forget(db, row.seq)
 
 
-def _on_machine(config: Config, row: ExperimentRow, name: str, pool: ConnectionPool, dry_run: bool) -> Cleaned:
+def _on_machine(
+    config: Config, db: Database, row: ExperimentRow, name: str, pool: ConnectionPool, dry_run: bool
+) -> Cleaned:
     try:
-        machine = config.machine(name)
+        machine = machine_at(config, name)
     except NoSuch as error:
         return Cleaned(name, None, problem=str(error), is_unreachable=True)
-    if name == LOCAL and row.host != host_id():
-        return Cleaned(name, None, problem=f"this part lies on {row.host_name}: clean it there", is_unreachable=True)
+    if machine.name == LOCAL:
+        host, shown = host_of_local(db, row) or (host_id(), "")
+        if host != host_id():
+            return Cleaned(name, None, problem=f"this part lies on {shown}: clean it there", is_unreachable=True)
     folder = None
     try:
         with pool.lease(machine) as transport:

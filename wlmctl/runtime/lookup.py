@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wlmctl.errors import NoSuch, UsageError
 from wlmctl.host import host_id
 from wlmctl.machine import LOCAL, Machine
-from wlmctl.store import experiments
+from wlmctl.store import experiments, workers
 from wlmctl.store.database import Database
 from wlmctl.store.rows import ExperimentRow, TaskRow
 from wlmctl.suggest import did_you_mean
@@ -37,20 +37,21 @@ def experiment_folder(
     row = experiments.find(db, id_prefix)
     machine = config.machine(machine_of_role(db, row, role))
     if machine.name == LOCAL:
-        _refuse_other_host(row)
-        return machine, row.folder
+        refuse_other_host(db, row)
+        if row.local_on is None:
+            return machine, row.folder
     return machine, f"{scratch_folder(config, machine, pool)}/{row.id}"
 
 
 def private_folder(
-    config: Config, row: ExperimentRow, task: str, machine_name: str, attempt: int, pool: ConnectionPool
+    config: Config, db: Database, row: ExperimentRow, task: str, place: str, attempt: int, pool: ConnectionPool
 ) -> str:
     """The absolute folder of one attempt's logs on the machine it was on."""
     from wlmctl.worker import places
 
-    machine = config.machine(machine_name)
+    machine = machine_at(config, place)
     if machine.name == LOCAL:
-        _refuse_other_host(row)
+        refuse_other_host(db, row)
     return places.private_folder(scratch_folder(config, machine, pool), row.id, task, attempt)
 
 
@@ -87,6 +88,27 @@ def machine_of_role(db: Database, row: ExperimentRow, role: str) -> str:
     raise UsageError(f"experiment {row.id}: role {role} is not bound to a machine{f' ({hint})' if hint else ' yet'}")
 
 
-def _refuse_other_host(row: ExperimentRow) -> None:
-    if row.host != host_id():
-        raise UsageError(f"experiment {row.id}: its local part lies on {row.host_name}: use wlmctl there")
+def machine_at(config: Config, place: str) -> Machine:
+    """The machine of a place: a fleet's ``local@HOST`` is the ``local`` of that host."""
+    return config.machine(LOCAL if place.startswith(f"{LOCAL}@") else place)
+
+
+def host_of_local(db: Database, row: ExperimentRow) -> tuple[str, str] | None:
+    """The id and the name of the host that ``local`` is for the experiment; None: a worker is yet to be found."""
+    if row.local_on is None:
+        return row.host, row.host_name
+    bound = experiments.bindings(db, row.seq).get(LOCAL)
+    if bound is None:
+        return None
+    host = bound.rpartition("@")[2]
+    names = (worker.details["host_name"] for worker in workers.rows(db) if worker.details["host"] == host)
+    return host, next(names, host)
+
+
+def refuse_other_host(db: Database, row: ExperimentRow) -> None:
+    """Raise ``UsageError`` where the experiment's ``local`` is not this host."""
+    found = host_of_local(db, row)
+    if found is None:
+        raise UsageError(f"experiment {row.id}: its local part lies nowhere yet: no worker is on {row.local_on}")
+    if found[0] != host_id():
+        raise UsageError(f"experiment {row.id}: its local part lies on {found[1]}: use wlmctl there")

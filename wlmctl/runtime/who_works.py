@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from wlmctl.config import Config
 from wlmctl.experiment.model import Experiment
@@ -14,11 +13,13 @@ from wlmctl.runtime.roles import machines_named
 from wlmctl.runtime.submit import login_name
 from wlmctl.store import Database, workers
 from wlmctl.store.leases import ORCHESTRATOR, look
+from wlmctl.store.workers import WorkerRow
 
 
-def is_on(details: Mapping[str, Any], wanted: str) -> bool:
+def is_on(row: WorkerRow, wanted: str) -> bool:
     """True when the worker is what ``--local-on`` names: its name, its host or one of its labels."""
-    return wanted in (details["name"], details["host"], details["host_name"], *details["labels"])
+    said = row.details
+    return wanted in (row.id, row.name, said["host"], said["host_name"], *said["labels"])
 
 
 def missing(db: Database, config: Config, new: Sequence[Experiment], local_on: str | None) -> Iterator[str]:
@@ -26,7 +27,7 @@ def missing(db: Database, config: Config, new: Sequence[Experiment], local_on: s
     leader = look(db, ORCHESTRATOR)
     if leader is None or is_gone(leader.process):
         yield "no orchestrator is running: it waits in the store until one is started (wlmctl orchestrator)"
-    live = [row.details for row in workers.live(db)]
+    live = workers.live(db)
     is_fleet = bool(live) or config.is_fleet
     if is_fleet and not live:
         yield "no worker is live: its tasks wait until one is started (wlmctl worker)"
@@ -34,7 +35,7 @@ def missing(db: Database, config: Config, new: Sequence[Experiment], local_on: s
         yield f"no live worker is on {local_on!r}, or has it as its name or label: tasks on local wait for one"
     elif local_on is None and touches_local(config, new):
         here, user = host_id(), login_name()
-        if is_fleet and not any((each["host"], each["user"]) == (here, user) for each in live):
+        if is_fleet and not any((each.details["host"], each.details["user"]) == (here, user) for each in live):
             yield (
                 f"no live worker is on this host ({socket.gethostname()}) as user {user}: tasks on local wait for one;"
                 " start wlmctl worker here, or submit with --local-on"

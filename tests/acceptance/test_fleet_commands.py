@@ -1,0 +1,215 @@
+"""A fleet by its commands: orchestrator and workers as processes, over a real RabbitMQ."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commandline import CommandLine
+from tests.services.rabbitmq import Rabbit, Vhost, open_node
+from tests.waiting import wait_until
+
+FILE = """
+name: squares
+tasks:
+  square: {type: job, foreach: {n: 1..6}, command: "echo $((${n} * ${n})) > square-${n}.txt"}
+  sum: {type: job, needs: [square], command: cat square-*.txt | paste -sd+ > sum.txt}
+"""
+
+
+@pytest.fixture
+def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
+    vhost = rabbit.vhost()
+    yield vhost
+    rabbit.remove_vhost(vhost.name)
+
+
+@pytest.fixture
+def line(tmp_path: Path, vhost: Vhost, store_url: str) -> Iterator[CommandLine]:
+    line = CommandLine(tmp_path, {"WLMCTL_BROKER": vhost.url}, store_url=store_url)
+    line.write("squares.yaml", FILE)
+    yield line
+    line.close()
+
+
+def workers(line: CommandLine, *options: str) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in line.json("worker", "list", *options)["workers"]}
+
+
+def start_workers(line: CommandLine, *names: str, options: tuple[str, ...] = ()) -> list[subprocess.Popen[str]]:
+    """Workers with these names, once the orchestrator knows them."""
+    started = [line.start("worker", "--name", name, "--slots", "2", *options) for name in names]
+    wait_until(lambda: set(names) <= workers(line).keys(), "the workers are known", 30)
+    return started
+
+
+def submit(line: CommandLine, *arguments: str, text: str = "squares.yaml") -> str:
+    done = line.run("submit", text, *arguments)
+    return done.stdout.strip()
+
+
+def test_an_experiment_goes_through_two_workers_to_its_end(line: CommandLine) -> None:
+    line.start("orchestrator")
+    start_workers(line, "one", "two")
+    done = line.run("submit", "squares.yaml")
+    assert done.stderr == ""
+    identifier = done.stdout.strip()
+    assert line.run("wait", identifier, "--timeout", "60").stdout == f"{identifier} succeeded\n"
+    assert (line.folder / "sum.txt").read_text() == "1+4+9+16+25+36\n"
+    known = {each["id"] for each in workers(line).values()}
+    assert {task["worker"] for task in line.tasks(identifier).values()} <= known
+    text = line.run("status", identifier).stdout
+    assert any(line.split()[4:5] in (["one"], ["two"]) for line in text.splitlines()), text
+
+
+def test_a_client_needs_only_the_store(line: CommandLine, vhost: Vhost) -> None:
+    line.start("orchestrator")
+    start_workers(line, "one")
+    line.environ["WLMCTL_BROKER"] = vhost.url.replace(vhost.password, "planted-wrong")
+    identifier = submit(line)
+    line.run("wait", identifier, "--timeout", "60")
+    del line.environ["WLMCTL_BROKER"]
+    assert line.run("submit", "squares.yaml").stderr == ""
+
+
+def test_drain_has_a_worker_finish_and_end_and_the_other_goes_on(line: CommandLine) -> None:
+    line.start("orchestrator")
+    one, two = start_workers(line, "one", "two")
+    assert line.run("worker", "drain", "one", "--wait", "--timeout", "30").stdout.endswith(" gone\n")
+    assert one.wait(10) == 0
+    assert "drain" in line.said(one)
+    assert workers(line).keys() == {"two"}
+    assert workers(line, "--all")["one"]["state"] == "gone"
+    identifier = submit(line)
+    line.run("wait", identifier, "--timeout", "60")
+    two.send_signal(signal.SIGTERM)
+    assert two.wait(20) == 0
+    wait_until(lambda: not workers(line), "the orchestrator has heard its goodbye", 10)
+
+
+def test_after_the_end_no_message_and_no_worker_queue_is_left(line: CommandLine) -> None:
+    line.start("orchestrator")
+    started = start_workers(line, "one", "two")
+    line.run("wait", submit(line), "--timeout", "60")
+    for worker in started:
+        worker.terminate()
+    assert [worker.wait(20) for worker in started] == [0, 0]
+    wait_until(lambda: not any(each["ready"] for each in line.json("queue", "list")["queues"]), "all is read", 10)
+    assert not [each for each in line.json("queue", "list")["queues"] if each["worker"]]
+
+
+def test_a_second_signal_breaks_off_what_a_worker_does(line: CommandLine) -> None:
+    line.start("orchestrator")
+    (worker,) = start_workers(line, "one")
+    line.write("long.yaml", "name: long\ntasks:\n  a: {type: environment, commands: ['sleep 300']}\n")
+    identifier = submit(line, text="long.yaml")
+    wait_until(lambda: line.tasks(identifier)["a"]["state"] == "running", "the step runs", 20)
+    worker.terminate()
+    wait_until(lambda: "draining" in line.said(worker), "it drains")
+    worker.terminate()
+    assert worker.wait(20) == 143
+    line.run("cancel", identifier)
+
+
+def test_local_on_makes_local_the_host_of_a_worker(line: CommandLine, tmp_path: Path) -> None:
+    line.write("wlmctl.toml", f'[machines.local]\nscratch = "{tmp_path}/scratch"\n')
+    line.start("orchestrator")
+    start_workers(line, "box", options=("--label", "gpu"))
+    identifier = submit(line, "--local-on", "gpu")
+    line.run("wait", identifier, "--timeout", "60")
+    assert not (line.folder / "sum.txt").exists()
+    assert (tmp_path / "scratch" / identifier / "sum.txt").read_text() == "1+4+9+16+25+36\n"
+
+
+@pytest.mark.parametrize("command", ["worker", "orchestrator"])
+def test_a_wrong_password_ends_a_process_with_4_at_once(line: CommandLine, vhost: Vhost, command: str) -> None:
+    line.environ["WLMCTL_BROKER"] = vhost.url.replace(vhost.password, "planted-wrong")
+    done = line.run(command, code=4, timeout_s=20)
+    said = [each for each in done.stderr.splitlines() if "login refused" in each]
+    assert len(said) == 1
+    assert said[0].startswith("wlmctl: the broker ") or " the broker " in said[0]
+    assert "planted" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["worker", "orchestrator"])
+def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, command: str) -> None:
+    line.environ["WLMCTL_BROKER"] = "amqp://me:planted@127.0.0.1:1/"
+    process = line.start(command)
+    waits = "waiting for the broker amqp://me@127.0.0.1:1/: connection refused"
+    wait_until(lambda: waits in line.said(process), "it says what it waits for", 20)
+    process.terminate()
+    assert process.wait(20) == 0
+    assert line.said(process).count(waits) == 1
+    assert "planted" not in line.said(process)
+
+
+def test_what_runs_when_the_broker_goes_and_comes_back_ends_once(tmp_path: Path) -> None:
+    with open_node(tmp_path / "node") as node:
+        vhost = node.vhost()
+        folder = tmp_path / "work"
+        folder.mkdir()
+        line = CommandLine(folder, {"WLMCTL_BROKER": vhost.url})
+        try:
+            line.start("orchestrator")
+            (worker,) = start_workers(line, "one")
+            line.write("slow.yaml", SLOW)
+            identifier = submit(line, text="slow.yaml")
+            wait_until(lambda: (folder / "began").exists(), "it runs", 20)
+            node.kill()
+            (folder / "go").touch()
+            wait_until(lambda: "lost the broker" in line.said(worker), "the worker has noticed", 20)
+            node.start()
+            line.run("wait", identifier, "--timeout", "60")
+            assert (folder / "began").read_text() == "x\n"
+            assert {task["attempt"] for task in line.tasks(identifier).values()} == {1}
+        finally:
+            line.close()
+
+
+SLOW = """
+name: slow
+tasks:
+  first: {type: job, command: "echo x >> began; while [ ! -e go ]; do sleep 0.1; done"}
+  second: {type: job, needs: [first], command: "true"}
+"""
+
+
+def test_orchestrator_and_worker_say_with_what_they_work(line: CommandLine, vhost: Vhost) -> None:
+    leader = line.start("orchestrator")
+    (worker,) = start_workers(line, "one")
+    assert "orchestrator with 0 slots on " in line.said(leader)
+    assert f", broker amqp://{vhost.user}@127.0.0.1:" in line.said(leader)
+    assert f"worker {vhost.user}.one-" in line.said(worker)
+    assert "planted" not in line.said(leader) + line.said(worker)
+
+
+def test_an_orchestrator_with_slots_is_a_worker_too(line: CommandLine) -> None:
+    line.start("orchestrator", "--slots", "3")
+    wait_until(lambda: workers(line), "its own worker is known", 30)
+    assert [each["slots"] for each in workers(line).values()] == [3]
+    line.run("wait", submit(line), "--timeout", "60")
+
+
+def test_without_slots_there_must_be_a_broker(tmp_path: Path) -> None:
+    done = CommandLine(tmp_path).run("orchestrator", "--slots", "0", code=2)
+    assert "with the broker memory:// nobody else works" in done.stderr
+
+
+def test_an_unknown_task_type_of_a_worker_is_refused(line: CommandLine) -> None:
+    done = line.run("worker", "--type", "jub", code=2)
+    assert done.stderr.count("\n") == 1
+    assert "did you mean 'job'" in done.stderr
+
+
+def test_the_messages_of_a_finished_fleet_are_in_no_dead_letter(line: CommandLine) -> None:
+    line.start("orchestrator")
+    start_workers(line, "one")
+    line.run("wait", submit(line), "--timeout", "60")
+    assert json.loads(line.run("queue", "dead", "-o", "json").stdout)["dead"] == []
