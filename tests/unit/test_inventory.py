@@ -91,7 +91,7 @@ def call(command: str, machine: str, *args: str) -> Result:
 def lead(db: Database) -> None:
     """An orchestrator is live: this process."""
     with db.transaction():
-        take(db, ORCHESTRATOR, expect=None)
+        take(db, ORCHESTRATOR, expect=None, info={"is_fleet": True})
 
 
 def work(db: Database, **differently: object) -> None:
@@ -137,10 +137,13 @@ def test_validate_needs_no_store(store: Database, monkeypatch: pytest.MonkeyPatc
     assert (done.exit_code, done.stderr) == (0, "")
 
 
-def test_submit_says_when_no_worker_is_live(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_said_when_no_worker_is_live(store: Database) -> None:
     lead(store)
-    monkeypatch.setenv("WLMCTL_BROKER", "amqp://u@h/")
-    assert "no worker is live: its tasks wait until one is started" in call("submit", "nas").stderr
+    done = call("submit", "nas")
+    assert "no worker is live: its tasks wait until one is started" in done.stderr
+    assert "note:     no worker is live" in CliRunner().invoke(cli, ["status", done.stdout.strip()]).stdout
+    waited = CliRunner().invoke(cli, ["wait", done.stdout.strip(), "--timeout", "0"])
+    assert waited.stderr.startswith("wlmctl: no worker is live: start one with wlmctl worker\n")
 
 
 def test_submit_says_when_no_worker_can_touch_its_local(store: Database) -> None:

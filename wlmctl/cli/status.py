@@ -235,4 +235,8 @@ def _nobody_works(db: Database, row: ExperimentRow) -> str:
     if row.origin == "run":
         live = is_live(db, experiment_lease(row.seq))
         return "" if live else f"no process works on it: wlmctl resume {row.id} goes on"
-    return "" if is_live(db, ORCHESTRATOR) else "no orchestrator is running: start one with wlmctl orchestrator"
+    if not is_live(db, ORCHESTRATOR):
+        return "no orchestrator is running: start one with wlmctl orchestrator"
+    from wlmctl.runtime.who_works import lacks_workers
+
+    return "no worker is live: start one with wlmctl worker" if lacks_workers(db) else ""

@@ -68,7 +68,7 @@ def submit(
         _tell_whose_machines(configuration(ctx), config)
         raise
     for experiment in new:
-        check_batch_systems(config, experiment)
+        check_batch_systems(config, experiment, configuration(ctx))
     is_series = new[0].schedule is not None
 
     def hand_over(ids: list[str]) -> None:

@@ -25,10 +25,12 @@ def is_on(row: WorkerRow, wanted: str) -> bool:
 def missing(db: Database, config: Config, new: Sequence[Experiment], local_on: str | None) -> Iterator[str]:
     """What the experiments will wait for, each with what to do about it."""
     leader = look(db, ORCHESTRATOR)
-    if leader is None or is_gone(leader.process):
+    if leader is not None and is_gone(leader.process):
+        leader = None
+    if leader is None:
         yield "no orchestrator is running: it waits in the store until one is started (wlmctl orchestrator)"
     live = workers.live(db)
-    is_fleet = bool(live) or config.is_fleet
+    is_fleet = bool(leader.info.get("is_fleet")) if leader is not None else bool(live) or config.is_fleet
     if is_fleet and not live:
         yield "no worker is live: its tasks wait until one is started (wlmctl worker)"
     elif local_on is not None and not any(is_on(each, local_on) for each in live):
@@ -40,9 +42,17 @@ def missing(db: Database, config: Config, new: Sequence[Experiment], local_on: s
                 f"no live worker is on this host ({socket.gethostname()}) as user {user}: tasks on local wait for one;"
                 " start wlmctl worker here, or submit with --local-on"
             )
-        elif not is_fleet and leader is not None and not is_gone(leader.process) and leader.process.host != here:
+        elif not is_fleet and leader is not None and leader.process.host != here:
             name = leader.info.get("host_name", leader.process.host)
             yield f"the orchestrator works on host {name}: tasks on local, which is this host, wait for one here"
+
+
+def lacks_workers(db: Database) -> bool:
+    """True when an orchestrator leads a fleet that has no worker now."""
+    leader = look(db, ORCHESTRATOR)
+    if leader is None or is_gone(leader.process) or not leader.info.get("is_fleet"):
+        return False
+    return not workers.live(db)
 
 
 def touches_local(config: Config, new: Iterable[Experiment]) -> bool:
