@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,3 +37,26 @@ def kill(pid: int) -> None:
     """SIGKILL, where there is such a process."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """A signal to each of them that is there."""
+    for pid in pids:
+        if pid > 1:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+
+def descendants(pid: int) -> list[int]:
+    """The pids of all that the process has started, directly or not, and that still has a parent."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        for child in children.get(queue.pop(), []):
+            found.append(child)
+            queue.append(child)
+    return found

@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.services.processes import descendants, send
+
 SSHD = "/usr/sbin/sshd"
 TOKEN = "WLM_TEST_SSHD"
 
@@ -142,11 +144,11 @@ class Sshd:
 
     def sessions(self) -> list[int]:
         """The pids of the connections' processes and of all that they run."""
-        return _descendants(self._process.pid) if self._process else []
+        return descendants(self._process.pid) if self._process else []
 
     def kill_sessions(self) -> None:
         """Kill each connection as a crash would, without a word to the other side; the server goes on."""
-        _kill(self.sessions())
+        send(self.sessions(), signal.SIGKILL)
 
     def stop(self) -> None:
         """End the server and its connections; jobs that have detached themselves go on."""
@@ -156,22 +158,23 @@ class Sshd:
         self._process.kill()
         self._process.wait()
         self._process = None
-        _kill(doomed)
+        send(doomed, signal.SIGKILL)
 
     def pause(self) -> None:
         """Stop the server and its connections without ending them, as a hanging machine would."""
-        for pid in [*self.sessions(), self._process.pid if self._process else 0]:
-            _signal(pid, signal.SIGSTOP)
+        send(self._all(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Go on after ``pause``."""
-        for pid in [*self.sessions(), self._process.pid if self._process else 0]:
-            _signal(pid, signal.SIGCONT)
+        send(self._all(), signal.SIGCONT)
+
+    def _all(self) -> list[int]:
+        return [*self.sessions(), *([self._process.pid] if self._process else [])]
 
     def close(self) -> None:
         """End the server and everything that was ever started through it, detached or not."""
         self.stop()
-        _kill(self.jobs())
+        send(self.jobs(), signal.SIGKILL)
 
     def jobs(self) -> list[int]:
         """The pids of all that was started through this machine and still runs."""
@@ -265,28 +268,3 @@ def require_sshd() -> None:
     if not is_available():
         message = f"these tests need {SSHD} and ssh-keygen (Debian: openssh-server, openssh-client)"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-
-
-def _descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [pid]
-    while queue:
-        for child in children.get(queue.pop(), []):
-            found.append(child)
-            queue.append(child)
-    return found
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    if pid > 1:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _kill(pids: Sequence[int]) -> None:
-    for pid in pids:
-        _signal(pid, signal.SIGKILL)
