@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wlmctl.experiment.model import Experiment, Template
-from wlmctl.store import experiments, open_database
+from wlmctl.store import experiments, open_database, workers
 
 BIN = Path(sys.executable).parent
 
@@ -29,6 +29,7 @@ def inventory(tmp_path: Path) -> Path:
                 identifier, "me", "host", "host", "submit", time.time(), None, "{}", "0" * 64
             )
             experiments.create(db, Experiment("pi", (template,)), submission)
+        workers.put(db, "u.box-222222", {"name": "box"}, workers.ALIVE, 1.0)
     return tmp_path
 
 
@@ -59,6 +60,8 @@ def test_bash_completes_commands_options_ids_tasks_machines_and_plugins(inventor
     assert complete(inventory, "wlmctl logs pi-aaaaaa sim") == ["simulate", "simulate:1", "simulate:2"]
     assert complete(inventory, "wlmctl machine test c") == ["cluster"]
     assert "sftp" in complete(inventory, "wlmctl plugin show ''")
+    assert complete(inventory, "wlmctl worker drain b") == ["box"]
+    assert complete(inventory, "wlmctl worker --type j") == ["job"]
 
 
 def test_completing_ids_of_a_store_that_is_not_there_says_nothing(tmp_path: Path) -> None:

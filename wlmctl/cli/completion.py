@@ -84,9 +84,12 @@ def _words_of(ctx: click.Context, parameter: click.Parameter) -> Callable[[click
     name, command = parameter.name or "", ctx.info_name
     above = ctx.parent.info_name if ctx.parent else None
     if isinstance(parameter, click.Option):
-        return (lambda _: _plugins("scheduler")) if name == "scheduler" else None
+        kind = {"scheduler": "scheduler", "types": "task"}.get(name)
+        return (lambda _: _plugins(kind)) if kind is not None else None
     if above == "machine" or name in ("machine", "machines"):
         return _machines
+    if above == "worker":
+        return _workers
     if above == "plugin":
         return lambda _: _all_plugins()
     if name in ("selected_ids", "experiment", "identifier", "id", "ids"):
@@ -128,6 +131,14 @@ def _tasks(ctx: click.Context) -> list[str]:
     templates = [name.partition("[")[0] for name in names]
     # simulate[3] as simulate:3, which needs no quoting in a shell
     return list(dict.fromkeys([*templates, *(name.replace("[", ":").rstrip("]") for name in names)]))
+
+
+def _workers(ctx: click.Context) -> list[str]:
+    from wlmctl.store import workers
+    from wlmctl.store.opening import open_configured
+
+    with open_configured(_config(ctx), create=False) as db:
+        return sorted({row.name for row in workers.live(db)})
 
 
 def _machines(ctx: click.Context) -> list[str]:
