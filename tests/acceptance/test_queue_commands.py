@@ -11,6 +11,7 @@ import pytest
 
 from tests.commandline import CommandLine
 from tests.services.rabbitmq import Rabbit, Vhost
+from tests.services.rabbitmq_users import user_for
 from tests.waiting import wait_until
 from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
 from wlmctl.queues import control_queue, marks_queue, type_queue, worker_queue
@@ -31,14 +32,16 @@ def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
 
 
 @pytest.fixture
-def line(tmp_path: Path, vhost: Vhost) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path, {"WLMCTL_BROKER": vhost.url})
-    yield line
-    line.close()
+def line(tmp_path: Path, rabbit: Rabbit, vhost: Vhost, broker: RabbitBroker) -> CommandLine:
+    """The commands with the login of an operator, who may not do more than they need."""
+    assert broker.state.is_up
+    operator = user_for(rabbit, tmp_path, vhost.name, "operator", f"{vhost.name}o")
+    return CommandLine(tmp_path, {"WLMCTL_BROKER": operator.url})
 
 
 @pytest.fixture
 def broker(vhost: Vhost) -> Iterator[RabbitBroker]:
+    """A broker where an orchestrator has been."""
     broker = RabbitBroker(RabbitSettings(vhost.url))
     assert broker.wait_connected(30)
     yield broker
@@ -165,6 +168,7 @@ def checks(line: CommandLine, code: int = 0) -> dict[str, list[dict[str, str]]]:
 
 
 def test_doctor_tells_of_the_broker_what_can_be_seen_of_it(line: CommandLine, vhost: Vhost) -> None:
+    line.environ["WLMCTL_BROKER"] = vhost.url
     found = checks(line)
     texts = [check["text"] for check in found["broker"]]
     assert f"amqp://{vhost.user}@127.0.0.1:" in texts[0]
@@ -175,9 +179,11 @@ def test_doctor_tells_of_the_broker_what_can_be_seen_of_it(line: CommandLine, vh
     assert [check["text"] for check in found["workers"]] == ["none is live: nothing is executed"]
 
 
-def test_doctor_finds_nothing_too_wide_in_least_permissions(line: CommandLine, rabbit: Rabbit, vhost: Vhost) -> None:
-    user = rabbit.user(vhost.name, f"{vhost.name}o", (r"^wlm\.", r"^wlm\.", r"^wlm\."))
-    line.environ["WLMCTL_BROKER"] = user.url
+@pytest.mark.parametrize("part", ["orchestrator", "worker"])
+def test_doctor_finds_nothing_too_wide_in_least_permissions(
+    line: CommandLine, rabbit: Rabbit, vhost: Vhost, part: str, tmp_path: Path
+) -> None:
+    line.environ["WLMCTL_BROKER"] = user_for(rabbit, tmp_path, vhost.name, part, f"{vhost.name}u").url
     assert not any("default exchange" in check["text"] for check in checks(line)["broker"])
 
 
