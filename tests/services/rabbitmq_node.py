@@ -30,12 +30,16 @@ def is_available() -> bool:
 
 
 class RabbitNode(Rabbit):
-    """A private node, as any user. ``settings``: further lines of rabbitmq.conf."""
+    """A private node, as any user. ``settings``: further lines of rabbitmq.conf.
 
-    def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
+    Those of a cluster have their ``name`` and one ``epmd_port`` for all, and share a cookie.
+    """
+
+    def __init__(self, folder: Path, settings: Sequence[str] = (), *, name: str = "", epmd_port: int = 0) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.token = uuid.uuid4().hex
+        self.name, self._epmd_port = name or f"t{self.token[:8]}@localhost", epmd_port or free_port(self.host)
         self.port, self.tls_port, self.api_port = (free_port(self.host) for _ in range(3))
         self.api_url = f"http://{self.host}:{self.api_port}"
         self.authority = Authority(folder / "tls")
@@ -51,9 +55,9 @@ class RabbitNode(Rabbit):
             "LANG": "C.UTF-8",
             TOKEN: self.token,
             "HOME": str(self.folder),
-            "ERL_EPMD_PORT": str(free_port(self.host)),
+            "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": self.host,
-            "RABBITMQ_NODENAME": f"t{self.token[:8]}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(free_port(self.host)),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),

@@ -32,6 +32,9 @@ MISSING_AGAIN_S = 1.0
 #: Times a message is sent again for a reason that may be its own fault.
 MOST_TRIES = 10
 
+#: Times a message is refused (nacked) by one channel before another is tried.
+MOST_NACKS = 2
+
 _EXCHANGE = re.compile(r"exchange '([^']*)'")
 _LIMIT = re.compile(r"larger than configured max size (\d+)")
 
@@ -39,10 +42,10 @@ _LIMIT = re.compile(r"larger than configured max size (\d+)")
 class Post:
     """One message on its way."""
 
-    __slots__ = ("error", "headers", "is_bound", "message", "tries")
+    __slots__ = ("error", "headers", "is_bound", "message", "nacks", "tries")
 
     def __init__(self, message: Outgoing, headers: dict[str, str] | None = None) -> None:
-        self.message, self.headers, self.tries, self.is_bound = message, headers, 0, False
+        self.message, self.headers, self.tries, self.nacks, self.is_bound = message, headers, 0, 0, False
         self.error: WlmctlError | None = None
 
 
@@ -94,10 +97,25 @@ class PublishLine:
 
     def tick(self, now_s: float) -> None:  # noqa: ARG002 (the line's)
         """Send again what the broker did not take, and go on after it was blocked."""
+        if self._is_ready and any(post.nacks >= MOST_NACKS for post in self._paused):
+            self._renew()
         if self._paused:
             self._waiting.extendleft(reversed(self._paused))
             self._paused.clear()
         self._pump()
+
+    def _renew(self) -> None:
+        """Publish through a new channel.
+
+        RabbitMQ 3.10 refuses all that a channel publishes if it first did so while a quorum queue had no leader.
+        """
+        channel = self._channel
+        for post in self._paused:
+            post.nacks = 0
+        self._put_back(None)
+        if channel is not None and channel.is_open:
+            channel.close()
+        self._open()
 
     def close(self) -> None:
         """Give up what has not gone out, and the channel."""
@@ -121,11 +139,17 @@ class PublishLine:
         self._channel, self._count = channel, 0
         channel.add_on_close_callback(self._link.guard(self._channel_closed))
         channel.add_on_return_callback(self._link.guard(self._returned))
-        channel.confirm_delivery(self._link.guard(self._confirmed), callback=self._link.guard(self._begin))
 
-    def _begin(self, _frame: Any) -> None:
-        self._is_ready = True
-        self._pump()
+        def confirmed(frame: Any) -> None:
+            if channel is self._channel:  # and not one that was left behind
+                self._confirmed(frame)
+
+        def begin(_frame: Any) -> None:
+            if channel is self._channel:
+                self._is_ready = True
+                self._pump()
+
+        channel.confirm_delivery(self._link.guard(confirmed), callback=self._link.guard(begin))
 
     def _pump(self) -> None:
         channel = self._channel
@@ -160,6 +184,7 @@ class PublishLine:
         for tag in tags:
             if (post := self._unconfirmed.pop(tag, None)) is not None:
                 if not is_taken:
+                    post.nacks += 1
                     self._paused.append(post)  # a queue whose node has gone, for one: its fault is not the message's
                 elif post.error is not None:
                     self._unroutable(post, post.error)
@@ -167,8 +192,8 @@ class PublishLine:
                     self._tell(post, None)
         self._pump()
 
-    def _returned(self, _channel: Channel, _method: Any, properties: BasicProperties, _body: bytes) -> None:
-        if (post := self._unconfirmed.get(int(properties.correlation_id))) is not None:
+    def _returned(self, channel: Channel, _method: Any, properties: BasicProperties, _body: bytes) -> None:
+        if channel is self._channel and (post := self._unconfirmed.get(int(properties.correlation_id))) is not None:
             post.error = Unroutable(f"no queue {post.message.queue!r}")
 
     def _unroutable(self, post: Post, error: WlmctlError) -> None:
