@@ -12,7 +12,10 @@ from wlmctl.machine import Machine, Reference
 from wlmctl.message import (
     Answer,
     Deferral,
+    DrainMessage,
     EndMessage,
+    HeartbeatMessage,
+    MarkMessage,
     Outcome,
     PollAnswerMessage,
     PollMessage,
@@ -20,6 +23,7 @@ from wlmctl.message import (
     TaskKey,
     TaskMessage,
     UndecodableMessage,
+    WorkerInfo,
     decode,
     encode,
 )
@@ -52,7 +56,12 @@ def task(text, files=None):
     [
         task({"command": "x", "list": [1, None, True, {"k": "v"}]}, {"run.sh": b"\x00\xff", "empty": b""}),
         PollMessage(MACHINE, 7, 1.0, [Deferral(KEY, "job", {"pid": 5}, 0, 10), Deferral(KEY, "job", {})]),
-        EndMessage(MACHINE, Deferral(KEY, "job", {"a": "b"})),
+        EndMessage(MACHINE, [Deferral(KEY, "job", {"a": "b"})]),
+        DrainMessage(),
+        MarkMessage(7),
+        HeartbeatMessage(
+            "w", WorkerInfo("w", "h", "h", "u", "b", 1, "2", 4, ("job",)), 3, 7, False, [KEY], [], [KEY], ["p"]
+        ),
         ResultMessage("w", KEY, "n", "x", Outcome("done", outputs={"e": "1"}, stdout=b"\xff\n", exit_code=0)),
         PollAnswerMessage("w", "nas", 3, [Answer(KEY, Outcome("failed", "no", "user", 3))], ending=True),
     ],

@@ -95,7 +95,8 @@ _DECODERS = {kind: msgspec.json.Decoder(message) for kind, message in _KINDS.ite
 def encode(message: Message) -> bytes:
     """The message as the body of a delivery."""
     try:
-        return _HEADS[message.kind] + _ENCODER.encode(message)[1:]
+        body = _ENCODER.encode(message)
+        return _HEADS[message.kind] + body[1:] if body != b"{}" else _HEADS[message.kind][:-1] + body[1:]
     except UnicodeEncodeError:  # texts that are not UTF-8 are rare: they take the long way
         plain = {"schema": SCHEMA, "kind": message.kind, "escaped": True}
         plain |= {entry.name: _escape(_plain(getattr(message, entry.name))) for entry in fields(message)}

@@ -30,6 +30,7 @@ class Credit:
         self._given = dict.fromkeys(queues, 0)
         self._looked_s = monotonic()
         self._paused: Collection[str] = ()
+        self._extra = 0
 
     def finished(self, queue: str, count: int = 1) -> None:
         """So many dispatches of this queue have ended."""
@@ -41,9 +42,9 @@ class Credit:
         """True while any queue has so much more than the slots that it must come down when the work gets slower."""
         return any(4 * given > 5 * self._slots for given in self._given.values())
 
-    def pause(self, queues: Collection[str]) -> None:
-        """Take nothing new of these queues, from the next look on."""
-        self._paused = queues
+    def pause(self, queues: Collection[str], extra: int = 0) -> None:
+        """Take nothing new of these queues, and so many more of the others, from the next look on."""
+        self._paused, self._extra = queues, extra
 
     def look(self, leased: int) -> None:
         """Come to the credit of this moment; to be called often."""
@@ -59,7 +60,7 @@ class Credit:
         base = max(0, self._slots - leased)
         for queue in self.queues:
             ahead = sum(look[queue] for look in self._looks) // LOOKS if base else 0
-            self._give(queue, 0 if queue in self._paused else base + ahead, base)
+            self._give(queue, 0 if queue in self._paused else base + ahead + self._extra, base)
 
     def _give(self, queue: str, wanted: int, base: int) -> None:
         given = self._given[queue]

@@ -129,7 +129,7 @@ class Intake:
         book, credit = self._book, self._credit
         is_ending, self._is_ending = self._is_ending, self.is_draining
         if self.is_draining:  # what is in the own queue still comes, and is handed back as well
-            credit.pause(self._shared)
+            credit.pause(self._shared, extra=BATCH)
             self.hand_back(book.take_back(), "draining")
             if is_ending and self._is_quiet:
                 self._emptied()
