@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+import wlmctl
 from tests.services.sshd import Farm
-from wlmctl.store import open_database
+from wlmctl.store import open_database, workers
 
 WLMCTL = [sys.executable, "-m", "wlmctl"]
 
@@ -97,6 +98,27 @@ def test_a_clock_that_was_set_back_is_a_problem(tmp_path: Path) -> None:
     db.close()
     done = doctor(tmp_path, "-o", "json")
     assert any("behind the newest time in the store" in problem for problem in problems(done))
+
+
+def test_workers_of_another_version_are_named(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
+    with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
+        for name, version in (("new", wlmctl.__version__), ("old", "0.0.1")):
+            info = {"name": name, "host_name": "box", "slots": 4, "version": version}
+            workers.put(db, f"u.{name}-222222", info, workers.ALIVE, 1.0)
+    found = [check for check in checks(doctor(tmp_path, "-o", "json")) if check["name"] == "workers"]
+    assert [check["text"] for check in found] == [
+        "2 live with 8 slots on box",
+        f"version 0.0.1 runs in old; this is {wlmctl.__version__}",
+    ]
+
+
+def test_the_leaders_newest_word_shows_that_this_clock_is_behind(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
+    with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
+        info = {"name": "w", "host_name": "box", "slots": 4, "version": wlmctl.__version__}
+        workers.put(db, "u.w-222222", info, workers.ALIVE, time.time() + 7200)
+    assert any("2h 00m behind" in problem for problem in problems(doctor(tmp_path, "-o", "json")))
 
 
 def test_a_machine_with_an_unknown_host_key_says_what_to_type(tmp_path: Path) -> None:
