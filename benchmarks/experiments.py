@@ -11,3 +11,9 @@ def write_trivial(path: Path, count: int, task_type: str) -> None:
     path.write_text(
         f"name: {path.stem}\ntasks:\n  each:\n    type: {task_type}\n    foreach: {{n: 1..{count}}}\n{what}"
     )
+
+
+def write_chain(path: Path, count: int) -> None:
+    """``count`` tasks of type ``noop``, each of which needs the one before."""
+    lines = [f"  t{number}: {{type: noop, needs: [{f't{number - 1}' if number else ''}]}}" for number in range(count)]
+    path.write_text("\n".join([f"name: {path.stem}", "tasks:", *lines, ""]))
