@@ -10,6 +10,9 @@ from random import Random
 #: The machines, each of which has a file ``witness`` of its own.
 MACHINES = ("alpha", "beta", "local")
 
+#: Seconds until what is of low priority may start: it is found urgent before that.
+GATE_S = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -100,20 +103,24 @@ class Experiments:
         ends |= {"fails": ("failed",), "skipped": ("skipped",), "anyway": ("succeeded",)}
         for number in range(10):
             needs = f"chain-{number - 1}" if number else "setup-local"
+            seconds = f"{self._chance.uniform(0, 2):.1f}"
             lines += [
-                f"  chain-{number}:", "    type: job", f"    needs: [{needs}]", f"    command: '{self._say('local')}'"
+                f"  chain-{number}:", "    type: job", f"    needs: [{needs}]",
+                f"    command: '{self._say('local')}; sleep {seconds}'",
             ]  # fmt: skip
             ends[f"chain-{number}"] = ("succeeded",)
 
     def late(self) -> Written:
-        """Jobs of low priority, which somebody finds urgent later."""
-        count = self._some(40)
+        """Jobs of low priority, which somebody finds urgent before the gate opens."""
+        count = self._some(40) - 1
         text = (
             "name: late\npriority: low\ntasks:\n"
-            f"  quick:\n    type: job\n    foreach: {{n: 1..{count}}}\n    command: '{self._say('local')}; sleep 0.1'\n"
+            f"  gate: {{type: job, command: '{self._say('local')}; sleep {GATE_S}'}}\n"
+            f"  quick:\n    type: job\n    needs: [gate]\n    foreach: {{n: 1..{count}}}\n"
+            f"    command: '{self._say('local')}; sleep 0.1'\n"
         )
         (self._folder / "late.yaml").write_text(text)
-        return Written(self._folder / "late.yaml", count, {"quick": ("succeeded",)})
+        return Written(self._folder / "late.yaml", count + 1, {"gate": ("succeeded",), "quick": ("succeeded",)})
 
     def doomed(self) -> Written:
         """Long jobs and what would follow them: somebody cancels it."""
