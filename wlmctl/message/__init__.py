@@ -1,37 +1,39 @@
 """Messages between orchestrator and workers, and how they become bodies of deliveries."""
 
 from wlmctl.message.codec import SCHEMA, UndecodableMessage, bundle, decode, encode, unbundle
-from wlmctl.message.kinds import (
-    Answer,
-    AskMessage,
+from wlmctl.message.kinds import Message
+from wlmctl.message.orders import (
     CleanMessage,
-    CleanedMessage,
     CloseIdleMessage,
     Deferral,
     DrainMessage,
     EndMessage,
-    GoodbyeMessage,
     GrantMessage,
+    MarkMessage,
+    PollMessage,
+    ProbeMessage,
+    StopMessage,
+    TaskMessage,
+)
+from wlmctl.message.reports import (
+    Answer,
+    AskMessage,
+    CleanedMessage,
+    GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
-    MarkMessage,
-    Message,
-    Outcome,
     PermitsBackMessage,
     PollAnswerMessage,
-    PollMessage,
     ProbeAnswerMessage,
-    ProbeMessage,
     ResultMessage,
     ReturnedMessage,
     StartedMessage,
-    StopMessage,
-    TaskKey,
-    TaskMessage,
     WorkerInfo,
 )
+from wlmctl.message.words import Outcome, TaskKey
 
 __all__ = [
+    "SCHEMA",
     "Answer",
     "AskMessage",
     "CleanMessage",
@@ -54,7 +56,6 @@ __all__ = [
     "ProbeMessage",
     "ResultMessage",
     "ReturnedMessage",
-    "SCHEMA",
     "StartedMessage",
     "StopMessage",
     "TaskKey",

@@ -1,51 +1,54 @@
 """Messages between orchestrator and workers: frozen dataclasses, as JSON with a schema version.
 
 Bytes travel as base64. A message with a path or text that is not UTF-8 is marked ``escaped``, and such texts
-travel as ``{"b64": ...}``. Unknown versions and kinds, and what is of the wrong shape, are refused with
-``UndecodableMessage``; nothing is guessed at.
+travel as ``{"b64": ...}``. Unknown versions and kinds, what is of the wrong shape, nested deeper than anybody may
+need, or holds a number that no store can hold, are refused with ``UndecodableMessage``; nothing is guessed at.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from wlmctl.errors import WlmctlError
 from wlmctl.machine import Machine, Reference
-from wlmctl.message.kinds import (
-    Answer,
-    AskMessage,
-    CleanedMessage,
+from wlmctl.message.kinds import Message
+from wlmctl.message.orders import (
     CleanMessage,
     CloseIdleMessage,
     Deferral,
     DrainMessage,
     EndMessage,
-    GoodbyeMessage,
     GrantMessage,
+    MarkMessage,
+    PollMessage,
+    ProbeMessage,
+    StopMessage,
+    TaskMessage,
+)
+from wlmctl.message.reports import (
+    Answer,
+    AskMessage,
+    CleanedMessage,
+    GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
-    MarkMessage,
-    Message,
-    Outcome,
     PermitsBackMessage,
     PollAnswerMessage,
-    PollMessage,
     ProbeAnswerMessage,
-    ProbeMessage,
     ResultMessage,
     ReturnedMessage,
     StartedMessage,
-    StopMessage,
-    TaskKey,
-    TaskMessage,
     WorkerInfo,
 )
+from wlmctl.message.words import Outcome, TaskKey
 from wlmctl.task import Resources
 
 #: The version of the messages that this wlmctl writes and reads.
@@ -55,6 +58,12 @@ SCHEMA = 1
 class UndecodableMessage(WlmctlError):
     """A body that is no message of a known version: it goes to the dead letters with this reason."""
 
+
+#: The most brackets inside one another. A task's text, as deep as an experiment file may be, has half of it.
+DEEPEST = 200
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 #: The keys of the wrappers for what JSON cannot say: bytes, and keys that are not UTF-8.
 _MARKS = frozenset({"b64", "items"})
@@ -78,10 +87,14 @@ class _Head(msgspec.Struct):
     escaped: bool = False
 
 
+#: The most messages of a bundle; workers send at most 500.
+LARGEST_BUNDLE = 10_000
+
+
 class _Bundle(msgspec.Struct):
     """Messages that travel together."""
 
-    messages: list[msgspec.Raw]
+    messages: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=LARGEST_BUNDLE)]
 
 
 _BUNDLE = f'{{"schema":{SCHEMA},"kind":"bundle","messages":['.encode()
@@ -120,6 +133,8 @@ def unbundle(body: bytes) -> list[bytes]:
 
 def decode(body: bytes) -> Message:
     """The message of a body; ``UndecodableMessage`` says what is wrong with it."""
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deep(body):
+        raise UndecodableMessage(f"nested deeper than {DEEPEST}")
     try:
         head = _HEAD.decode(body)
     except (ValueError, RecursionError) as error:
@@ -135,11 +150,30 @@ def decode(body: bytes) -> Message:
     return message
 
 
+def _is_deep(body: bytes) -> bool:
+    """True where more than ``DEEPEST`` brackets stand inside one another: this many rounds leave some."""
+    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
+
+
 def _unescaped(kind: str, body: bytes) -> Any:
-    plain = json.loads(body, object_hook=_unwrap)
+    plain = json.loads(body, object_hook=_unwrap, parse_float=_finite)
     for name in ("schema", "kind", "escaped"):
         del plain[name]
-    return _build(_KINDS[kind], plain)
+    built = _build(_KINDS[kind], plain)
+    # the types, as the short way checks them
+    msgspec.convert(msgspec.to_builtins(built, builtin_types=(bytes,)), _KINDS[kind], builtin_types=(bytes,))
+    return built
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"a number out of range: {text[:20]}")
+    return number
 
 
 def _plain(value: Any) -> Any:
@@ -228,6 +262,11 @@ def _deferral(value: dict[str, Any]) -> Deferral:
     return Deferral(key=_key(value.pop("key")), **_text(value))
 
 
+def _info(value: dict[str, Any]) -> WorkerInfo:
+    built: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+    return WorkerInfo(**built)
+
+
 #: How a field of a message is built back from plain JSON, by its name.
 _FIELDS: dict[str, Any] = {
     "key": _key,
@@ -235,8 +274,7 @@ _FIELDS: dict[str, Any] = {
     "held": lambda value: [_key(item) for item in value],
     "started": lambda value: [_key(item) for item in value],
     "leased": lambda value: [_key(item) for item in value],
-    "info": lambda value: WorkerInfo(**{name: tuple(item) if isinstance(item, list) else item
-                                        for name, item in _text(value).items()}),
+    "info": lambda value: _info(_text(value)),
     "outcome": _outcome,
     "machines": lambda value: {name: _machine(item) for name, item in value.items()},
     "machine": lambda value: _machine(value) if isinstance(value, dict) else _text(value),

@@ -1,0 +1,45 @@
+"""What messages of both directions are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+
+#: A whole number that a store can hold.
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKey:
+    """One dispatch of one attempt of one task."""
+
+    exp: Int64
+    idx: Int64
+    attempt: Int64
+    dispatch: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an execution, a deferred task or its cancel.
+
+    ``what``: done, failed, cancelled (proven not to run), deferred, running, unknown, unreachable, declined.
+    """
+
+    what: str
+    reason: str = ""
+    failure_class: str = ""
+    exit_code: Int64 | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
+    handle: Mapping[str, Any] | None = None
+    started: bool = True
+    watched: bool = False
+    machine: str = ""
+    stdout: bytes = b""
+    stderr: bytes = b""
