@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.play import DEFERRED, DONE, Clock, machine, task_type
+from tests.play import DEFERRED, DONE, Clock, machine, task_type, worker_info
 from tests.told import assert_told_in_full
 from wlmctl.broker.contract import Delivery
 from wlmctl.broker.memory import MemoryBroker
@@ -23,6 +23,7 @@ from wlmctl.message import (
     PollMessage,
     ResultMessage,
     StartedMessage,
+    TaskKey,
     TaskMessage,
     decode,
     encode,
@@ -30,8 +31,10 @@ from wlmctl.message import (
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
+from wlmctl.orchestrator.registry import Member, Registry
+from wlmctl.orchestrator.routing import Routing
 from wlmctl.plugins import scheduler_factory
-from wlmctl.queues import DEAD, RESULTS, control_queue, work_queue
+from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.runtime.submit import submit_all
 from wlmctl.scheduler import Scheduler
 from wlmctl.store import Database, experiments, leases, open_database
@@ -52,8 +55,8 @@ class _Impatient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
 
-    def receive(self, timeout_s: float | None) -> Delivery | None:
-        return self._channel.receive(0)
+    def receive_many(self, limit: int, timeout_s: float | None) -> list[Delivery]:
+        return self._channel.receive_many(limit, 0)
 
 
 @dataclass
@@ -83,20 +86,22 @@ class Orchestra:
         """A new orchestrator takes the lead; whatever the one before had in memory or in its broker is gone."""
         self.broker = MemoryBroker()
         channel = self.broker.channel()
-        for queue in (DEAD.format(prefix=PREFIX), work_queue(PREFIX), control_queue(PREFIX, WORKER)):
+        for queue in (DEAD.format(prefix=PREFIX), worker_queue(PREFIX, WORKER), control_queue(PREFIX, WORKER)):
             channel.declare(queue)
         channel.consume(RESULTS.format(prefix=PREFIX), 1_000_000)
         self._workers = self.broker.channel()
-        self._workers.consume(work_queue(PREFIX), 1_000_000)
+        self._workers.consume(worker_queue(PREFIX, WORKER), 1_000_000)
         self._workers.consume(control_queue(PREFIX, WORKER), 1_000_000)
         fleet = Fleet(self.machines, self.logins)
+        only = Member(WORKER, worker_info(WORKER, slots=self.slots), frozenset(self.machines))
+        routing = Routing(Registry(fleet, only=only), fleet, PREFIX)
         scheduler = self.scheduler or scheduler_factory("fifo")({})
         with self.db.transaction():
             lease = leases.take(self.db, leases.ORCHESTRATOR, expect=leases.look(self.db, leases.ORCHESTRATOR))
         assert lease is not None
         self.orchestrator = Orchestrator(
-            self.db, _Impatient(channel), fleet=fleet, worker=WORKER, prefix=PREFIX, held={}, leader=lease,
-            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, WORKER, self.slots),
+            self.db, _Impatient(channel), routing=routing, held={}, leader=lease,
+            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, routing),
         )  # fmt: skip
         #: Dispatches that a worker has and has not answered, and the other orders it got.
         self.tasks: list[TaskMessage] = []
@@ -161,12 +166,12 @@ class Orchestra:
         self.orders = [order for order in self.orders if order not in found]
         return found
 
-    def answer(self, poll: PollMessage | EndMessage, outcome: Outcome | Callable[[int], Outcome]) -> None:
-        """Answer a poll, or an order to end, the same for all of its tasks or by their positions."""
+    def answer(self, poll: PollMessage | EndMessage, outcome: Outcome | Callable[[TaskKey], Outcome]) -> None:
+        """Answer a poll, or an order to end, the same for all of its tasks or for each."""
         is_end = isinstance(poll, EndMessage)
-        deferrals = [poll.deferral] if isinstance(poll, EndMessage) else poll.deferrals
         answers = [
-            Answer(each.key, outcome if isinstance(outcome, Outcome) else outcome(each.key.idx)) for each in deferrals
+            Answer(each.key, outcome if isinstance(outcome, Outcome) else outcome(each.key))
+            for each in poll.deferrals
         ]
         number = 0 if isinstance(poll, EndMessage) else poll.number
         self.say(PollAnswerMessage(WORKER, poll.machine.name, number, answers, ending=is_end))

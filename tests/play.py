@@ -12,7 +12,7 @@ import pytest
 
 from wlmctl.errors import SpecError
 from wlmctl.machine import Machine
-from wlmctl.message import Outcome
+from wlmctl.message import Outcome, WorkerInfo
 from wlmctl.store.sqlite import SqliteDatabase
 from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
 
@@ -99,6 +99,14 @@ def machine(name: str, **settings: Any) -> Machine:
     return Machine(
         name, **{"host": None if name == "local" else name, "cpus": 4, "memory_bytes": 0, "gpus": 0, **settings}
     )
+
+
+def worker_info(name: str, **settings: Any) -> WorkerInfo:
+    """What a worker of the play says of itself."""
+    return WorkerInfo(**{
+        "name": name, "host": "here", "host_name": "here", "user": "me", "boot": "b", "pid": 1, "start_time": "1",
+        "slots": 4, "types": ("step", "play"), **settings,
+    })  # fmt: skip
 
 
 def inventory(*machines: Machine) -> dict[str, Machine]:

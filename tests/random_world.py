@@ -187,27 +187,30 @@ class World:
         elif isinstance(order, CleanMessage):
             self._say(CleanedMessage(WORKER, order.machine.name, order.exp, chance.choice(["", "no permission"])))
         elif not isinstance(order, (StopMessage, TaskMessage)):
-            key = order.deferral.key  # type: ignore[union-attr]
-            name = (key.exp, key.idx, key.attempt)
-            if self._truth.get(name, RUNNING) is RUNNING:
-                if not good and chance.random() < 0.3:
-                    play.answer(order, chance.choice([UNKNOWN, away(order.machine.name)]))  # type: ignore[arg-type,union-attr]
-                    return
-                self._truth[name] = STOPPED
-            play.answer(order, self._truth[name])  # type: ignore[arg-type]
+            found = dict[TaskKey, Outcome]()
+            for each in order.deferrals:  # type: ignore[union-attr]
+                key = each.key
+                name = (key.exp, key.idx, key.attempt)
+                if self._truth.get(name, RUNNING) is RUNNING:
+                    if not good and chance.random() < 0.3:
+                        found[key] = chance.choice([UNKNOWN, away(order.machine.name)])  # type: ignore[union-attr]
+                        continue
+                    self._truth[name] = STOPPED
+                found[key] = self._truth[name]
+            play.answer(order, found.__getitem__)  # type: ignore[arg-type]
 
-    def _look_at(self, poll: PollMessage, good: bool) -> Callable[[int], Outcome]:
-        found = dict[int, Outcome]()
+    def _look_at(self, poll: PollMessage, good: bool) -> Callable[[TaskKey], Outcome]:
+        found = dict[TaskKey, Outcome]()
         for each in poll.deferrals:
             name = (each.key.exp, each.key.idx, each.key.attempt)
             if self._truth.get(name, RUNNING) is RUNNING:
                 end = DONE if good else self._chance.choice([RUNNING, RUNNING, UNKNOWN, DONE, DONE, FAILED, STOPPED])
                 if end is not UNKNOWN:
                     self._truth[name] = end
-                found[each.key.idx] = end
+                found[each.key] = end
             else:
-                found[each.key.idx] = self._truth[name]
-        return lambda idx: found[idx]
+                found[each.key] = self._truth[name]
+        return found.__getitem__
 
     def _an_answer_comes_again(self) -> None:
         if self._said:
@@ -245,5 +248,5 @@ class World:
                 self._said.append(ResultMessage(WORKER, message.key, message.nonce, "e", DONE))
 
     def _note_stops(self) -> None:
-        self._stopped |= {order.key for order in self.play.orders if isinstance(order, StopMessage)}
+        self._stopped |= {key for order in self.play.orders if isinstance(order, StopMessage) for key in order.keys}
         self.play.orders = [order for order in self.play.orders if not isinstance(order, StopMessage)]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.orchestra import Orchestra, assert_told_in_full
+from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import DONE, Clock, inventory, machine, play_types
 from wlmctl.machine import Machine
 from wlmctl.message import ProbeAnswerMessage
-from wlmctl.queues import work_queue
+from wlmctl.queues import worker_queue
 from wlmctl.store import open_database
 
 Start = Callable[..., Orchestra]
@@ -154,7 +154,7 @@ def test_only_a_window_of_work_is_in_the_broker(start: Start) -> None:
     seq = play.submit("tasks: {s: {type: step, foreach: {n: 1..50}}}")
     play.orchestrator.step()
     play.orchestrator.step()
-    assert play.broker.depth(work_queue("wlm")) <= 6
+    assert play.broker.depth(worker_queue("wlm", WORKER)) <= 6
     play.step()
     assert list(play.states(seq).values()).count("ready") >= 44
 

@@ -157,7 +157,7 @@ def test_one_poll_asks_for_all_deferred_tasks_of_a_machine(play: Orchestra) -> N
         play.defer(name)
     [poll] = play.step().polls()
     assert len(poll.deferrals) == 4
-    play.answer(poll, lambda idx: DONE if idx % 2 else RUNNING)
+    play.answer(poll, lambda key: DONE if key.idx % 2 else RUNNING)
     assert sorted(play.step().states(seq).values()) == ["deferred", "deferred", "succeeded", "succeeded"]
 
 
@@ -216,7 +216,7 @@ def test_a_cancel_stops_a_step_and_is_proven_by_the_worker(play: Orchestra) -> N
     message = play.step().begin("a")
     play.step()
     cancel(play, seq)
-    assert StopMessage(message.key) in play.orders
+    assert StopMessage([message.key]) in play.orders
     assert play.row(seq).state == "cancelling"
     play.end("a", STOPPED)
     assert play.step().states(seq) == {"a": "cancelled"}
@@ -332,7 +332,7 @@ def test_a_step_that_is_begun_anew_after_a_crash_has_its_whole_timeout_again(pla
     assert play.step(50).orders == []
     assert play.rows(seq)["a"].started == pytest.approx(NOW_S + play.clock.now_s - 50)
     play.step(11)
-    assert StopMessage(message.key) in play.orders
+    assert StopMessage([message.key]) in play.orders
     assert_told_in_full(play.others, [seq])
 
 
@@ -354,7 +354,7 @@ def test_orders_to_workers_name_the_dispatch_that_is_current(play: Orchestra) ->
     cancel(play, seq)
     orders = [order for order in play.orders if isinstance(order, EndMessage)]
     polls = [order for order in play.orders if isinstance(order, PollMessage)]
-    assert [order.deferral.key for order in orders] == [message.key]
+    assert [each.key for order in orders for each in order.deferrals] == [message.key]
     assert [order.deferrals[0].key for order in polls] == [message.key]
 
 

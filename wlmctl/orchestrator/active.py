@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wlmctl.message import TaskKey
+from wlmctl.scheduler import RunningTask
 from wlmctl.states import TaskState
 from wlmctl.task import Resources
 
@@ -24,6 +25,8 @@ class Active:
     machine: str | None
     site: str | None
     touches: tuple[str, ...] = ()
+    #: Where its work is placed, as ``Fleet`` names it.
+    place: str | None = None
     resources: Resources | None = None
     devices: tuple[int, ...] = ()
     handle: Mapping[str, Any] | None = None
@@ -37,9 +40,60 @@ class Active:
     timed_out: bool = False
     #: When the order to end the deferred work was sent last, on the monotonic clock; None: not sent.
     end_sent_s: float | None = None
+    #: Who was asked last to end it.
+    end_asked: str | None = None
     #: When the task was last told to be running, for adaptive polling: the moment it was deferred.
     deferred_s: float = 0.0
+    #: The running number under which it was sent, and the queue.
+    number: int = 0
+    queue: str = ""
+    #: How many workers it has killed, as far as is known.
+    kills: int = 0
+    #: The worker that was last heard to have it; ``is_begun``: and to execute it.
+    holder: str | None = None
+    #: The worker that is expected to get it, while none has said so.
+    likely: str | None = None
+    is_begun: bool = False
+    #: On the listening clock: when the broker confirmed it or a worker listed it last, whichever came later; None:
+    #: not confirmed yet.
+    seen_s: float | None = None
+    #: On the listening clock: until when a worker keeps it without a message of the broker.
+    leased_until_s: float | None = None
+    #: Why it is sent once more.
+    again: str | None = None
+    #: Who executed it, and since when, where its result has overtaken the word that it has begun.
+    overtaken: tuple[str, float] | None = None
+    _view: tuple[tuple[str | None, float | None], RunningTask] | None = None
 
     def key(self, exp: int) -> TaskKey:
         """What names this dispatch in messages."""
         return TaskKey(exp, self.idx, self.attempt, self.dispatch)
+
+    def view(self, exp: int) -> RunningTask:
+        """The task as a scheduler sees it; its end is expected at its time-out at the latest."""
+        seen = (self.holder or self.likely, self.started_s)
+        if self._view is None or self._view[0] != seen:
+            is_timed = self.started_s is not None and self.timeout_s is not None
+            end_s = self.started_s + self.timeout_s if is_timed else None  # type: ignore[operator]
+            resources = self.resources or Resources(cpus=0)
+            self._view = seen, RunningTask(f"{exp}.{self.idx}", self.place, seen[0], resources, end_s)
+        return self._view[1]
+
+    def beginning(self) -> dict[str, Any]:
+        """Who has executed it since when, as far as it is not told yet."""
+        if self.overtaken is None:
+            return {}
+        return {"worker": self.overtaken[0], "started": self.overtaken[1], "published": 1}
+
+    @property
+    def is_at_work(self) -> bool:
+        """True while a worker has it, or is to have it: it is neither deferred nor waiting to be sent."""
+        return self.sent and self.handle is None
+
+    def follow(self, known: Active) -> None:
+        """Take over what ``known``, the same dispatch in an older reading, knew beyond the store."""
+        self.sent, self.watched, self.timed_out = known.sent, known.watched, known.timed_out
+        self.end_sent_s, self.end_asked, self.deferred_s = known.end_sent_s, known.end_asked, known.deferred_s
+        self.queue, self.holder, self.likely, self.is_begun = known.queue, known.holder, known.likely, known.is_begun
+        self.seen_s, self.leased_until_s, self.again = known.seen_s, known.leased_until_s, known.again
+        self.handle = self.handle or known.handle

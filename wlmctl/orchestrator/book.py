@@ -1,8 +1,11 @@
-"""What happens inside one transaction: the recorder of each experiment, and the messages to send after the commit."""
+"""What happens inside one transaction: the recorder of each experiment, and the letters to send after the commit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from wlmctl.message import Message
+from wlmctl.orchestrator.sending import Letter
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
 from wlmctl.store import Database
@@ -10,12 +13,20 @@ from wlmctl.store.record import Recorder
 
 
 class Book:
-    """One transaction's changes; they reach the store at ``flush`` and the memory at once."""
+    """One transaction's changes; they reach the store at ``flush`` and the memory at once.
 
-    def __init__(self, db: Database, now_s: float) -> None:
+    ``numbers`` gives the running numbers of dispatches; None: they have none (nothing outlives this process's broker).
+    """
+
+    def __init__(self, db: Database, now_s: float, numbers: Iterator[int] | None = None) -> None:
         self.db, self.now_s = db, now_s
+        self._numbers = numbers
         self._recorders: dict[int, Recorder] = {}
-        self.outbox: list[Message] = []
+        self.outbox: list[Letter] = []
+
+    def give_numbers(self, numbers: Iterator[int]) -> None:
+        """Dispatches get these running numbers."""
+        self._numbers = numbers
 
     def of(self, work: Work) -> Recorder:
         """The experiment's recorder."""
@@ -25,19 +36,23 @@ class Book:
         """The recorder of an experiment that is in the store, whether or not it is in the memory."""
         recorder = self._recorders.get(seq)
         if recorder is None:
-            recorder = self._recorders[seq] = Recorder(self.db, seq, self.now_s)
+            recorder = self._recorders[seq] = Recorder(self.db, seq, self.now_s, gather=True)
         return recorder
 
     def move(self, work: Work, idx: int, target: TaskState, **changes: object) -> None:
         """Change a task's state in the store and in the memory."""
-        self.of(work).task(idx, work.states[idx], target, **changes)
+        self.of_number(work.seq).task(idx, work.states[idx], target, **changes)
         work.moved(idx, target)
 
-    def send(self, message: Message) -> None:
+    def next_number(self) -> int:
+        """The running number of the next dispatch; 0 where they have none."""
+        return next(self._numbers) if self._numbers is not None else 0
+
+    def send(self, queue: str, message: Message, priority: int = 0, number: int = 0) -> None:
         """Send a message once the transaction has been committed."""
-        self.outbox.append(message)
+        self.outbox.append(Letter(queue, message, priority, number))
 
     def flush(self) -> None:
-        """Store the event counters; the last thing before the commit."""
+        """Store what was gathered and the event counters; the last thing before the commit."""
         for recorder in self._recorders.values():
             recorder.flush()

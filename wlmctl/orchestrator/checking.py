@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wlmctl.machine import LOCAL
+from wlmctl.orchestrator.capacity import WorkerRoom
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.routing import places
 from wlmctl.orchestrator.work import ReadyGroup, Work
-from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, UnboundRole, WorkerView
+from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, UnboundRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,10 @@ class Placed:
     work: Work
     group: ReadyGroup
     idx: int
-    machine: str
+    #: Where its work is placed; ``worker`` will probably get it, and is to get it where ``is_chosen``.
+    place: str
+    worker: str
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +54,11 @@ class DecisionCheck:
         unbound: Mapping[tuple[int, str], UnboundRole],
         views: Mapping[str, MachineView],
         fleet: Fleet,
-        worker: WorkerView,
+        workers: WorkerRoom,
     ) -> None:
         self._groups, self._unbound, self._views = groups, unbound, views
-        self._fleet, self._worker = fleet, worker
+        self._fleet, self._workers = fleet, workers
         self._room = _Room(views, fleet.site)
-        self._slots = worker.free_slots
         self._works = {work.row.id: work for work, _ in groups.values()}
         self._under_way = {work.seq: work.under_way for work in self._works.values()}
 
@@ -82,6 +86,9 @@ class DecisionCheck:
         work = self._works.get(binding.experiment)
         role = self._unbound.get((work.seq, binding.role)) if work is not None else None
         what = f"binding of {binding.role} to {binding.machine}"
+        is_local = self._fleet.machine(binding.machine).name == LOCAL if binding.machine in self._views else False
+        if is_local and work is not None and work.local != binding.machine:
+            return  # a scheduler cannot know whose host that is
         if work is None or role is None or binding.machine not in self._views:
             checked.complaints.append(Complaint("binding", f"{what}: no such role or machine is open"))
         elif binding.role in work.bindings:
@@ -89,8 +96,9 @@ class DecisionCheck:
         elif (misfit := role.requires.misfit(self._fleet.machine(binding.machine))) is not None:
             checked.complaints.append(Complaint("misfit", f"{what}: it {misfit}"))
         else:
-            work.bindings[binding.role] = binding.machine
-            checked.bindings.append((work, binding.role, binding.machine))
+            name = self._fleet.machine(binding.machine).name
+            work.bindings[binding.role] = name
+            checked.bindings.append((work, binding.role, name))
 
     def _place(self, assignments: Sequence[Assignment], checked: Checked) -> None:
         owners, is_whole = self._owners(len(assignments)), False
@@ -111,11 +119,11 @@ class DecisionCheck:
             if reason is not None:
                 continue
             assigned.add(assignment.task)
-            self._slots -= 1
             self._under_way[work.seq] += 1
-            machine = assignment.machine or LOCAL
-            self._room.take(machine, group)
-            checked.placed.append(Placed(work, group, idx, machine))
+            place = assignment.machine or work.local or LOCAL
+            self._room.take(place, group)
+            worker = self._workers.take(group, assignment.worker, work.row.priority)
+            checked.placed.append(Placed(work, group, idx, place, worker, assignment.worker is not None))
 
     def _owners(self, most: int | None) -> dict[str, tuple[Work, ReadyGroup, int]]:
         """Whose ready tasks these are, the first ``most`` of each group: schedulers nearly always take those."""
@@ -128,21 +136,19 @@ class DecisionCheck:
     def _refusal(self, assignment: Assignment, work: Work, group: ReadyGroup, idx: int) -> str | None:
         """Why the assignment is illegal; empty where it is only too early, None where nothing is wrong."""
         machines = [work.machine_of(idx, role) for role in group.roles or (LOCAL,)]
-        if None in machines:
+        where = places(work, machines)
+        if where is None:
             return "a role of it has no machine"
-        if assignment.machine != machines[0]:
-            return f"its machine is {machines[0]}"
-        if assignment.worker not in (None, self._worker.id):
-            return f"no live worker {assignment.worker}"
-        if not self._worker.labels.issuperset(group.worker_labels):
-            return "the worker has not all labels that it asks for"
+        if assignment.machine != where[0]:
+            return f"its machine is {where[0]}"
         if any(name in self._fleet.held for name in machines):
             return "a machine of it is held"
-        if self._slots < 1:
-            return "no worker has a free slot"
+        refusal = self._workers.refusal(group, assignment.worker)
+        if refusal is not None:
+            return refusal
         if work.experiment.max_running is not None and self._under_way[work.seq] >= work.experiment.max_running:
             return "max_running is reached"
-        return self._room.refusal(assignment.machine or LOCAL, group)
+        return self._room.refusal(where[0], group)
 
 
 class _Room:

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from wlmctl.message import CleanedMessage, CleanMessage
 from wlmctl.orchestrator.book import Book
-from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import ExperimentState
 from wlmctl.store import machines
 
 log = logging.getLogger(__name__)
 
-#: By experiment, the machines that have not answered yet.
-Cleaning = dict[int, set[str]]
+#: By experiment, the machines that have not answered yet, each with the worker that was asked; None: nobody yet.
+Cleaning = dict[int, dict[str, str | None]]
 
 
-def begin(book: Book, work: Work, fleet: Fleet, cleaning: Cleaning) -> None:
+def begin(book: Book, work: Work, routing: Routing, cleaning: Cleaning) -> None:
     """The experiment has ended: order the removal on each machine it has touched."""
     clean = work.experiment.clean
     if clean == "always" or (clean == "succeeded" and work.state is ExperimentState.SUCCEEDED):
-        names = [name for name in machines.machines_touched(book.db, work.seq) if name in fleet]
-        for name in names:
-            book.send(CleanMessage(fleet.machine(name), work.seq, work.row.id))
+        names = [name for name in machines.machines_touched(book.db, work.seq) if name in routing.fleet]
         if names:
-            cleaning[work.seq] = set(names)
+            cleaning[work.seq] = dict.fromkeys(names)
+            order(book, {work.seq: work}, routing, cleaning)
+
+
+def order(book: Book, works: Mapping[int, Work], routing: Routing, cleaning: Cleaning) -> None:
+    """Ask for what nobody has been asked for yet."""
+    for seq, asked in cleaning.items():
+        work = works.get(seq)
+        for name in [name for name, worker in asked.items() if worker is None] if work is not None else ():
+            assert work is not None
+            place = work.place_of(name)
+            worker = routing.asked(place) if place is not None else None
+            if place is not None and worker is not None:
+                asked[name] = worker
+                message = CleanMessage(routing.fleet.machine(place), work.seq, work.row.id)
+                book.send(routing.control(worker), message)
+
+
+def lost(cleaning: Cleaning, worker: str) -> None:
+    """A worker is gone: what it was to clean is asked of another."""
+    for asked in cleaning.values():
+        for name in [name for name, whom in asked.items() if whom == worker]:
+            asked[name] = None
 
 
 def answered(book: Book, work: Work | None, cleaning: Cleaning, message: CleanedMessage) -> None:
@@ -33,7 +54,7 @@ def answered(book: Book, work: Work | None, cleaning: Cleaning, message: Cleaned
     left = cleaning.get(message.exp)
     if left is None or work is None:
         return
-    left.discard(message.machine)
+    left.pop(message.machine, None)
     if message.reason:
         text = f"not cleaned on {message.machine}: {message.reason}; later: wlmctl clean {work.row.id}"
         log.warning("%s: %s", work.row.id, text)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from wlmctl.errors import WlmctlError
 from wlmctl.experiment import parse_task_selector
 from wlmctl.experiment.model import Instance
-from wlmctl.host import host_id
 from wlmctl.machine import LOCAL
 from wlmctl.message import TaskMessage
 from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
 from wlmctl.store import Database, experiments
@@ -27,11 +27,14 @@ def token(store_id: str, experiment: str, task: str, attempt: int) -> str:
     return hashlib.sha256(f"{store_id}/{experiment}/{task}/{attempt}".encode()).hexdigest()[:32]
 
 
-def runtime_values(db: Database, work: Work, idx: int) -> dict[str, str] | None:
+def runtime_values(book: Book, work: Work, idx: int) -> dict[str, str] | None:
     """The run-time values in a task's text, or None when it has none; ``ValueMissing`` for one that does not exist."""
     template, position = work.place(idx)
     names = work.instances[template].runtime_names(position)
-    return {name: _value(db, work, name) for name in names} if names else None
+    if not names:
+        return None
+    book.of(work).settle()
+    return {name: _value(book.db, work, name) for name in names}
 
 
 def _value(db: Database, work: Work, name: str) -> str:
@@ -55,14 +58,16 @@ def _value(db: Database, work: Work, name: str) -> str:
 
 
 def context(
-    db: Database, work: Work, active: Active, fleet: Fleet, store_id: str, *, cancel: bool = False
+    book: Book, work: Work, active: Active, fleet: Fleet, store_id: str, *, cancel: bool = False
 ) -> TaskMessage:
     """The message that hands this dispatch to a worker; raises ``WlmctlError`` where it cannot be made."""
-    instance = work.instance(active.idx, runtime_values(db, work, active.idx))
+    instance = work.instance(active.idx, runtime_values(book, work, active.idx))
     roles = {role: _machine(work, active.idx, role) for role in instance.roles or (LOCAL,)}
     for name in roles.values():
         if name not in fleet:
             raise WlmctlError(f"machine {name} is not in the inventory any more")
+    care = work.care.get(active.idx)
+    is_careful = care is not None and (care.is_careful or care.kills > 0)
     return TaskMessage(
         active.key(work.seq),
         active.nonce,
@@ -72,12 +77,15 @@ def context(
         active.type,
         instance.text,
         roles,
-        {name: fleet.machine(name) for name in roles.values()},
-        work.row.folder,
+        {name: fleet.machine(work.place_of(name) or name) for name in roles.values()},
+        work.row.folder if work.row.local_on is None else "",
         instance.resources,
         active.devices,
-        _files(db, work, instance),
+        _files(book.db, work, instance),
         cancel,
+        work.row.priority,
+        is_careful,
+        care is not None and care.kills > 1,
     )
 
 
@@ -107,8 +115,3 @@ def _strings(value: object) -> Iterable[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _strings(item)
-
-
-def is_here(work: Work) -> bool:
-    """True when the experiment's ``local`` is this host."""
-    return work.row.host == host_id()

@@ -1,14 +1,14 @@
-"""Asking for deferred tasks: one poll a machine for all of them together, ends ordered and proven, time-outs kept."""
+"""Asking for deferred tasks: one poll a place for all of them together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from wlmctl.message import Deferral, EndMessage, PollAnswerMessage, PollMessage, StopMessage
+from wlmctl.message import Deferral, PollAnswerMessage, PollMessage
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
-from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
 from wlmctl.store import logs
@@ -28,56 +28,72 @@ WATCHED_POLL_S = 30.0
 #: The pause between two polls is this share of the youngest task's age, at most ``POLL_PAUSE_S``.
 POLL_AGE_SHARE, POLL_PAUSE_S = 1 / 60, 5.0
 
-#: Seconds between two polls of a task that somebody follows, and until an unproven end is ordered again.
-FOLLOW_S, END_AGAIN_S = 0.5, 2.0
+#: Seconds between two polls of a task that somebody follows.
+FOLLOW_S = 0.5
 
 
 @dataclass(slots=True)
 class _Line:
-    """The polls of one machine."""
+    """The polls of one place. ``number`` is that of the newest."""
 
     number: int = 0
+    worker: str = ""
     asked_s: float | None = None
     answered_s: float = 0.0
     keys: set[tuple[int, int]] = field(default_factory=set)
 
 
 class Polls:
-    """Which machine is asked when. Times are on the monotonic clock unless said otherwise."""
+    """Which place is asked when. Times are on the monotonic clock unless said otherwise."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
+        self._number = 0
+        self._places: dict[int, str] = {}
         self._followed: set[tuple[int, int]] = set()
         self.next_s: float | None = None
+        #: How many tasks were deferred at the last look.
+        self.count = 0
 
     def follow(self, followed: Iterable[tuple[int, int]]) -> None:
         """The tasks whose new output somebody wants."""
         self._followed = set(followed)
 
     def answered(self, message: PollAnswerMessage, now: float) -> bool:
-        """Note an answer; True when it is that of the newest poll of its machine."""
+        """Note an answer; True when it is that of the newest poll of its place."""
         if not message.number:
             return True
-        line = self._lines.setdefault(message.machine, _Line())
-        if message.number == line.number:
+        line = self._lines.get(self._places.get(message.number, ""))
+        if line is not None and message.number == line.number:
             line.asked_s, line.answered_s = None, now
             return True
         return False
 
-    def ask(self, book: Book, works: Mapping[int, Work], fleet: Fleet, now: float) -> None:
+    def lost(self, worker: str) -> None:
+        """A worker is gone: what it was asked is asked again at once."""
+        for line in self._lines.values():
+            if line.worker == worker and line.asked_s is not None:
+                line.asked_s, line.keys = None, set()
+
+    def ask(self, book: Book, works: Mapping[int, Work], routing: Routing, now: float) -> None:
         """Send the polls that are due."""
         self.next_s = None
-        machines: dict[str, list[tuple[Work, Active]]] = {}
+        self.count = 0
+        places: dict[str, list[tuple[Work, Active]]] = {}
         for work in works.values():
             for active in work.active.values():
-                if active.handle is not None and active.state is TaskState.DEFERRED and active.machine is not None:
-                    machines.setdefault(active.machine, []).append((work, active))
-        for name, tasks in machines.items():
-            if name not in fleet.held and name in fleet:
-                self._ask(book, fleet, name, tasks, now)
+                if active.handle is not None and active.state is TaskState.DEFERRED and active.place is not None:
+                    self.count += 1
+                    places.setdefault(active.place, []).append((work, active))
+        for name, tasks in places.items():
+            if name not in routing.fleet.held and name in routing.fleet:
+                self._ask(book, routing, name, tasks, now)
 
-    def _ask(self, book: Book, fleet: Fleet, name: str, tasks: list[tuple[Work, Active]], now: float) -> None:
+    def _ask(self, book: Book, routing: Routing, name: str, tasks: list[tuple[Work, Active]], now: float) -> None:
         line = self._lines.setdefault(name, _Line())
+        worker = routing.asked(name)
+        if worker is None:
+            return  # nobody reaches it; who comes is asked at once
         due = self._due(line, tasks, book.now_s)
         if due > now:
             self.next_s = due if self.next_s is None else min(self.next_s, due)
@@ -85,13 +101,15 @@ class Polls:
         polled = [pair for pair in tasks if not pair[1].watched] or tasks
         followed = [pair for pair in tasks if (pair[0].seq, pair[1].idx) in self._followed]
         chosen = (followed + [pair for pair in polled if pair not in followed])[:POLL_LIMIT]
-        line.number += 1
-        line.asked_s = now
+        self._number += 1
+        self._places.pop(line.number, None)
+        self._places[self._number] = name
+        line.number, line.worker, line.asked_s = self._number, worker, now
         line.keys = {(work.seq, active.idx) for work, active in chosen}
         wait_s = 0.0 if followed or all(active.watched for _, active in chosen) else POLL_WAIT_S
-        book.send(
-            PollMessage(fleet.machine(name), line.number, wait_s, [self._deferral(book, *pair) for pair in chosen])
-        )
+        deferrals = [self._deferral(book, *pair) for pair in chosen]
+        message = PollMessage(routing.fleet.machine(name), line.number, wait_s, deferrals)
+        book.send(routing.control(worker), message)
 
     def _due(self, line: _Line, tasks: Sequence[tuple[Work, Active]], now_s: float) -> float:
         if line.asked_s is not None:
@@ -113,44 +131,3 @@ class Polls:
                 logs.live_end(book.db, work.seq, active.idx, active.attempt, "stderr"),
             )
         return Deferral(active.key(work.seq), active.type, active.handle or {}, *offsets)
-
-
-def order_ends(book: Book, works: Mapping[int, Work], fleet: Fleet, now: float) -> float | None:
-    """Order the end of what is cancelled or over its time; when the next such order is due (monotonic)."""
-    due = list[float]()
-    for work in works.values():
-        for active in work.active.values():
-            over_s = _time_left_s(active, book.now_s)
-            if over_s is not None and not active.timed_out:
-                if over_s > 0:
-                    due.append(now + over_s)
-                    continue
-                active.timed_out = True
-            if active.state is not TaskState.CANCELLING and not active.timed_out:
-                continue
-            again = (active.end_sent_s + END_AGAIN_S) if active.end_sent_s is not None else now
-            if again > now:
-                due.append(again)
-            elif active.handle is None and not active.sent:
-                continue  # it is handed out again, to be ended, as soon as its machines answer
-            elif active.machine not in fleet.held or active.handle is None:
-                active.end_sent_s = now
-                _order_end(book, work, active, fleet)
-                due.append(now + END_AGAIN_S)
-    return min(due, default=None)
-
-
-def _order_end(book: Book, work: Work, active: Active, fleet: Fleet) -> None:
-    if active.handle is None:
-        if active.sent:
-            book.send(StopMessage(active.key(work.seq)))
-    elif active.machine in fleet:
-        deferral = Deferral(active.key(work.seq), active.type, active.handle)
-        book.send(EndMessage(fleet.machine(str(active.machine)), deferral))
-
-
-def _time_left_s(active: Active, now_s: float) -> float | None:
-    """Seconds until the attempt's time-out, or None when it has none or has not started."""
-    if active.timeout_s is None or active.started_s is None:
-        return None
-    return active.started_s + active.timeout_s - now_s

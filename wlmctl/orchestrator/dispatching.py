@@ -4,62 +4,66 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wlmctl import plugins
 from wlmctl.errors import WlmctlError
 from wlmctl.message import Outcome
-from wlmctl.orchestrator import ending
+from wlmctl.orchestrator import ending, impossible
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, Complaint, Placed
 from wlmctl.orchestrator.contexts import context
-from wlmctl.orchestrator.deferred import END_AGAIN_S
+from wlmctl.orchestrator.ends import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
 from wlmctl.orchestrator.placing import Placement
+from wlmctl.orchestrator.registry import Member
+from wlmctl.orchestrator.routing import Routing, places
 from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
-from wlmctl.orchestrator.work import ReadyGroup, Work
-from wlmctl.scheduler import Scheduler, Snapshot, WorkerView
-from wlmctl.states import TaskState
+from wlmctl.orchestrator.window import Loads, Window
+from wlmctl.orchestrator.work import Work
+from wlmctl.scheduler import Scheduler, Snapshot
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import machines
 
 
 class Dispatcher:
-    """Turns what is ready into dispatches. ``worker`` is the view of the one worker of this process."""
+    """Turns what is ready into dispatches, and sends again what has come to nothing."""
 
-    def __init__(self, store_id: str, scheduler: Scheduler, name: str, fleet: Fleet, worker: str, slots: int) -> None:
+    def __init__(self, store_id: str, scheduler: Scheduler, name: str, fleet: Fleet, routing: Routing) -> None:
         self._store_id, self._scheduler = store_id, scheduler
-        self._fleet, self._worker, self._slots = fleet, worker, slots
+        self._fleet, self._routing = fleet, routing
         self._telling = Telling(name)
         self.strangers = Strangers()
+        self.window = Window()
 
-    def dispatch(self, book: Book, works: Mapping[int, Work]) -> tuple[bool, set[str]]:
-        """Assign and send what fits; (look again at once, machines whose capacity must be known first)."""
+    def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
+        """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
+        if not any(
+            group.tasks
+            for work in works.values()
+            if work.state is ExperimentState.RUNNING
+            for group in work.ready.values()
+        ):
+            return False, set()
         mine = [active for work in works.values() for active in work.active.values()]
         taken = self._fleet.taken(book.db, mine, works, self.strangers.ended)
         views = {name: self._fleet.view(name, taken) for name in self._fleet.names()}
-        busy = sum(1 for active in mine if active.handle is None)
-        worker = WorkerView(
-            self._worker,
-            frozenset(group.type for work in works.values() for group in work.ready.values()),
-            frozenset(self._fleet.names()),
-            max(0, 2 * self._slots - busy),
-        )
-        placement = Placement(list(works.values()), self._fleet, views, worker)
+        loads = Loads.of(works, self._routing.registry.members)
+        capacity = Capacity(self._routing, loads, self.window, now)
+        placement = Placement(list(works.values()), self._fleet, views, capacity)
         snapshot = placement.snapshot(book.now_s)
-        if not placement.has_ready():
-            return False, set()
-        refused = self._refuse_impossible(book, works)
-        if refused:
+        if impossible.refuse(book, works, self._fleet):
             return True, placement.unknown
         checked = self._ask(placement, snapshot)
         for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
         for item in checked.placed:
-            if self._fleet.is_known(item.machine) or not item.group.needs_capacity:
-                self._assign(book, item, taken)
+            if self._fleet.is_known(item.place) or not item.group.needs_capacity:
+                self._assign(book, item, taken, capacity)
         self._telling.complain(book, works.values(), checked.complaints)
         self._telling.waiting(book, placement, checked.reasons, self._fleet, placement.unknown)
         return bool(checked.bindings), placement.unknown
@@ -76,94 +80,123 @@ class Dispatcher:
             checked.complaints = complaints
         return checked
 
-    def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken]) -> None:
+    def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken], capacity: Capacity) -> None:
         work, group, idx = placed.work, placed.group, placed.idx
-        site = self._fleet.site(placed.machine)
-        devices = self._fleet.free_devices(placed.machine, group.resources.gpus, taken)
+        site, machine = self._fleet.site(placed.place), self._fleet.machine(placed.place).name
+        devices = self._fleet.free_devices(placed.place, group.resources.gpus, taken)
         if len(devices) < group.resources.gpus:
             return
-        taken.setdefault(site, Taken()).add(group.resources, devices)
-        group.tasks.remove(idx)
-        instance = work.instance(idx)
-        row = book.db.row("SELECT dispatch FROM tasks WHERE exp = ? AND idx = ?", (work.seq, idx))
-        active = Active(
-            idx, TaskState.ASSIGNED, work.attempt(idx), row[0] + 1, secrets.token_hex(8), group.type, placed.machine,
-            site, work.machines_of(idx, instance), group.resources, devices, timeout_s=instance.timeout_s,
+        care = work.care.get(idx)
+        queue = self._routing.queue(
+            group.type, capacity.able(group.key), care, placed.worker if placed.is_chosen else None,
+            lambda able: _one_of(able, placed.worker, capacity.loads, work.row.priority),
         )  # fmt: skip
-        taking: dict[str, object] = {}
+        if queue is None:
+            return
+        taken.setdefault(site, Taken()).add(group.resources, devices)
+        group.remove(idx)
+        instance = work.instance(idx)
+        active = Active(
+            idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, secrets.token_hex(8),
+            group.type, machine, site, work.machines_of(idx, instance), placed.place, group.resources, devices,
+            timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
+            kills=care.kills if care is not None else 0,
+        )  # fmt: skip
+        work.dispatches[idx] = active.dispatch
+        changes: dict[str, object] = {
+            "attempt": active.attempt, "dispatch": active.dispatch, "nonce": active.nonce, "machine": machine,
+            "reason": None,
+        }  # fmt: skip
+        if active.number:
+            changes["sent"] = active.number
         if group.needs_capacity:
-            taking = {
+            changes |= {
                 "cpus": group.resources.cpus,
                 "memory_bytes": group.resources.memory_bytes,
                 "gpus": group.resources.gpus,
                 "devices": json.dumps(devices) if devices else None,
                 "site": site,
             }
-        book.move(
-            work, idx, TaskState.ASSIGNED, attempt=active.attempt, dispatch=active.dispatch, nonce=active.nonce,
-            machine=placed.machine, reason=None, **taking,
-        )  # fmt: skip
+        book.move(work, idx, TaskState.ASSIGNED, **changes)
         work.active[idx] = active
         for name in active.touches:
-            machines.touched(book.db, work.seq, name)
+            if name not in work.touched:
+                work.touched.add(name)
+                machines.touched(book.db, work.seq, name)
         self._send(book, work, active)
 
     def _send(self, book: Book, work: Work, active: Active) -> None:
         cancel = active.state is TaskState.CANCELLING
         try:
-            message = context(book.db, work, active, self._fleet, self._store_id, cancel=cancel)
+            message = context(book, work, active, self._fleet, self._store_id, cancel=cancel)
         except WlmctlError as error:
             ending.fail(book, work, active, Outcome("failed", str(error), "user"))
             return
         active.sent = True
-        book.send(message)
+        work.unsent.discard(active.idx)
+        work.unconfirmed.discard(active.idx)
+        book.send(active.queue, message, work.row.priority, active.number)
 
     def send_again(self, book: Book, works: Mapping[int, Work], now: float) -> None:
-        """Dispatches that no worker of this life has: raised, and sent again once their machines answer."""
+        """Dispatches that no worker has: raised, and sent again once there is one and their machines answer.
+
+        One of which an earlier leader does not know whether it has reached the broker goes out as it is.
+        """
         for work in works.values():
-            for active in work.unsent():
+            for idx in list(work.unconfirmed):
+                active = work.active[idx]
+                queue = self._queue(works, work, active) if active.state is not TaskState.CANCELLING else None
+                if queue is None:
+                    work.send_again(active, active.again)
+                else:
+                    active.queue = queue
+                    self._send(book, work, active)
+            for idx in list(work.unsent):
+                active = work.active[idx]
                 if any(name in self._fleet.held for name in active.touches):
                     continue
                 if active.end_sent_s is not None and now < active.end_sent_s + END_AGAIN_S:
                     continue
-                active.dispatch += 1
-                active.nonce = secrets.token_hex(8)
-                active.end_sent_s = None
-                changes: dict[str, Any] = {"dispatch": active.dispatch, "nonce": active.nonce}
-                if active.state is TaskState.RUNNING and active.started_s is not None:
-                    changes["started"] = active.started_s = None  # its time-out counts from its new beginning
-                book.of(work).task_fields(active.idx, "dispatch", **changes)
-                self._send(book, work, active)
+                queue = self._queue(works, work, active)
+                if queue is not None:
+                    self._raise(book, work, active, queue)
 
-    def _refuse_impossible(self, book: Book, works: Mapping[int, Work]) -> bool:
-        """Fail, by name, ready tasks that no waiting will make fit their machine."""
-        refused = False
-        for work in works.values():
-            for group in work.ready.values():
-                reason = self._impossible(work, group) if group.tasks else None
-                if reason is None:
-                    continue
-                refused = True
-                for idx in group.tasks:
-                    book.move(work, idx, TaskState.FAILED, reason=reason, failure_class="user", ended=book.now_s)
-                group.tasks.clear()
-                ending.failed_for_good(book, work)
-        return refused
+    def _raise(self, book: Book, work: Work, active: Active, queue: str) -> None:
+        """The next dispatch of the same attempt."""
+        active.dispatch += 1
+        work.dispatches[active.idx] = active.dispatch
+        active.nonce, active.queue, active.number = secrets.token_hex(8), queue, book.next_number()
+        active.end_sent_s = None
+        changes: dict[str, Any] = {"dispatch": active.dispatch, "nonce": active.nonce}
+        if active.number:
+            changes["sent"] = active.number
+        if active.state is TaskState.RUNNING and active.started_s is not None:
+            changes["started"] = active.started_s = None  # its time-out counts from its new beginning
+        book.of(work).task_fields(active.idx, "dispatch", active.again, **changes)
+        active.again = None
+        self._send(book, work, active)
 
-    def _impossible(self, work: Work, group: ReadyGroup) -> str | None:
-        for role in group.roles:
-            name = work.machine_of(group.tasks[0], role)
-            if name is not None and name not in self._fleet:
-                return f"machine {name} is not in the inventory any more"
-        name = work.machine_of(group.tasks[0], group.roles[0]) if group.roles else None
-        if name is None or not group.needs_capacity or not self._fleet.is_known(name):
+    def _queue(self, works: Mapping[int, Work], work: Work, active: Active) -> str | None:
+        """Where a dispatch that is under way already goes; None while there is no way."""
+        where = places(work, active.touches)
+        if where is None:
             return None
-        machine, wanted = self._fleet.machine(name), group.resources
-        for what, asked, there in (
-            ("cpus", wanted.cpus, machine.cpus),
-            ("bytes of memory", wanted.memory_bytes, machine.memory_bytes),
-            ("gpus", wanted.gpus, machine.gpus),
-        ):
-            if there is not None and asked > there:
-                return f"resources: asks for {asked} {what}, machine {name} has {there}"
-        return None
+        labels = work.instance(active.idx).worker_labels
+        able = self._routing.able(active.type, labels, where)
+        if not able:
+            return None
+        chosen: list[Member] = []
+
+        def choose(members: Sequence[Member]) -> Member:
+            loads = Loads.of(works, self._routing.registry.members)
+            chosen.append(loads.likely(members, work.row.priority))
+            return chosen[0]
+
+        queue = self._routing.queue(active.type, able, work.care.get(active.idx), None, choose)
+        active.likely = (chosen or able)[0].id
+        return queue
+
+
+def _one_of(able: Sequence[Member], likely: str, loads: Loads, priority: int) -> Member:
+    """The worker that was counted on, where it is among those that may have it; else the one with most free slots."""
+    return next((member for member in able if member.id == likely), None) or loads.likely(able, priority)

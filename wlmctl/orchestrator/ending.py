@@ -34,6 +34,7 @@ def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
         handle=None,
         reason=None,
         failure_class=None,
+        **active.beginning(),
         **_RELEASED,
     )
 
@@ -54,18 +55,20 @@ def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     )  # fmt: skip
 
 
-def fail(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: bool = False) -> None:
     """The attempt has failed: another one where the retry rules allow it, else the task has failed."""
     _keep_logs(book, work, active, outcome)
     failure = FailureClass(outcome.failure_class or "user")
+    book.of(work).settle()
     row = experiments.task(book.db, work.seq, active.idx)
     counter = "infra_failures" if failure in (FailureClass.INFRA, FailureClass.PREEMPTED) else "user_failures"
     count = getattr(row, counter) + 1
-    wait_s = None if active.state is TaskState.CANCELLING or work.stopping else _wait_s(work, active, failure, count)
+    is_last = is_final or active.state is TaskState.CANCELLING or work.stopping
+    wait_s = None if is_last else _wait_s(work, active, failure, count)
     if wait_s is None:
         book.move(
             work, active.idx, TaskState.FAILED, ended=book.now_s, exit_code=outcome.exit_code, reason=outcome.reason,
-            failure_class=failure.value, handle=None, **{counter: count}, **_RELEASED,
+            failure_class=failure.value, handle=None, **{counter: count}, **active.beginning(), **_RELEASED,
         )  # fmt: skip
         failed_for_good(book, work)
         return
@@ -75,7 +78,7 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
         reason=outcome.reason, failure_class=failure.value, handle=None, started=None, worker=None,
         **{counter: count}, **_RELEASED,
     )  # fmt: skip
-    work.active.pop(active.idx, None)
+    work.done_with(active.idx)
     work.attempts[active.idx] = active.attempt + 1
     work.delay(active.idx, due)
 
@@ -100,7 +103,7 @@ def _wait_s(work: Work, active: Active, failure: FailureClass, count: int) -> fl
 
 def hand_back(book: Book, work: Work, active: Active, reason: str) -> None:
     """The dispatch has ended without effect: the task is ready again, its attempt is not spent."""
-    work.active.pop(active.idx, None)
+    work.done_with(active.idx)
     work.attempts[active.idx] = active.attempt
     book.move(
         work,
@@ -114,6 +117,18 @@ def hand_back(book: Book, work: Work, active: Active, reason: str) -> None:
         **_RELEASED,
     )
     work.add_ready(active.idx, book.now_s)
+
+
+def put_off(book: Book, work: Work, active: Active, reason: str, wait_s: float) -> None:
+    """The dispatch has ended without effect: the task is ready again after a while, its attempt is not spent."""
+    due = book.now_s + wait_s
+    work.attempts[active.idx] = active.attempt
+    book.move(
+        work, active.idx, TaskState.WAITING, due=due, reason=reason, worker=None, started=None, machine=None,
+        handle=None, **_RELEASED,
+    )  # fmt: skip
+    work.done_with(active.idx)
+    work.delay(active.idx, due)
 
 
 def finish(book: Book, work: Work) -> bool:

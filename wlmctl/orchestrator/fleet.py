@@ -1,9 +1,13 @@
-"""The machines as the orchestrator sees them: what they have, what is taken, which are held and probed."""
+"""The machines as the orchestrator sees them: what they have, what is taken, which are held and probed.
+
+A *place* is what work is placed on: a machine of the inventory, by its name, or somebody's ``local`` on a host other
+than the orchestrator's own, as ``local@...``. Only here and in a scheduler's snapshot do such places have names.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from wlmctl.host import host_id
@@ -42,10 +46,17 @@ class Taken:
 class Fleet:
     """Inventory, reported capacities, holds. Capacity is counted by login, over all processes of the store."""
 
-    def __init__(self, inventory: Mapping[str, Machine], logins: Mapping[str, str]) -> None:
+    def __init__(
+        self, inventory: Mapping[str, Machine], logins: Mapping[str, str], own: tuple[str, str] | None = None
+    ) -> None:
+        """``own``: host and user whose ``local`` is the inventory's; None: every ``local`` is (there is one host)."""
         self._inventory = dict(inventory)
         self._logins = logins
-        self._probing: dict[str, float] = {}
+        self._own = own
+        self._locals: dict[tuple[str, str], str] = {}
+        self._hosts: dict[str, str] = {}
+        #: Probes that are not answered: when they were sent, and to whom.
+        self._probing: dict[str, tuple[float, str]] = {}
         self._known: set[str] = set()
         self._backoff: dict[str, float] = {}
         self.held: dict[str, str] = {}
@@ -59,12 +70,37 @@ class Fleet:
         return name in self._inventory
 
     def names(self) -> list[str]:
-        """All machines, in the order of the inventory."""
+        """All places, machines of the inventory in its order first."""
         return list(self._inventory)
 
-    def site(self, name: str) -> str:
-        """Under which name the machine's capacity is counted: the login, so that two names share it."""
-        return f"{LOCAL}@{host_id()}" if name == LOCAL else self._logins.get(name, name)
+    def inventory_names(self) -> list[str]:
+        """All machines of the inventory, in its order."""
+        return [name for name in self._inventory if name not in self._hosts]
+
+    def local(self, host: str, user: str, host_name: str) -> str:
+        """The place that ``local`` is for this login of this host."""
+        if self._own is None or (host, user) == self._own:
+            return LOCAL
+        place = self._locals.get((host, user))
+        if place is None:
+            names = (f"{LOCAL}@{host_name}", f"{LOCAL}@{user}@{host_name}", f"{LOCAL}@{user}@{host}")
+            place = next(name for name in names if name not in self._inventory)
+            self._locals[host, user], self._hosts[place] = place, host
+            self._inventory[place] = replace(self._inventory[LOCAL], cpus=None, memory_bytes=None, gpus=None)
+        return place
+
+    def site(self, place: str) -> str:
+        """Under which name the place's capacity is counted: the login, so that two names share it."""
+        if place == LOCAL or place in self._hosts:
+            return f"{LOCAL}@{self._hosts.get(place) or host_id()}"
+        return self._logins.get(place, place)
+
+    def trust(self, host_keys: Mapping[str, tuple[str, ...]]) -> None:
+        """Machines carry these host keys from now on."""
+        for name, machine in self._inventory.items():
+            keys = host_keys.get(machine.name, ())
+            if machine.host_keys != keys:
+                self._inventory[name] = replace(machine, host_keys=keys)
 
     def taken(
         self,
@@ -122,15 +158,28 @@ class Fleet:
         machine = self._inventory[name]
         return name in self._known or None not in (machine.cpus, machine.memory_bytes, machine.gpus)
 
-    def to_probe(self, wanted: Iterable[str], now: float) -> list[str]:
-        """Machines to probe now: wanted ones of unknown capacity, and held ones whose time has come."""
+    def to_probe(self, wanted: Iterable[str], now: float, asked: Callable[[str], str | None]) -> list[tuple[str, str]]:
+        """Places to probe now, each with whom ``asked`` names: wanted ones of unknown capacity, and held ones whose
+        time has come."""
         due = [name for name, when in self._probe_due.items() if when <= now]
         unknown = [name for name in wanted if name not in self.held and not self.is_known(name)]
-        names = [name for name in (*due, *unknown) if now - self._probing.get(name, -PROBE_LOST_S) >= PROBE_LOST_S]
-        for name in names:
-            self._probing[name] = now
-            self._probe_due.pop(name, None)
-        return names
+        probes = list[tuple[str, str]]()
+        for name in (*due, *unknown):
+            if name in self._probing and now - self._probing[name][0] < PROBE_LOST_S:
+                continue
+            worker = asked(name)
+            if worker is not None:
+                self._probing[name] = now, worker
+                self._probe_due.pop(name, None)
+                probes.append((name, worker))
+            elif name in self._probe_due:
+                self._probe_due[name] = now + PROBE_FIRST_S
+        return probes
+
+    def lost(self, worker: str) -> None:
+        """A worker is gone: what it was to probe is not probed."""
+        for name in [name for name, (_, whom) in self._probing.items() if whom == worker]:
+            self.not_probed(name)
 
     def not_probed(self, name: str) -> None:
         """The probe was not sent after all."""
@@ -141,13 +190,13 @@ class Fleet:
         """When the next held machine is to be probed, on the monotonic clock."""
         return min(self._probe_due.values(), default=None)
 
-    def answered(self, answer: ProbeAnswerMessage) -> None:
-        """A probe succeeded: note what the machine has."""
-        self._probing.pop(answer.machine, None)
-        if answer.machine in self._inventory:
-            self._known.add(answer.machine)
-            machine = self._inventory[answer.machine]
-            self._inventory[answer.machine] = replace(
+    def answered(self, answer: ProbeAnswerMessage, place: str) -> None:
+        """A probe succeeded: note what the place has."""
+        self._probing.pop(place, None)
+        if place in self._inventory:
+            self._known.add(place)
+            machine = self._inventory[place]
+            self._inventory[place] = replace(
                 machine,
                 cpus=machine.cpus if machine.cpus is not None else answer.cpus,
                 memory_bytes=machine.memory_bytes if machine.memory_bytes is not None else answer.memory_bytes,

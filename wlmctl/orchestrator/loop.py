@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from wlmctl.broker.contract import Channel
-from wlmctl.errors import StoreOutage, WlmctlError
+from wlmctl.errors import StoreOutage
 from wlmctl.message import (
     CleanedMessage,
     Message,
@@ -17,71 +18,81 @@ from wlmctl.message import (
     ProbeMessage,
     ResultMessage,
     StartedMessage,
-    TaskMessage,
-    UndecodableMessage,
-    decode,
-    encode,
 )
-from wlmctl.orchestrator import cleaning, deferred, ending, outage, releasing, results
+from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releasing, results, undelivered
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
-from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.inbox import BATCH, Inbox
+from wlmctl.orchestrator.routing import Routing
+from wlmctl.orchestrator.sending import Letter, Sender, published_upto
 from wlmctl.orchestrator.series import SeriesWatch
+from wlmctl.orchestrator.taking_up import Works
+from wlmctl.orchestrator.watch import Watch
 from wlmctl.orchestrator.work import Work
-from wlmctl.queues import DEAD, control_queue, work_queue
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
-from wlmctl.store import Database, experiments, leases, logs
+from wlmctl.store import Database, experiments, host_keys, leases, logs
 from wlmctl.store.leases import Lease
-from wlmctl.store.rows import ExperimentRow
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether another process has written to the store.
 LOOK_S = 0.02
 
-#: Seconds to wait for more once something has come while several tasks are under way, unless so many messages have
-#: come: a transaction costs as much.
-GATHER_S, GATHERED = 0.002, 8
+#: Seconds to wait for more answers while many tasks are under way, and how many are enough: a transaction costs as
+#: much. In one process the worker's slots wait for this loop, in a fleet they have work ahead.
+GATHER_S, ENOUGH = 0.002, 8
+FLEET_GATHER_S = 0.01
 
 #: Seconds between two renewals of the leases.
 BEAT_S = 1.0
 
-#: Results applied in one transaction at the most.
-BATCH = 500
-
 
 class Orchestrator:
-    """Works on the experiments whose leases it holds, until ``stop`` is set. Owns the store's connection."""
+    """Works on the experiments whose leases it holds, until ``stop`` is set. Owns the store's connection.
+
+    ``watch`` looks after the workers of a fleet; None: there is one worker, in this process.
+    """
 
     def __init__(
         self,
         db: Database,
         channel: Channel,
         *,
-        fleet: Fleet,
+        routing: Routing,
         dispatcher: Dispatcher,
-        worker: str,
-        prefix: str,
         held: Mapping[int, Lease],
         leader: Lease | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self._db, self._channel, self._fleet, self._dispatcher = db, channel, fleet, dispatcher
-        self._work_queue, self._control = work_queue(prefix), control_queue(prefix, worker)
-        self._dead = DEAD.format(prefix=prefix)
+        self._db, self._routing, self._dispatcher, self._watch = db, routing, dispatcher, watch
+        self._fleet, self._registry = routing.fleet, routing.registry
         self._leases = dict(held)
         self._leader = leader
-        self.works: dict[int, Work] = {}
+        upto = published_upto(db) if watch is not None else None
+        self._sender = Sender(channel, upto or 0)
+        self._inbox = Inbox(
+            channel,
+            gather_s=GATHER_S if watch is None else FLEET_GATHER_S,
+            enough=ENOUGH if watch is None else BATCH,
+        )
+        self.works = Works(routing, is_leader=leader is not None, upto=upto)
+        self._upto = upto
+        self._numbers: Iterator[int] | None = None
         self._polls = deferred.Polls()
         self._series = SeriesWatch()
         self._version = -1
         self._beat_at = 0.0
         self._dirty = True
-        self._inbox: list[Message] = []
-        self._unsent: list[Message] = []
+        self._unsent: list[Letter] = []
+        self._undelivered: undelivered.Undelivered = []
         self._cleaning: cleaning.Cleaning = {}
         self._wake_at = 0.0
-        self._unusable: dict[int, int] = {}
-        fleet.recall(db, time.monotonic())
+        self._recall()
+
+    def _recall(self) -> None:
+        self._fleet.recall(self._db, time.monotonic())
+        if self._watch is not None:
+            self._registry.recall(self._db)
 
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is set or ``done`` says so; gives the leases back. Waits while the store is away."""
@@ -92,6 +103,8 @@ class Orchestrator:
                 except StoreOutage as lost:
                     self._start_over(lost)
         finally:
+            if self._watch is not None:
+                self._watch.close()
             self._give_back()
 
     def _give_back(self) -> None:
@@ -107,14 +120,18 @@ class Orchestrator:
         if self._db.patience is None:
             raise lost
         self._db.patience(lost)
-        outage.take_back(self.works, self._inbox, self._unsent, self._cleaning, self._fleet)
+        outage.take_back(self.works, self._inbox.messages, self._unsent, self._cleaning, self._fleet)
+        self._unsent = []
         self._polls = deferred.Polls()
         self._version, self._dirty = -1, True
-        self._fleet.recall(self._db, time.monotonic())
+        if self._watch is not None:
+            self._watch.start_over()
+        self._recall()
 
     def step(self) -> None:
         """One look: what has arrived is applied and what follows from it is sent; waits a moment for something."""
-        self._receive()
+        under_way = sum(work.under_way for work in self.works.values()) - self._polls.count
+        self._inbox.fill(0.0 if self._dirty else LOOK_S, under_way)
         self._turn()
 
     def is_finished(self) -> bool:
@@ -127,31 +144,13 @@ class Orchestrator:
     def _all_leases(self) -> Iterable[Lease]:
         return [*self._leases.values(), *([self._leader] if self._leader is not None else [])]
 
-    def _receive(self) -> None:
-        """Everything that has arrived; waits a moment when there is nothing to do, and for what comes together."""
-        wait_s = 0.0 if self._dirty else LOOK_S
-        gather_s = GATHER_S if sum(work.under_way for work in self.works.values()) > 1 else 0.0
-        until_s: float | None = None
-        while len(self._inbox) < BATCH:
-            delivery = self._channel.receive(wait_s)
-            if delivery is None:
-                return
-            try:
-                self._inbox.append(decode(delivery.body))
-            except UndecodableMessage as error:
-                log.error("a message of %s goes to the dead letters: %s", delivery.queue, error)
-                self._channel.publish(self._dead, delivery.body)
-            self._channel.ack(delivery)
-            now = time.monotonic()
-            until_s = now + gather_s if until_s is None else until_s
-            wait_s = max(0.0, until_s - now) if len(self._inbox) < GATHERED else 0.0
-
     def _turn(self) -> None:
-        now = time.monotonic()
+        now = self._routing.now = time.monotonic()
+        self._look(now)
         is_changed = self._db.data_version() != self._version
-        if not (self._inbox or self._dirty or is_changed or now >= min(self._beat_at, self._wake_at)):
+        if not (self._inbox.messages or self._dirty or is_changed or now >= min(self._beat_at, self._wake_at)):
             return
-        book = Book(self._db, time.time())
+        book = Book(self._db, time.time(), self._numbers)
         self._unsent = book.outbox
         with self._db.transaction():
             version = self._db.data_version()  # here: others may have written while this one waited for the lock
@@ -166,77 +165,95 @@ class Orchestrator:
                 self._read_again(book)
             self._apply(book, now)
             self._advance(book, now)
+            self._registry.write(self._db, book.now_s, now, self._under_way)
+            if self._watch is not None:
+                self._sender.write(self._db)
             book.flush()
-        self._inbox.clear()
-        for message in book.outbox:
-            queue = self._work_queue if isinstance(message, TaskMessage) else self._control
-            self._channel.publish(queue, encode(message), priority=self._priority(message))
+        self._registry.committed()
+        self._sender.committed()
+        self._inbox.settle()
+        self._undelivered = []
+        self._unsent = []
+        self._sender.post(book.outbox)
 
-    def _priority(self, message: Message) -> int:
-        work = self.works.get(message.key.exp) if isinstance(message, TaskMessage) else None
-        return work.row.priority if work is not None else 0
+    def _look(self, now: float) -> None:
+        """What needs no transaction: what workers say of themselves while nothing follows from it."""
+        self._undelivered += undelivered.confirmed(self.works, self._sender.answers(), self._watch)
+        self._dirty |= bool(self._undelivered)
+        if self._watch is None:
+            return
+        if self._inbox.is_reconnected():
+            self._watch.reconnected()
+            self._watch.renew(self.works)
+        if self._inbox.is_quiet() and self._inbox.messages:
+            for message in self._inbox.messages:
+                self._dirty |= self._watch.hear(message, self.works, now)
+            self._inbox.settle()
+        self._dirty |= self._watch.look(self.works, now, lambda letter: self._sender.post([letter]))
+
+    def _under_way(self) -> dict[str, int]:
+        return self._watch.under_way(self.works) if self._watch is not None else {}
 
     def _read_again(self, book: Book) -> None:
         """Another process has written: take up new experiments, read changed ones again."""
         self._polls.follow(logs.followed(self._db, book.now_s))
-        wanted = {*self._leases, *self._cleaning}
         if self._leader is not None:
             self._series.read(self._db)
-            wanted.update(
-                row[0] for row in self._db.rows("SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit'")
-            )
-        for seq in wanted | self.works.keys():
-            known = self.works.get(seq)
-            row = experiments.get(self._db, seq)
-            if row is None:
-                self.works.pop(seq, None)
-            elif known is None or known.row.revision != row.revision:
-                self._take_up(book, row, known)
+            self._fleet.trust(host_keys.get(self._db))
+        read = self.works.read(book, {*self._leases, *self._cleaning})
+        if self._watch is not None:
+            self._watch.read(self._db)
+            for work in read:
+                self._watch.take_up(work)
+            if self._numbers is None:
+                sent = (active.number for work in self.works.values() for active in work.active.values())
+                self._numbers = itertools.count(max([self._upto or 0, *sent]) + 1)
+                book.give_numbers(self._numbers)
         self._dirty = True
 
-    def _take_up(self, book: Book, row: ExperimentRow, known: Work | None) -> None:
-        """Read an experiment into memory; one that cannot be worked on must not keep a daemon from the others."""
-        if self._unusable.get(row.seq) == row.revision:
-            return
-        try:
-            work = Work(self._db, row)
-        except WlmctlError as error:
-            if self._leader is None:
-                raise
-            log.error("%s cannot be worked on: %s", row.id, error)
-            self._unusable[row.seq] = row.revision
-            self.works.pop(row.seq, None)
-            book.of_number(row.seq).note("declined", f"it cannot be worked on: {error}")
-            return
-        if known is not None:
-            work.keep(known)
-        self.works[row.seq] = work
-
     def _apply(self, book: Book, now: float) -> None:
-        for message in self._inbox:
-            match message:
-                case ResultMessage():
-                    results.result(book, self.works, self._fleet, message, now)
-                case StartedMessage():
-                    results.started(book, self.works, message)
-                case PollAnswerMessage():
-                    self._dispatcher.strangers.answered(message, self.works)
-                    newest = self._polls.answered(message, now)
-                    results.answers(book, self.works, self._fleet, message, newest, now)
-                case ProbeAnswerMessage() if message.reason:
-                    self._fleet.hold(book.db, message.machine, message.reason, now, book.now_s, probed=True)
-                case ProbeAnswerMessage():
-                    self._fleet.answered(message)
-                    results.release(book, self.works, self._fleet, message.machine)
-                case CleanedMessage():
-                    cleaning.answered(book, self.works.get(message.exp), self._cleaning, message)
+        undelivered.apply(book, self.works, self._routing, self._undelivered, self._worker_lost)
+        for message in self._inbox.messages:
+            self._apply_one(book, message, now)
+
+    def _apply_one(self, book: Book, message: Message, now: float) -> None:
+        match message:
+            case ResultMessage():
+                results.result(book, self.works, self._routing, message, now, self._dispatcher.window)
+            case StartedMessage():
+                results.started(book, self.works, message)
+            case PollAnswerMessage():
+                self._dispatcher.strangers.answered(message, self.works)
+                newest = self._polls.answered(message, now)
+                results.answers(book, self.works, self._fleet, message, newest, now)
+            case ProbeAnswerMessage():
+                place = self._routing.place_of_answer(message.worker, message.machine)
+                if message.reason:
+                    self._fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
+                else:
+                    self._fleet.answered(message, place)
+                    results.release(book, self.works, self._fleet, place)
+            case CleanedMessage():
+                cleaning.answered(book, self.works.get(message.exp), self._cleaning, message)
+            case _ if self._watch is not None:
+                self._watch.hear(message, self.works, now)
+
+    def _worker_lost(self, worker: str) -> None:
+        """A worker is no more: what it was asked is asked of others."""
+        self._polls.lost(worker)
+        ends.lost(self.works, worker)
+        cleaning.lost(self._cleaning, worker)
+        self._fleet.lost(worker)
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
         again = False
         for row in [experiments.get(self._db, seq) for seq in self._series.release(book)]:
             assert row is not None, "it was written a moment ago, in this transaction"
-            self._take_up(book, row, None)
+            self.works.take_up(book, row)
+        if self._watch is not None:
+            self._watch.advance(book, self.works, now, self._worker_lost)
+            self.works.find_locals(book)
         for work in list(self.works.values()):
             if work.state in EXPERIMENT_FINAL:
                 continue
@@ -244,37 +261,32 @@ class Orchestrator:
             releasing.skip_ready(book, work)
             releasing.release(book, work)
             if ending.finish(book, work):
-                cleaning.begin(book, work, self._fleet, self._cleaning)
+                cleaning.begin(book, work, self._routing, self._cleaning)
                 again |= self._series.look_again()
         live = {seq: work for seq, work in self.works.items() if work.state not in EXPERIMENT_FINAL}
         self._dispatcher.send_again(book, live, now)
-        more, unknown = self._dispatcher.dispatch(book, live)
+        more, unknown = self._dispatcher.dispatch(book, live, now)
         results.tell_held(book, live.values(), self._fleet)
-        self._dispatcher.strangers.look(book, self._fleet, self.works, now)
-        self._polls.ask(book, live, self._fleet, now)
-        end_due = deferred.order_ends(book, live, self._fleet, now)
-        for name in self._fleet.to_probe(sorted(unknown), now):
-            book.send(ProbeMessage(self._fleet.machine(name)))
+        self._dispatcher.strangers.look(book, self._routing, self.works, now)
+        self._polls.ask(book, live, self._routing, now)
+        cleaning.order(book, self.works, self._routing, self._cleaning)
+        end_due = ends.order(book, live, self._routing, now)
+        for place, worker in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
+            book.send(self._routing.control(worker), ProbeMessage(self._fleet.machine(place)))
         if self._leader is not None:  # a daemon must not grow by what has ended
             for seq in self._ended():
                 del self.works[seq]
         self._dirty = again or more or any(map(releasing.has_more, live.values()))
-        self._wake_at = min(
-            (
-                due
-                for due in (
-                    end_due,
-                    self._polls.next_s,
-                    self._fleet.next_probe(),
-                    self._next_due(live, book.now_s, now),
-                )
-                if due
-            ),
-            default=now + 3600,
-        )
+        self._wake_at = self._next_due(live, end_due, book.now_s, now)
 
-    def _next_due(self, live: Mapping[int, Work], now_s: float, now: float) -> float | None:
+    def _next_due(self, live: Mapping[int, Work], end_due: float | None, now_s: float, now: float) -> float:
+        """When something is to be done even if nothing happens, on the monotonic clock."""
         due = [work.due[0][0] for work in live.values() if work.due and work.state is ExperimentState.RUNNING]
         starts = [work.row.start_due for work in live.values() if work.state is ExperimentState.SCHEDULED]
         due += [each for each in (*starts, self._series.next_s) if each is not None]
-        return now + max(0.0, min(due) - now_s) if due else None
+        moments = [end_due, self._polls.next_s, self._fleet.next_probe(), self._routing.avoids()]
+        if self._watch is not None:
+            moments.append(self._watch.next_s)
+        if due:
+            moments.append(now + max(0.0, min(due) - now_s))
+        return min((moment for moment in moments if moment), default=now + 3600)

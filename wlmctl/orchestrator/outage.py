@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from wlmctl.message import CleanedMessage, CleanMessage, Message, ProbeMessage
+from wlmctl.message import CleanedMessage, CleanMessage, Message, ProbeMessage, TaskMessage
+from wlmctl.orchestrator.cleaning import Cleaning
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.results import current
+from wlmctl.orchestrator.sending import Letter
 from wlmctl.orchestrator.work import Work
 
 
 def take_back(
     works: Mapping[int, Work],
     inbox: Iterable[Message],
-    unsent: Iterable[Message],
-    cleaning: dict[int, set[str]],
+    unsent: Iterable[Letter],
+    cleaning: Cleaning,
     fleet: Fleet,
 ) -> None:
     """Prepare the memory for being read again; ``inbox`` will be applied once more, ``unsent`` was never sent.
@@ -25,11 +28,16 @@ def take_back(
         work.told_held.clear()
         for active in work.active.values():
             active.handle, active.end_sent_s, active.timed_out = None, None, False
-    for message in unsent:
-        if isinstance(message, CleanMessage):
+    for letter in unsent:
+        message = letter.message
+        if isinstance(message, TaskMessage):
+            found = current(works, message.key, message.nonce)
+            if found is not None:
+                found[0].send_again(found[1])
+        elif isinstance(message, CleanMessage):
             cleaning.pop(message.exp, None)
         elif isinstance(message, ProbeMessage):
             fleet.not_probed(message.machine.name)
     for message in inbox:
         if isinstance(message, CleanedMessage):
-            cleaning.setdefault(message.exp, set()).add(message.machine)
+            cleaning.setdefault(message.exp, {})[message.machine] = message.worker

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
+from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, DecisionCheck
 from wlmctl.orchestrator.fleet import Fleet
-from wlmctl.orchestrator.work import NOTHING, ReadyGroup, Work
+from wlmctl.orchestrator.work import ReadyGroup, Work
 from wlmctl.scheduler import (
     Binding,
     Group,
     MachineView,
-    RunningTask,
+    Reason,
     Scheduler,
     Snapshot,
     UnboundRole,
     Usage,
-    WorkerView,
 )
 from wlmctl.states import ExperimentState
 
@@ -44,13 +44,15 @@ class Placement:
     """One look at what is ready: builds the snapshot, asks the scheduler, has its answer checked."""
 
     def __init__(
-        self, works: Sequence[Work], fleet: Fleet, views: Mapping[str, MachineView], worker: WorkerView
+        self, works: Sequence[Work], fleet: Fleet, views: Mapping[str, MachineView], capacity: Capacity
     ) -> None:
-        self._works, self._fleet, self._worker = works, fleet, worker
+        self._works, self._fleet, self._capacity = works, fleet, capacity
         self._views = views
         self._groups: dict[str, tuple[Work, ReadyGroup]] = {}
         self._unbound: dict[tuple[int, str], UnboundRole] = {}
         self.unknown: set[str] = set()
+        #: Why groups cannot be shown to a scheduler yet.
+        self.open: dict[str, Reason] = {}
 
     def snapshot(self, now_s: float) -> Snapshot:
         """What the scheduler may know now."""
@@ -58,39 +60,34 @@ class Placement:
         for work in self._works:
             if work.state is not ExperimentState.RUNNING:
                 continue
-            limit = work.experiment.max_running
-            may_start = None if limit is None else max(0, limit - work.under_way)
-            for ready in work.ready.values():
-                if ready.tasks:
-                    groups.append(self._group(work, ready, may_start, now_s))
+            ready = [group for group in work.ready.values() if group.tasks]
+            shown = [self._group(work, group, now_s) for group in ready]
+            groups += self._limited(work, [group for group in shown if group is not None])
         return Snapshot(
             now_s,
             0,
             groups,
-            [self._worker],
+            self._capacity.views(),
             dict(self._views),
-            running=self._running(),
+            running=[active.view(work.seq) for work in self._works for active in work.active.values()],
             usage_by_user=self._usage(lambda work: work.row.user),
             usage_by_project=self._usage(lambda work: work.row.project),
             roles=tuple(self._unbound.values()),
             bindings=tuple(
-                Binding(work.row.id, role, machine) for work in self._works for role, machine in work.bindings.items()
+                Binding(work.row.id, role, machine)
+                for work in self._works
+                for role, machine in work.bindings.items()
+                if role in work.experiment.roles
             ),
         )
 
-    def _running(self) -> list[RunningTask]:
-        """What is under way; its end is expected at its time-out at the latest."""
-        return [
-            RunningTask(
-                f"{work.seq}.{active.idx}",
-                active.machine,
-                self._worker.id,
-                active.resources or NOTHING,
-                None if active.started_s is None or active.timeout_s is None else active.started_s + active.timeout_s,
-            )
-            for work in self._works
-            for active in work.active.values()
-        ]
+    def _limited(self, work: Work, groups: list[Group]) -> list[Group]:
+        """The groups with how many more of the experiment's tasks may be under way."""
+        limit = work.experiment.max_running
+        left = None if limit is None else max(0, limit - work.under_way)
+        allowed = self._capacity.most(group.id for group in groups)
+        may_start = min((most for most in (left, allowed) if most is not None), default=None)
+        return groups if may_start is None else [replace(group, may_start=may_start) for group in groups]
 
     def _usage(self, name_of: Callable[[Work], str | None]) -> dict[str, Usage]:
         """The cpus in use now, by the name that ``name_of`` gives."""
@@ -102,32 +99,37 @@ class Placement:
                 cpus[name] = cpus.get(name, 0.0) + taken
         return {name: Usage(running_cpus=taken) for name, taken in cpus.items()}
 
-    def _group(self, work: Work, ready: ReadyGroup, may_start: int | None, now_s: float) -> Group:
+    def _group(self, work: Work, ready: ReadyGroup, now_s: float) -> Group | None:
         self._groups[ready.key] = (work, ready)
         idx = ready.tasks[0]
         roles = ready.roles or (LOCAL,)
         machines = [work.machine_of(idx, role) for role in roles]
+        if LOCAL in machines and work.local is None:
+            self.open[ready.key] = Reason("worker", f"no live worker is, or is on, {work.row.local_on} (--local-on)")
+            return None
+        places = [work.place_of(name) if name is not None else None for name in machines]
         unbound = None
-        for role, machine in zip(roles, machines, strict=True):
-            if machine is None:
+        for role, place in zip(roles, places, strict=True):
+            if place is None:
                 unbound = unbound or work.role_key(idx, role)
                 self._note_unbound(work, role, work.role_key(idx, role), ready.key)
-            elif ready.needs_capacity and not self._fleet.is_known(machine):
-                self.unknown.add(machine)
+            elif ready.needs_capacity and not self._fleet.is_known(place):
+                self.unknown.add(place)
+        touches = tuple(place for place in places if place is not None)
+        self._capacity.show(work, ready, touches)
         return Group(
             ready.key,
             work.row.id,
             ready.type,
             TaskIds(work.seq, ready.tasks),
-            machines[0],
-            tuple(machine for machine in machines if machine is not None),
+            places[0],
+            touches,
             unbound,
             ready.resources,
             ready.worker_labels,
             work.row.priority,
             work.seq,
             max(0.0, now_s - (ready.since_s or now_s)),
-            may_start,
         )
 
     def _note_unbound(self, work: Work, role: str, key: str, group: str) -> None:
@@ -138,16 +140,14 @@ class Placement:
         requires = work.experiment.roles[role].requires or Requirement()
         self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,))
         if requires.cpus is not None or requires.memory_bytes is not None or requires.gpus is not None:
-            self.unknown.update(name for name in self._fleet.names() if not self._fleet.is_known(name))
-
-    def has_ready(self) -> bool:
-        """True when some group is ready."""
-        return bool(self._groups)
+            self.unknown.update(name for name in self._views if not self._fleet.is_known(name))
 
     def ask(self, scheduler: Scheduler, snapshot: Snapshot) -> Checked:
         """What is legal in the scheduler's decision; raises what the scheduler raises."""
-        check = DecisionCheck(self._groups, self._unbound, self._views, self._fleet, self._worker)
-        return check.check(scheduler.assign(snapshot))
+        check = DecisionCheck(self._groups, self._unbound, self._views, self._fleet, self._capacity.room())
+        checked = check.check(scheduler.assign(snapshot))
+        checked.reasons = {**checked.reasons, **self.open}
+        return checked
 
     def group(self, key: str) -> tuple[Work, ReadyGroup]:
         """The group of ready tasks that a scheduler knows as ``key``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 
 from wlmctl.message import Outcome, PollAnswerMessage, ResultMessage, StartedMessage, TaskKey
@@ -10,16 +11,24 @@ from wlmctl.orchestrator import ending
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.routing import Routing
+from wlmctl.orchestrator.window import Window
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
 from wlmctl.store import experiments, logs
 
+log = logging.getLogger(__name__)
+
+#: Seconds until a task that every worker has declined is offered again.
+DECLINED_S = 30.0
+
 
 def started(book: Book, works: Mapping[int, Work], message: StartedMessage) -> None:
     """A worker has begun."""
-    found = _current(works, message.key, message.nonce)
+    found = current(works, message.key, message.nonce)
     if found is not None:
         work, active = found
+        active.holder, active.is_begun = message.worker, True
         if active.state is TaskState.ASSIGNED:
             active.state, active.started_s = TaskState.RUNNING, book.now_s
             book.move(work, active.idx, TaskState.RUNNING, worker=message.worker, started=book.now_s, published=1)
@@ -28,7 +37,8 @@ def started(book: Book, works: Mapping[int, Work], message: StartedMessage) -> N
             book.of(work).task_fields(active.idx, "started", worker=message.worker, started=book.now_s, published=1)
 
 
-def _current(works: Mapping[int, Work], key: TaskKey, nonce: str | None) -> tuple[Work, Active] | None:
+def current(works: Mapping[int, Work], key: TaskKey, nonce: str | None) -> tuple[Work, Active] | None:
+    """The dispatch that this names, if it is the one that counts now; without a nonce: its attempt."""
     work = works.get(key.exp)
     active = work.active.get(key.idx) if work is not None else None
     if work is None or active is None or active.attempt != key.attempt:
@@ -38,15 +48,20 @@ def _current(works: Mapping[int, Work], key: TaskKey, nonce: str | None) -> tupl
     return work, active
 
 
-def result(book: Book, works: Mapping[int, Work], fleet: Fleet, message: ResultMessage, now: float) -> None:
+def result(
+    book: Book, works: Mapping[int, Work], routing: Routing, message: ResultMessage, now: float, window: Window
+) -> None:
     """A dispatch has ended, or has become a deferred task."""
-    found = _current(works, message.key, message.nonce)
+    found = current(works, message.key, message.nonce)
     if found is None or found[1].handle is not None:  # its dispatch is over: deferred work is asked for by polls
         _late(book, works, message)
         return
     work, active = found
     active.sent = False
+    window.finished(work.seq, active.type, now)
     outcome = message.outcome
+    if active.state is TaskState.ASSIGNED:
+        active.overtaken = message.worker, book.now_s - message.took_s
     match outcome.what:
         case "done":
             ending.succeed(book, work, active, outcome)
@@ -60,29 +75,57 @@ def result(book: Book, works: Mapping[int, Work], fleet: Fleet, message: ResultM
             else:
                 ending.hand_back(book, work, active, outcome.reason)
         case "unreachable":
-            fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
+            routing.fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
             active.end_sent_s = None
             if active.state is not TaskState.CANCELLING:
                 ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
+            else:
+                work.send_again(active)
         case _ if active.state is TaskState.CANCELLING:
+            work.send_again(active, outcome.reason or None)
             active.end_sent_s = now  # not proven: the order to end is given again, but not at once
+        case "declined" if routing.registry.is_fleet:
+            _declined(book, work, active, outcome, message.worker, routing)
         case _:
             ending.hand_back(book, work, active, outcome.reason)
 
 
+def _declined(book: Book, work: Work, active: Active, outcome: Outcome, worker: str, routing: Routing) -> None:
+    """The task goes to another worker; where all have declined, after a while to all of them again."""
+    care = work.mind(active.idx)
+    care.refused.add(worker)
+    if all(member.id in care.refused for member in routing.consumers(active.type)):
+        care.refused.clear()
+        ending.put_off(book, work, active, f"declined by every worker: {outcome.reason}", DECLINED_S)
+    else:
+        ending.hand_back(book, work, active, f"declined: {outcome.reason}")
+
+
 def _late(book: Book, works: Mapping[int, Work], message: ResultMessage) -> None:
-    if message.key.exp in works or experiments.get(book.db, message.key.exp) is not None:
-        book.of_number(message.key.exp).note(
-            "late",
-            f"a result of attempt {message.key.attempt}, dispatch {message.key.dispatch} came too late and was ignored",
-            message.key.idx,
-            what=message.outcome.what,
-            worker=message.worker,
-        )
+    key, work = message.key, works.get(message.key.exp)
+    row = work.row if work is not None else experiments.get(book.db, key.exp)
+    if row is None or not 0 <= key.idx < row.task_count:
+        log.warning("a result of experiment %d, task %d: there is no such task", key.exp, key.idx)
+        return
+    active = work.active.get(key.idx) if work is not None else None
+    is_forged = (
+        active is not None
+        and (active.attempt, active.dispatch) == (key.attempt, key.dispatch)
+        and active.nonce != message.nonce
+    )
+    what = f"a result of attempt {key.attempt}, dispatch {key.dispatch}"
+    book.of_number(key.exp).note(
+        "late",
+        f"{what} was refused: its nonce is wrong" if is_forged else f"{what} came too late and was ignored",
+        key.idx,
+        what=message.outcome.what,
+        worker=message.worker,
+    )
 
 
 def _deferred(book: Book, work: Work, active: Active, outcome: Outcome, worker: str) -> None:
     active.handle, active.watched, active.deferred_s = outcome.handle, outcome.watched, book.now_s
+    active.holder = None
     handle = json.dumps(outcome.handle, separators=(",", ":"))
     if active.state is TaskState.CANCELLING:
         book.of(work).task_fields(active.idx, "handle", handle=handle, worker=worker)
@@ -97,7 +140,7 @@ def answers(
 ) -> None:
     """Deferred tasks were asked for. Evidence of an end counts always, "running" only from the newest poll."""
     for answer in message.answers:
-        found = _current(works, answer.key, None)
+        found = current(works, answer.key, None)
         if found is None or found[1].handle is None:
             continue
         work, active = found

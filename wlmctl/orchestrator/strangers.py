@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from wlmctl.machine import LOCAL
 from wlmctl.message import Deferral, PollAnswerMessage, PollMessage, TaskKey
 from wlmctl.orchestrator.book import Book
-from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.routing import Routing
 from wlmctl.store import Database, leases
 
 #: Seconds between two looks at them.
@@ -25,29 +26,34 @@ class Strangers:
         self._look_at = 0.0
         self.ended: set[tuple[int, int, int]] = set()
 
-    def look(self, book: Book, fleet: Fleet, own: Iterable[int], now: float) -> None:
+    def look(self, book: Book, routing: Routing, own: Iterable[int], now: float) -> None:
         """Ask for the jobs of experiments that nobody works on; at most once a second, and only where there are any."""
+        fleet = routing.fleet
         if now < self._look_at:
             return
         self._look_at = now + LOOK_S
         owned = ",".join(str(int(seq)) for seq in (0, *own))
         rows = book.db.rows(
-            "SELECT exp, idx, attempt, dispatch, type, machine, handle, origin FROM tasks JOIN experiments ON seq = exp"
+            'SELECT exp, idx, attempt, dispatch, type, machine, handle, origin, host, "user", host_name'
+            " FROM tasks JOIN experiments ON seq = exp"
             f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({owned})"
         )
         abandoned = {row[0] for row in rows if not _is_worked_on(book.db, row[0], row[7])}
         self.ended = {key for key in self.ended if key in {row[:3] for row in rows if row[0] in abandoned}}
         polls: dict[str, list[Deferral]] = {}
-        for exp, idx, attempt, dispatch, kind, machine, handle, _ in rows:
+        for exp, idx, attempt, dispatch, kind, machine, handle, _, *login in rows:
+            place = fleet.local(*login) if machine == LOCAL else machine
             if exp not in abandoned or (exp, idx, attempt) in self.ended:
                 continue
             if handle is None:
                 self.ended.add((exp, idx, attempt))  # it was handed out, and whoever had it is gone
-            elif machine in fleet and machine not in fleet.held:
+            elif place in fleet and machine not in fleet.held:
                 deferral = Deferral(TaskKey(exp, idx, attempt, dispatch), kind, json.loads(handle))
-                polls.setdefault(machine, []).append(deferral)
-        for machine, deferrals in polls.items():
-            book.send(PollMessage(fleet.machine(machine), 0, 0.0, deferrals[:1000]))
+                polls.setdefault(place, []).append(deferral)
+        for place, deferrals in polls.items():
+            worker = routing.asked(place)
+            if worker is not None:
+                book.send(routing.control(worker), PollMessage(fleet.machine(place), 0, 0.0, deferrals[:1000]))
 
     def answered(self, message: PollAnswerMessage, own: Iterable[int]) -> bool:
         """Note which of them have ended; True when room has become free."""

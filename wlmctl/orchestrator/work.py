@@ -6,7 +6,7 @@ import bisect
 import heapq
 import json
 from collections import deque
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,19 @@ _UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRE
 NOTHING = Resources(cpus=0)
 
 
+@dataclass(slots=True)
+class Care:
+    """What is to be minded with a task: it may kill workers, or workers would not have it."""
+
+    kills: int = 0
+    #: The worker says that it begins before it does.
+    is_careful: bool = False
+    #: It goes to the queue of one worker.
+    is_single: bool = False
+    #: Workers that have declined it.
+    refused: set[str] = field(default_factory=set)
+
+
 class ReadyGroup:
     """Ready tasks that are equal to a scheduler; ``tasks`` are positions in the experiment, sorted."""
 
@@ -41,12 +54,19 @@ class ReadyGroup:
         self.tasks: list[int] = []
         self.since_s = 0.0
 
+    def remove(self, idx: int) -> None:
+        """The task is ready no longer: nearly always the first."""
+        del self.tasks[bisect.bisect_left(self.tasks, idx)]
+
 
 class Work:
     """The experiment as this orchestrator knows it; the store stays the truth, this is only its shadow."""
 
-    def __init__(self, db: Database, row: ExperimentRow) -> None:
+    def __init__(self, db: Database, row: ExperimentRow, *, local: str | None = LOCAL, upto: int | None = None) -> None:
+        """``local`` is the place that ``local`` is, None while that is open. ``upto``: dispatches with a higher running
+        number may not have reached the broker; None: none of them has reached a broker that is still there."""
         self.row = row
+        self.local = local
         self.seq = row.seq
         self.state = ExperimentState(row.state)
         self.experiment: Experiment = from_document(experiments.document(db, row.seq))
@@ -64,18 +84,27 @@ class Work:
         self.active: dict[int, Active] = {}
         self.attempts: dict[int, int] = {}
         self.ready: dict[str, ReadyGroup] = {}
+        #: Active tasks that are to be handed out again under a new dispatch, and under the one they have.
+        self.unsent: set[int] = set()
+        self.unconfirmed: set[int] = set()
+        #: Tasks that were dispatched before: the number of the last dispatch.
+        self.dispatches: dict[int, int] = {}
+        #: What is to be minded with the next dispatches of a task.
+        self.care: dict[int, Care] = {}
         self.due: list[tuple[float, int]] = []
         self.delayed: set[int] = set()
         self.look_at: deque[int] = deque()
         self.failed_for_good = 0
         #: True once a failure has stopped what is not under way (``on_failure: stop``).
         self.stopping = bool(row.stopping)
+        #: Machines of which the store knows that the experiment has a folder there.
+        self.touched: set[str] = set()
         #: Machines of which the event log says that they are held.
         self.told_held: set[str] = set()
         self.files: dict[str, bytes] | None = None
-        self._load(db)
+        self._load(db, upto)
 
-    def _load(self, db: Database) -> None:
+    def _load(self, db: Database, upto: int | None) -> None:
         for row in experiments.tasks(db, self.seq):
             state = TaskState(row.state)
             self.states[row.idx] = state
@@ -84,6 +113,10 @@ class Work:
                 self.failed_for_good += 1
             if row.attempt > 1:
                 self.attempts[row.idx] = row.attempt
+            if row.dispatch:
+                self.dispatches[row.idx] = row.dispatch
+            if row.kills and state not in FINAL:
+                self.care[row.idx] = Care(kills=row.kills)
             if state is TaskState.READY:
                 self.add_ready(row.idx, self.row.created)
             elif state is TaskState.WAITING:
@@ -92,7 +125,15 @@ class Work:
                 else:
                     self.look_at.append(row.idx)
             elif state in _UNDER_WAY:
-                self.active[row.idx] = self._active(row, state)
+                active = self.active[row.idx] = self._active(row, state)
+                if active.handle is not None:
+                    continue
+                if upto is None or not active.number:
+                    self.unsent.add(row.idx)
+                elif active.number > upto:
+                    self.unconfirmed.add(row.idx)
+                else:
+                    active.sent, active.holder = True, row.worker
 
     def _active(self, row: Any, state: TaskState) -> Active:
         instance = self.instance(row.idx)
@@ -107,11 +148,14 @@ class Work:
             row.machine,
             row.site,
             self.machines_of(row.idx, instance),
+            self.place_of(row.machine) if row.machine is not None else None,
             resources,
             tuple(json.loads(row.devices)) if row.devices else (),
             json.loads(row.handle) if row.handle else None,
             row.started,
             instance.timeout_s,
+            number=row.sent or 0,
+            kills=row.kills,
         )
 
     def keep(self, older: Work) -> None:
@@ -120,9 +164,32 @@ class Work:
         for idx, known in older.active.items():
             now = self.active.get(idx)
             if now is not None and (now.attempt, now.dispatch) == (known.attempt, known.dispatch):
-                now.sent, now.watched, now.timed_out = known.sent, known.watched, known.timed_out
-                now.end_sent_s, now.deferred_s = known.end_sent_s, known.deferred_s
-                now.handle = now.handle or known.handle
+                now.follow(known)
+                for mine, theirs in ((self.unsent, older.unsent), (self.unconfirmed, older.unconfirmed)):
+                    (mine.add if idx in theirs and now.handle is None else mine.discard)(idx)
+        self.care = {idx: care for idx, care in older.care.items() if self.states[idx] not in FINAL}
+
+    def place_of(self, machine: str) -> str | None:
+        """The place that a machine's name means in this experiment; None while ``local`` is open."""
+        return self.local if machine == LOCAL else machine
+
+    def send_again(self, active: Active, reason: str | None = None) -> None:
+        """The dispatch is over without a result: the task is handed out once more, under the next number."""
+        active.sent = active.is_begun = False
+        active.holder = active.seen_s = active.leased_until_s = None
+        active.again, active.end_sent_s = reason, None
+        self.unconfirmed.discard(active.idx)
+        self.unsent.add(active.idx)
+
+    def mind(self, idx: int) -> Care:
+        """What is to be minded with the next dispatches of the task; to be changed."""
+        return self.care.setdefault(idx, Care())
+
+    def done_with(self, idx: int) -> None:
+        """The task is under way no longer."""
+        self.active.pop(idx, None)
+        self.unsent.discard(idx)
+        self.unconfirmed.discard(idx)
 
     def place(self, idx: int) -> tuple[int, int]:
         """The template's number and the position in it of a task."""
@@ -152,7 +219,8 @@ class Work:
         tally.count(state, 1)
         self.states[idx] = state
         if state in FINAL:
-            self.active.pop(idx, None)
+            self.done_with(idx)
+            self.care.pop(idx, None)
             if state is TaskState.FAILED and not self.templates[template].may_fail:
                 self.failed_for_good += 1
             for other, where in self.needs.concerned(template, position):
@@ -229,12 +297,6 @@ class Work:
             if group.tasks
             for role in group.roles or (LOCAL,)
         )
-
-    def unsent(self) -> Iterator[Active]:
-        """Tasks under way that no worker of this life has: their dispatch must be sent (again)."""
-        for active in list(self.active.values()):
-            if not active.sent and active.handle is None:
-                yield active
 
     def is_over(self) -> bool:
         """True when every task is final."""

@@ -1,4 +1,4 @@
-"""One process that works on experiments: an orchestrator, a worker and the in-process broker, wired together."""
+"""One process that works on experiments by itself: orchestrator, worker and the in-process broker, wired together."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from wlmctl.errors import StoreOutage
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
-from wlmctl.queues import DEAD, RESULTS, work_queue
+from wlmctl.orchestrator.registry import Member, Registry
+from wlmctl.orchestrator.routing import Routing
+from wlmctl.queues import DEAD, RESULTS
 from wlmctl.runtime.reach import open_transport
+from wlmctl.runtime.worker_process import worker_info
 from wlmctl.ssh.login import resolved_login
-from wlmctl.store import Database
+from wlmctl.store import Database, inventory, leases
 from wlmctl.store.leases import Lease
 from wlmctl.store.opening import open_patiently
 from wlmctl.store.patience import Patience
 from wlmctl.store.permits import Permits
 from wlmctl.worker.context import ExecutionContext, Machines
-from wlmctl.worker.worker import Worker
+from wlmctl.worker.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,9 @@ WORKER = "local"
 
 #: Seconds that steps under way get to break off at the end.
 BREAK_OFF_S = 5.0
+
+#: Results that may be here unacked; AMQP knows no more than 65,535.
+RESULT_CREDIT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +152,44 @@ class Engine:
             self._finished.set()
 
     def _work(self, db: Database) -> None:
-        config, broker = self._config, MemoryBroker(self._config.prefix)
+        """Work on what the leases say, with the broker and the one worker of this process."""
+        config = self._config
+        broker = MemoryBroker(config.prefix, message_limit_bytes=config.message_limit_bytes)
+        fleet = self._fleet = Fleet(config.machines, logins(config))
+        info = worker_info(WORKER, self._slots)
+        routing = Routing(Registry(fleet, only=Member(WORKER, info, frozenset(fleet.names()))), fleet, config.prefix)
         channel = broker.channel()
-        channel.declare(DEAD.format(prefix=config.prefix))
-        channel.declare(work_queue(config.prefix))
-        channel.consume(RESULTS.format(prefix=config.prefix), 1_000_000)
-        logins = {name: resolved_login(machine) for name, machine in config.machines.items() if not machine.is_local}
-        fleet = self._fleet = Fleet(config.machines, logins)
-        scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
-        dispatcher = Dispatcher(db.store_id, scheduler, config.scheduler, fleet, WORKER, self._slots)
+        for queue in (DEAD, RESULTS):
+            channel.declare(queue.format(prefix=config.prefix))
+        channel.consume(RESULTS.format(prefix=config.prefix), RESULT_CREDIT)
         permits = Permits(config.store, config.store_login)
         machines = Machines(ConnectionPool(open_transport, budget=permits), permits)
-        worker = self._worker = Worker(WORKER, broker, machines, slots=self._slots, prefix=config.prefix)
+        worker = self._worker = Worker(WORKER, broker, machines, settings=WorkerSettings(info, config.prefix))
         orchestrator = Orchestrator(
-            db, channel, fleet=fleet, dispatcher=dispatcher, worker=WORKER, prefix=config.prefix,
-            held=self._leases, leader=self._leader,
+            db, channel, routing=routing, dispatcher=self._dispatcher(db, routing), held=self._leases,
+            leader=self._leader,
         )  # fmt: skip
         worker.start()
+        self._publish_inventory(db)
         done: Callable[[], bool] = (lambda: False) if self._leader is not None else orchestrator.is_finished
         try:
             orchestrator.run(self._stop, done)
         finally:
             worker.close(BREAK_OFF_S)
+
+    def _dispatcher(self, db: Database, routing: Routing) -> Dispatcher:
+        config = self._config
+        scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
+        return Dispatcher(db.store_id, scheduler, config.scheduler, routing.fleet, routing)
+
+    def _publish_inventory(self, db: Database) -> None:
+        """Who leads says what submits are checked against."""
+        if self._leader is not None:
+            with db.transaction():
+                leases.check(db, self._leader)
+                inventory.put(db, self._config.machines)
+
+
+def logins(config: Config) -> dict[str, str]:
+    """What the capacity of machines is counted by."""
+    return {name: resolved_login(machine) for name, machine in config.machines.items() if not machine.is_local}

@@ -77,6 +77,10 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def write_many(self, sql: str, rows: Sequence[Sequence[Any]], refused: Callable[[], Exception]) -> None:
+        """``write`` for each of the rows; how many rows of them were refused is not told."""
+
+    @abstractmethod
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
 

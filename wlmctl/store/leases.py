@@ -17,8 +17,11 @@ from wlmctl.errors import StoreOutage
 from wlmctl.host import ProcessIdentity, is_gone, this_process
 from wlmctl.store.database import Database
 
-#: Seconds without a beat, on the waiting process's clock, after which a lease has ended.
+#: Seconds without a beat, on the waiting process's clock, after which a lease has ended. Beats come every second.
 TERM_S = 5.0
+
+#: The same for the lead: who takes over has connected to the broker and read everything 5 s after a leader's death.
+LEADER_TERM_S = 3.5
 
 #: The lease of the process that leads all submitted experiments.
 ORCHESTRATOR = "orchestrator"
@@ -104,14 +107,14 @@ def wait_and_take(
     store does not answer, no term runs.
     """
     seen: LeaseRow | None = None
-    since = time.monotonic()
+    since, term_s = time.monotonic(), LEADER_TERM_S if name == ORCHESTRATOR else TERM_S
     told = False
     outages = db.outages
     while True:
         row = look(db, name)
         if db.outages != outages:  # nobody could renew anything: the term begins again
             outages, seen = db.outages, None
-        if row is None or is_gone(row.process) or (seen == row and time.monotonic() - since > TERM_S):
+        if row is None or is_gone(row.process) or (seen == row and time.monotonic() - since > term_s):
             lease = _take_now(db, name, row, info)
             if lease is not None:
                 return lease

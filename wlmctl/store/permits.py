@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from wlmctl.errors import StoreOutage
 from wlmctl.host import ProcessIdentity, is_gone, this_process
@@ -44,21 +44,10 @@ class Permits:
         return token
 
     def _acquire(self, token: str, machine_login: str, limit: int) -> bool:
-        db, me = self._db(), this_process()
+        db = self._db()
         self._give_back(db)
         with db.transaction():
-            rows = db.rows("SELECT token, host, boot, pid, start_time FROM permits WHERE login = ?", (machine_login,))
-            if any(row[0] == token for row in rows):
-                return True  # it was granted, and the answer to the commit was lost
-            gone = [row[0] for row in rows if is_gone(ProcessIdentity(*row[1:]))]
-            db.executemany("DELETE FROM permits WHERE token = ?", ((each,) for each in gone))
-            if len(rows) - len(gone) >= limit:
-                return False
-            db.execute(
-                "INSERT INTO permits VALUES (?, ?, ?, ?, ?, ?)",
-                (token, machine_login, me.host, me.boot, me.pid, me.start_time),
-            )
-            return True
+            return take(db, token, machine_login, limit, this_process())
 
     def release(self, token: str) -> None:
         """Give a permit back; a second time does nothing."""
@@ -72,7 +61,7 @@ class Permits:
         returned = list(self._returned)
         if returned:
             with db.transaction():
-                db.executemany("DELETE FROM permits WHERE token = ?", ((token,) for token in returned))
+                give_back(db, returned)
             self._returned.difference_update(returned)
 
     def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
@@ -82,11 +71,76 @@ class Permits:
     def _command(self, login: str, per_minute: int) -> bool:
         db, now = self._db(), time.time()
         with db.transaction():
-            db.execute("DELETE FROM commands WHERE login = ? AND time < ?", (login, now - 60))
-            if db.row("SELECT count(*) FROM commands WHERE login = ?", (login,))[0] >= per_minute:
-                return False
-            db.execute("INSERT INTO commands VALUES (?, ?)", (login, now))
-            return True
+            return take_command(db, login, per_minute, now)
+
+
+def take(
+    db: Database, token: str, login: str, limit: int, process: ProcessIdentity, *, worker: str | None = None
+) -> bool:
+    """Take one of ``limit`` permits for a process (of that worker of a fleet); inside a transaction.
+
+    False when all are taken. A token that has one already keeps it: the answer to the commit may have been lost.
+    """
+    rows = db.rows("SELECT token, host, boot, pid, start_time FROM permits WHERE login = ?", (login,))
+    if any(row[0] == token for row in rows):
+        return True
+    gone = [row[0] for row in rows if is_gone(ProcessIdentity(*row[1:]))]
+    give_back(db, gone)
+    if len(rows) - len(gone) >= limit:
+        return False
+    db.execute(
+        "INSERT INTO permits (token, login, host, boot, pid, start_time, worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (token, login, process.host, process.boot, process.pid, process.start_time, worker),
+    )
+    return True
+
+
+def take_command(db: Database, login: str, per_minute: int, now_s: float) -> bool:
+    """Count one command on a login; inside a transaction. False when the last minute had as many as it may."""
+    db.execute("DELETE FROM commands WHERE login = ? AND time < ?", (login, now_s - 60))
+    if db.row("SELECT count(*) FROM commands WHERE login = ?", (login,))[0] >= per_minute:
+        return False
+    db.execute("INSERT INTO commands VALUES (?, ?)", (login, now_s))
+    return True
+
+
+def give_back(db: Database, tokens: Iterable[str]) -> None:
+    """End these permits; inside a transaction. One that is not there is no error."""
+    db.executemany("DELETE FROM permits WHERE token = ?", [(token,) for token in tokens])
+
+
+def of_workers(db: Database) -> dict[str, set[str]]:
+    """The permits that workers of a fleet have, by worker."""
+    found: dict[str, set[str]] = {}
+    for worker, token in db.rows("SELECT worker, token FROM permits WHERE worker IS NOT NULL"):
+        found.setdefault(worker, set()).add(token)
+    return found
+
+
+def adopt(db: Database, token: str, worker: str) -> None:
+    """The permit is another worker's now: the same process under a new id; inside a transaction."""
+    db.execute("UPDATE permits SET worker = ? WHERE token = ?", (worker, token))
+
+
+def workers_with(db: Database, login: str) -> list[str]:
+    """The workers that have a permit of this login."""
+    return [row[0] for row in db.rows(
+        "SELECT DISTINCT worker FROM permits WHERE login = ? AND worker IS NOT NULL ORDER BY worker", (login,)
+    )]  # fmt: skip
+
+
+def of_gone_workers(db: Database, live: Collection[str], before_s: float) -> list[str]:
+    """The permits of workers that are not ``live``: seen gone on this host, unknown, or ended before ``before_s``."""
+    rows = db.rows(
+        "SELECT token, worker, workers.id, ended, permits.host, permits.boot, permits.pid, permits.start_time"
+        " FROM permits LEFT JOIN workers ON workers.id = worker WHERE worker IS NOT NULL"
+    )
+    return [
+        token
+        for token, worker, known, ended, *process in rows
+        if worker not in live
+        and (known is None or is_gone(ProcessIdentity(*process)) or (ended is not None and ended <= before_s))
+    ]
 
 
 def _until(attempt: Callable[[], bool], check: Callable[[], None]) -> None:

@@ -218,6 +218,12 @@ class PostgresDatabase(Database):
         if not self._is_inside or len(self._written) >= _CHUNK:
             self._send_written()
 
+    def write_many(self, sql: str, rows: Sequence[Sequence[Any]], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row for each of the rows, with what else is written."""
+        self._written.extend((sql, row, refused) for row in rows)
+        if not self._is_inside or len(self._written) >= _CHUNK:
+            self._send_written()
+
     def _send_written(self) -> None:
         """Send what was written, in one go: each statement alone would wait for its answer."""
         if not self._written:

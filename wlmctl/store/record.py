@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from wlmctl.states import EXPERIMENT_TRANSITIONS, TASK_TRANSITIONS, ExperimentState, TaskState
 from wlmctl.store.database import Database
 
 _encode: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
+_INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@lru_cache(maxsize=256)
+def _update(columns: tuple[str, ...], has_source: bool) -> str:
+    """The statement that sets these columns of one task, of one in a given state where ``has_source``."""
+    settings = ", ".join(f"{name} = ?" for name in columns)
+    return f"UPDATE tasks SET {settings} WHERE exp = ? AND idx = ?{' AND state = ?' if has_source else ''}"
 
 
 class IllegalTransition(AssertionError):
@@ -19,13 +30,18 @@ class IllegalTransition(AssertionError):
 class Recorder:
     """Writes the changes of one experiment inside the caller's transaction; ``flush`` before the commit.
 
-    Events are numbered on from the experiment's own counter, read under the transaction's lock.
+    Events are numbered on from the experiment's own counter, read under the transaction's lock. ``gather``: changes
+    of tasks reach the store only at ``settle`` or ``flush``, many at once; who reads tasks before calls ``settle``.
     """
 
-    def __init__(self, db: Database, exp: int, now_s: float) -> None:
+    def __init__(self, db: Database, exp: int, now_s: float, *, gather: bool = False) -> None:
         self.db, self.exp, self.now_s = db, exp, now_s
         self._n: int = db.row("SELECT events FROM experiments WHERE seq = ?", (exp,))[0]
         self._first = self._n
+        self._gather = gather
+        self._events: list[tuple[Any, ...]] = []
+        #: By task: the state in the store as far as it is known, and the new values.
+        self._changed: dict[int, tuple[str | None, dict[str, Any]]] = {}
 
     def _event(
         self,
@@ -37,32 +53,31 @@ class Recorder:
         data: dict[str, Any],
     ) -> None:
         self._n += 1
-        self.db.write(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.exp, self._n, self.now_s, task, kind, source, target, reason, _encode(data) if data else None),
-            lambda: AssertionError("an event was not written"),
+        self._events.append(
+            (self.exp, self._n, self.now_s, task, kind, source, target, reason, _encode(data) if data else None)
         )
+        if not self._gather:
+            self.settle()
 
     def task(self, idx: int, source: TaskState, target: TaskState, **changes: Any) -> None:
         """Move one task from ``source`` to ``target`` and set the other columns given by name."""
         if target not in TASK_TRANSITIONS[source]:
             raise IllegalTransition(f"task {idx}: {source} -> {target}")
-        columns = "".join(f", {name} = ?" for name in changes)
-        self.db.write(
-            f"UPDATE tasks SET state = ?{columns} WHERE exp = ? AND idx = ? AND state = ?",
-            (target.value, *changes.values(), self.exp, idx, source.value),
-            lambda: IllegalTransition(f"task {idx} is not {source} in the store"),
-        )
+        stored, values = self._changed.get(idx) or (None, {})
+        if values.get("state", source.value) != source.value:
+            raise IllegalTransition(f"task {idx} is not {source} but {values['state']}")
+        values.update(changes)
+        if "state" not in values:
+            stored = source.value
+        values["state"] = target.value
+        self._changed[idx] = stored, values
         self._event(idx, "task", source.value, target.value, changes.get("reason"), changes)
 
     def task_fields(self, idx: int, kind: str, reason: str | None = None, **changes: Any) -> None:
         """Set columns of one task without a change of its state (a new dispatch, a handle)."""
-        columns = ", ".join(f"{name} = ?" for name in changes)
-        self.db.write(
-            f"UPDATE tasks SET {columns} WHERE exp = ? AND idx = ?",
-            (*changes.values(), self.exp, idx),
-            lambda: IllegalTransition(f"task {idx} is not in the store"),
-        )
+        stored, values = self._changed.get(idx) or (None, {})
+        values.update(changes)
+        self._changed[idx] = stored, values
         self._event(idx, kind, None, None, reason, changes)
 
     def experiment(self, source: ExperimentState, target: ExperimentState, **changes: Any) -> None:
@@ -90,8 +105,25 @@ class Recorder:
         """Record something that changes no state: a held machine, a late result."""
         self._event(task, kind, None, None, reason, figures)
 
+    def settle(self) -> None:
+        """Write what was gathered: each task once, with all that has become of it; rows of one shape together."""
+        changed, self._changed = self._changed, {}
+        shapes: dict[tuple[bool, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        for idx, (source, values) in changed.items():
+            row = (*values.values(), self.exp, idx)
+            shapes.setdefault((source is not None, tuple(values)), []).append(row if source is None else (*row, source))
+        for (has_source, columns), rows in shapes.items():
+            self.db.write_many(_update(columns, has_source), rows, self._refused)
+        events, self._events = self._events, []
+        if events:
+            self.db.write_many(_INSERT_EVENT, events, lambda: AssertionError("an event was not written"))
+
+    def _refused(self) -> Exception:
+        return IllegalTransition(f"a task of experiment {self.exp} is not in the store as it should be")
+
     def flush(self, *, foreign: bool = False) -> None:
         """Store the counter; ``foreign`` tells whoever works on this experiment to read it again."""
+        self.settle()
         if self._n != self._first or foreign:
             self.db.execute(
                 "UPDATE experiments SET events = ?, revision = revision + ? WHERE seq = ?",

@@ -169,6 +169,15 @@ class SqliteDatabase(Database):
         if self.execute(sql, values).rowcount != 1:
             raise refused()
 
+    def write_many(self, sql: str, rows: Sequence[Sequence[Any]], refused: Callable[[], Exception]) -> None:
+        """Run a statement that changes one row for each of the rows; else ``refused`` is raised."""
+        try:
+            cursor = self._connection.executemany(sql, rows)
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise self._error(error) from error
+        if cursor.rowcount != len(rows):
+            raise refused()
+
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
         with self._errors():

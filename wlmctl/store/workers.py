@@ -97,7 +97,8 @@ def end(db: Database, worker: str, state: str, now_s: float, reason: str) -> Non
 def seen(db: Database, under_way: Iterable[tuple[str, int]], now_s: float) -> None:
     """These workers are alive, with so many dispatches each; inside a transaction."""
     db.executemany(
-        "UPDATE workers SET seen = ?, under_way = ? WHERE id = ?", [(now_s, count, worker) for worker, count in under_way]
+        "UPDATE workers SET seen = ?, under_way = ? WHERE id = ?",
+        [(now_s, count, worker) for worker, count in under_way],
     )
 
 

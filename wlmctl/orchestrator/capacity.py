@@ -1,0 +1,124 @@
+"""What the workers can take now, as a scheduler sees it and as its assignments are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wlmctl.orchestrator.registry import Member
+from wlmctl.orchestrator.routing import Routing
+from wlmctl.orchestrator.window import Loads, Window
+from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.scheduler import WorkerView
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A group of ready tasks: who can do them, and how many may be sent beyond the free slots."""
+
+    able: list[Member]
+    priority: int
+    ahead: int
+    task_type: str
+
+
+class Capacity:
+    """The capacity of the workers at one moment."""
+
+    def __init__(self, routing: Routing, loads: Loads, window: Window, now: float) -> None:
+        self._routing, self.loads, self._window, self._now = routing, loads, window, now
+        self._shown: dict[str, _Shown] = {}
+        self._only = routing.registry.only
+
+    def show(self, work: Work, group: ReadyGroup, places: Sequence[str]) -> None:
+        """Take a group into account that is shown to the scheduler."""
+        able = self._routing.able(group.type, group.worker_labels, places)
+        ahead = self._window.ahead(work.seq, group.type, self._now) if self._only is None else 0
+        self._shown[group.key] = _Shown(able, work.row.priority, ahead, group.type)
+
+    def most(self, groups: Iterable[str]) -> int | None:
+        """How many tasks of the groups of one experiment may be sent now; None: as many as there are slots."""
+        if self._only is not None:
+            return None
+        return max((self.allowance(key) for key in groups), default=None)
+
+    def allowance(self, key: str) -> int:
+        """How many more tasks of the group may be sent now."""
+        return self.allowed(key, self.loads)
+
+    def allowed(self, key: str, loads: Loads) -> int:
+        """The same, with other loads."""
+        shown = self._shown[key]
+        return loads.allowance(shown.able, shown.priority, shown.ahead)
+
+    def able(self, key: str) -> list[Member]:
+        """Who can do the group's tasks."""
+        return self._shown[key].able
+
+    def views(self) -> list[WorkerView]:
+        """The workers as a scheduler sees them."""
+        members = self._routing.registry.taking()
+        free = self._free(members)
+        types = frozenset(shown.task_type for shown in self._shown.values())
+        return [
+            WorkerView(
+                member.id,
+                types if self._only is not None else frozenset(member.info.types),
+                frozenset(self._routing.fleet.names()) if self._only is not None else member.places,
+                free[member.id],
+                frozenset(member.info.labels),
+            )
+            for member in members
+        ]
+
+    def _free(self, members: Sequence[Member]) -> dict[str, int]:
+        if self._only is not None:  # a step that waits beside each that executes: no slot is ever idle
+            only = self._only
+            return {only.id: max(0, 2 * only.info.slots - self.loads.total()[only.id])}
+        free = dict.fromkeys((member.id for member in members), 0)
+        for shown in self._shown.values():
+            share = -(-shown.ahead // max(1, len(shown.able)))
+            for member in shown.able:
+                left = max(0, self.loads.free(member, shown.priority) + share)
+                free[member.id] = max(free[member.id], left)
+        return free
+
+    def room(self) -> WorkerRoom:
+        """What is left while a decision is checked."""
+        return WorkerRoom(self, {view.id: view.free_slots for view in self.views()})
+
+
+class WorkerRoom:
+    """What is left of the workers while assignments are checked."""
+
+    def __init__(self, capacity: Capacity, free: dict[str, int]) -> None:
+        self._capacity, self._free, self._loads = capacity, free, capacity.loads.copy()
+        self._is_fleet = capacity._only is None
+
+    def refusal(self, group: ReadyGroup, worker: str | None) -> str | None:
+        """Why one more task of the group cannot go to the workers; empty where it is only too early."""
+        able = self._capacity.able(group.key)
+        if worker is not None and worker not in self._free:
+            return f"no live worker {worker}"
+        if worker is not None and all(member.id != worker for member in able):
+            return f"worker {worker} cannot do it"
+        if not able:
+            return "no live worker can do it"
+        if all(self._free[member.id] < 1 for member in able if worker in (None, member.id)):
+            return "no worker has a free slot"
+        if self._is_fleet and self._capacity.allowed(group.key, self._loads) < 1:
+            return ""
+        return None
+
+    def take(self, group: ReadyGroup, worker: str | None, priority: int) -> str:
+        """One task of the group starts; the worker that will get it."""
+        able = self._capacity.able(group.key)
+        if worker is None:
+            worker = self._loads.likely(able, priority).id
+        self._loads.add(worker, priority)
+        if self._free[worker] > 0:
+            self._free[worker] -= 1
+        else:
+            other = next((member.id for member in able if self._free[member.id] > 0), worker)
+            self._free[other] -= 1
+        return worker

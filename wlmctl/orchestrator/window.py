@@ -1,0 +1,104 @@
+"""How much may be in the broker: what waits in the store can still be overtaken, cancelled and altered.
+
+In the broker is what the free slots can take, and what the fleet finishes in a moment at the rate of that task type of
+that experiment. Slots count as free for a task when what is to execute there has a lower priority: it overtakes that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from wlmctl.orchestrator.registry import Member
+from wlmctl.orchestrator.work import Work
+
+#: Tasks are sent ahead by what was finished in so many seconds.
+SPAN_S = 0.2
+
+#: Priorities of experiments are below this.
+LEVELS = 10
+
+
+class Window:
+    """What was finished lately, by experiment and task type."""
+
+    def __init__(self) -> None:
+        self._finished: dict[tuple[int, str], deque[list[float]]] = {}
+
+    def finished(self, exp: int, task_type: str, now: float) -> None:
+        """One dispatch has ended."""
+        ends = self._finished.get((exp, task_type))
+        if ends is None:
+            ends = self._finished[exp, task_type] = deque()
+        if ends and ends[-1][0] == now:
+            ends[-1][1] += 1
+        else:
+            ends.append([now, 1])
+
+    def ahead(self, exp: int, task_type: str, now: float) -> int:
+        """How many of the type may be sent beyond the free slots."""
+        ends = self._finished.get((exp, task_type))
+        if ends is None:
+            return 0
+        while ends and ends[0][0] < now - SPAN_S:
+            ends.popleft()
+        if not ends:
+            del self._finished[exp, task_type]
+        return int(sum(count for _, count in ends))
+
+
+class Loads:
+    """What each worker has, or is likely to get, by priority."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self._counts: dict[str, list[int]] = {worker: [0] * LEVELS for worker in members}
+
+    @classmethod
+    def of(cls, works: Mapping[int, Work], members: Mapping[str, Member]) -> Loads:
+        """The loads as the dispatches under way make them."""
+        loads = cls(members)
+        for work in works.values():
+            priority = _level(work.row.priority)
+            for active in work.active.values():
+                if active.handle is None:
+                    counts = loads._counts.get(active.holder or active.likely or "")
+                    if counts is not None:
+                        counts[priority] += 1
+        return loads
+
+    def copy(self) -> Loads:
+        """Loads that grow on their own."""
+        other = Loads({})
+        other._counts = {worker: list(counts) for worker, counts in self._counts.items()}
+        return other
+
+    def add(self, worker: str, priority: int) -> None:
+        """One more goes, most likely, to this worker."""
+        self._counts[worker][_level(priority)] += 1
+
+    def total(self) -> dict[str, int]:
+        """How many each worker has."""
+        return {worker: sum(counts) for worker, counts in self._counts.items()}
+
+    def free(self, member: Member, priority: int) -> int:
+        """The worker's slots that are free for this priority; negative: so many wait there."""
+        return member.info.slots - sum(self._counts[member.id][_level(priority) :])
+
+    def allowance(self, able: Sequence[Member], priority: int, ahead: int) -> int:
+        """How many more tasks of one kind may be sent, if these workers can do them."""
+        free = waiting = 0
+        for member in able:
+            left = self.free(member, priority)
+            if left > 0:
+                free += left
+            else:
+                waiting -= left
+        return free + max(0, ahead - waiting)
+
+    def likely(self, able: Sequence[Member], priority: int) -> Member:
+        """Which of the workers will get the next one."""
+        return able[0] if len(able) == 1 else max(able, key=lambda member: self.free(member, priority))
+
+
+def _level(priority: int) -> int:
+    return min(max(priority, 0), LEVELS - 1)
