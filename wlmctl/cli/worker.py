@@ -75,7 +75,10 @@ def worker(
         error = process.error()
         if error is not None:
             raise error
-    return stopping.exit_code if told > 1 else ExitCode.DONE
+    if told > 1:
+        return stopping.exit_code
+    log.info("drained")
+    return ExitCode.DONE
 
 
 def _tell(signals: int) -> None:
