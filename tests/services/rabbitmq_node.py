@@ -6,6 +6,7 @@ It can be stopped, killed, paused, emptied and restarted; it is up in about 10 s
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -188,6 +189,15 @@ class RabbitNode(Rabbit):
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def write_control(self, folder: Path) -> Path:
+        """A folder for PATH with a ``rabbitmqctl`` that is about this node."""
+        folder.mkdir(parents=True, exist_ok=True)
+        words = shlex.join(["env", "-i", *(f"{name}={value}" for name, value in self._env.items())])
+        program = folder / "rabbitmqctl"
+        program.write_text(f'#!/bin/sh\nexec {words} {PROGRAMS}/rabbitmqctl "$@"\n')
+        program.chmod(0o755)
+        return folder
 
     def close_connections(self, vhost: str) -> int:
         """Have the node close all connections to the vhost (sooner than the API, which lists them late)."""
