@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.commandline import CommandLine
 from tests.services.rabbitmq import Rabbit, Vhost, open_node
+from tests.services.sshd import Farm
 from tests.waiting import wait_until
 
 FILE = """
@@ -125,6 +127,48 @@ def test_local_on_makes_local_the_host_of_a_worker(line: CommandLine, tmp_path: 
     line.run("wait", identifier, "--timeout", "60")
     assert not (line.folder / "sum.txt").exists()
     assert (tmp_path / "scratch" / identifier / "sum.txt").read_text() == "1+4+9+16+25+36\n"
+
+
+def test_what_lies_on_a_workers_host_is_found_and_cleaned_there(line: CommandLine, tmp_path: Path) -> None:
+    line.write("wlmctl.toml", f'[machines.local]\nscratch = "{tmp_path}/scratch"\n')
+    line.start("orchestrator")
+    start_workers(line, "box")
+    identifier = submit(line, "--local-on", "box")
+    line.run("wait", identifier, "--timeout", "60")
+    status = line.run("status", identifier).stdout
+    assert f"local:    on box: host {socket.gethostname()}\n" in status
+    assert "@" not in status.partition("machines:")[2].partition("\n")[0]
+    line.run("copy", f"{identifier}/local:sum.txt", f"local:{tmp_path}/copied.txt")
+    assert (tmp_path / "copied.txt").read_text() == "1+4+9+16+25+36\n"
+    assert line.run("logs", identifier, "sum", "--full").stdout == ""
+    line.run("clean", identifier)
+    assert not (tmp_path / "scratch" / identifier).exists()
+
+
+def test_a_worker_reaches_a_machine_that_it_has_never_seen(
+    line: CommandLine, vhost: Vhost, farm: Farm, tmp_path: Path
+) -> None:
+    hub = farm.write_inventory(tmp_path / "hub")
+    line.folder = hub.folder
+    hub.known_hosts.write_text("")
+    line.environ |= hub.env
+    stored = line.run("machine", "trust", "alpha", "--yes").stdout
+    assert f"alpha: stored for the workers in {line.environ['WLMCTL_STORE']}" in stored
+    line.start("orchestrator")
+
+    far = farm.write_inventory(tmp_path / "far")  # another host, whose SSH knows how to log in and trusts nobody
+    far.known_hosts.write_text("")
+    far.config.write_text("")
+    worker = CommandLine(far.folder, {"WLMCTL_BROKER": vhost.url, **far.env})
+    try:
+        worker.start("worker", "--name", "far")
+        wait_until(lambda: "far" in workers(line), "the worker is known", 30)
+        line.write("there.yaml", "name: there\ntasks:\n  a: {type: job, machine: alpha, command: hostname}\n")
+        identifier = submit(line, text="there.yaml")
+        assert line.run("wait", identifier, "--timeout", "60").stdout == f"{identifier} succeeded\n"
+        assert far.known_hosts.read_text() == ""
+    finally:
+        worker.close()
 
 
 @pytest.mark.parametrize("command", ["worker", "orchestrator"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.commandline import CommandLine
-from tests.services.rabbitmq import Rabbit, Vhost
+from tests.services.rabbitmq import Rabbit, RabbitNode, Vhost
 from tests.services.rabbitmq_users import user_for
 from tests.waiting import wait_until
 from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
@@ -145,6 +145,22 @@ def test_a_wrong_password_ends_a_command_with_4_and_one_line(line: CommandLine, 
     assert done.stderr.count("\n") == 1
     assert f"login refused: wrong password for user '{vhost.user}'" in done.stderr
     assert "planted" not in done.stderr
+
+
+def test_a_broker_with_tls_is_reached_with_the_files_that_the_configuration_names(
+    line: CommandLine, rabbit: Rabbit, vhost: Vhost
+) -> None:
+    if not isinstance(rabbit, RabbitNode):
+        pytest.skip("this broker has no TLS listener of its own")
+    certificate, key = rabbit.client
+    files = f'[tls]\nca = "{rabbit.authority.certificate}"\ncert = "{certificate}"\nkey = "{key}"\n'
+    line.environ["WLMCTL_BROKER"] = f"amqps://{vhost.user}:{vhost.password}@127.0.0.1:{rabbit.tls_port}/{vhost.name}"
+    line.write("wlmctl.toml", files)
+    assert "wlm.dead" in queues(line)
+    line.write("wlmctl.toml", files.partition("cert")[0])
+    assert "asks for a client certificate ([tls] cert, key)" in line.run("queue", "list", code=4).stderr
+    line.write("wlmctl.toml", "")
+    assert "certificate is not trusted" in line.run("queue", "list", code=4).stderr
 
 
 def test_a_broker_that_is_away_ends_a_command_with_4(line: CommandLine) -> None:

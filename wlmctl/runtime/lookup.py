@@ -69,6 +69,8 @@ def scratch_folder(config: Config, machine: Machine, pool: ConnectionPool | None
 
 def machine_of_role(db: Database, row: ExperimentRow, role: str) -> str:
     """The inventory's name for a role; a role with ``each`` is named with its value, as ``compute[1]``."""
+    if role == LOCAL:  # what is kept for it says which host it is
+        return LOCAL
     roles: Mapping[str, Any] = {each["name"]: each for each in experiments.document(db, row.seq).get("roles") or ()}
     bindings = experiments.bindings(db, row.seq)
     if role in bindings:
