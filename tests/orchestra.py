@@ -46,7 +46,7 @@ __all__ = ["Orchestra", "assert_told_in_full"]
 PREFIX, WORKER = "wlm", "local"
 
 
-class _Impatient:
+class Impatient:
     """A channel that never waits: the play goes on by itself."""
 
     def __init__(self, channel: MemoryChannel) -> None:
@@ -100,7 +100,7 @@ class Orchestra:
             lease = leases.take(self.db, leases.ORCHESTRATOR, expect=leases.look(self.db, leases.ORCHESTRATOR))
         assert lease is not None
         self.orchestrator = Orchestrator(
-            self.db, _Impatient(channel), routing=routing, held={}, leader=lease,
+            self.db, Impatient(channel), routing=routing, held={}, leader=lease,
             dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, routing),
         )  # fmt: skip
         #: Dispatches that a worker has and has not answered, and the other orders it got.

@@ -6,8 +6,15 @@ the broker may be kept to the queues of its own workers (``<prefix>.worker.<brok
 
 from __future__ import annotations
 
+import re
+
 RESULTS = "{prefix}.results"
 DEAD = "{prefix}.dead"
+
+
+def queue_word(text: str) -> str:
+    """The text as it may stand in the name of a queue, or in a worker's id."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "worker"
 
 
 def type_queue(prefix: str, task_type: str) -> str:

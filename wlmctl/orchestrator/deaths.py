@@ -1,4 +1,7 @@
-"""Which workers are dead: silent, and without a consumer on their queue; or silent for long."""
+"""Which workers are dead: silent, and without a consumer on their control queue; or silent for long.
+
+A worker that executes a task alone consumes nothing but its control queue meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +46,13 @@ class Deaths:
             self.look_into(member, now_s, is_long=silent_s > SILENT_S)
 
     def look_into(self, member: Member, now_s: float, *, is_long: bool = False) -> None:
-        """Count the consumers of a worker's queue; ``is_long``: it is dead unless this process may have missed it."""
+        """Count who consumes a worker's control queue. ``is_long``: it is dead unless this process may have missed it."""
         if member.is_probed and now_s < self._counted_s.get(member.id, 0.0) + COUNT_AGAIN_S:
             return
         member.is_probed = True
         self._counted_s[member.id] = now_s
         heard = member.heard
-        queue = worker_queue(self._prefix, member.id)
+        queue = control_queue(self._prefix, member.id)
 
         def answer(depths: list[Depth | None] | BrokerError) -> None:
             if isinstance(depths, BrokerError) or self._registry.members.get(member.id) is not member:

@@ -7,14 +7,24 @@ import time
 
 from wlmctl.broker.contract import Channel, Delivery
 from wlmctl.message import (
+    AskMessage,
+    CleanedMessage,
+    GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
     MarkMessage,
     Message,
+    PermitsBackMessage,
+    PollAnswerMessage,
+    ProbeAnswerMessage,
+    ResultMessage,
+    ReturnedMessage,
+    StartedMessage,
     UndecodableMessage,
     decode,
     unbundle,
 )
+from wlmctl.queues import queue_word
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +33,26 @@ BATCH = 500
 
 #: What may be taken note of outside a transaction.
 _QUIET = (HeartbeatMessage, MarkMessage, HeldMessage)
+
+
+#: What workers say; a pulse is the leader's own.
+_SAID = (
+    AskMessage, CleanedMessage, GoodbyeMessage, HeartbeatMessage, HeldMessage, PermitsBackMessage, PollAnswerMessage,
+    ProbeAnswerMessage, ResultMessage, ReturnedMessage, StartedMessage,
+)  # fmt: skip
+
+
+def _refuse(message: Message, user: str | None) -> None:
+    """Raise ``UndecodableMessage`` for what is no worker's to say, or not of the worker that it names.
+
+    ``user`` is who published it, by the broker's own word: workers' ids begin with the login they have there.
+    """
+    if isinstance(message, MarkMessage):
+        return
+    if not isinstance(message, _SAID):
+        raise UndecodableMessage(f"a {message.kind} message is no worker's to send")
+    if user is not None and not (user and message.worker.startswith(f"{queue_word(user)}.")):
+        raise UndecodableMessage(f"a {message.kind} message of worker {message.worker} was sent by user {user or 'unknown'}")
 
 
 class Inbox:
@@ -69,7 +99,9 @@ class Inbox:
             bodies, reason = [], str(error)
         for body in bodies:
             try:
-                self.messages.append(decode(body))
+                message = decode(body)
+                _refuse(message, delivery.user)
+                self.messages.append(message)
             except UndecodableMessage as error:
                 reason = reason or str(error)
         if reason:

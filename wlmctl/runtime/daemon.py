@@ -7,6 +7,7 @@ of its own are one more worker of that fleet.
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from wlmctl.broker.contract import Broker, BrokerRefused, LinkState
 from wlmctl.config import Config
@@ -42,26 +43,32 @@ class Daemon(Engine):
         self._fleet_slots = slots if config.is_fleet else 0
 
     def _work(self, db: Database) -> None:
-        worker = None
-        if self._fleet_slots:
-            worker = WorkerProcess(self._config, slots=self._fleet_slots)
-            worker.start()
+        if not self._config.is_fleet:
+            self._lead_again_and_again(db, None)
+            return
+        broker = open_broker(self._config, "orchestrator")
+        worker = WorkerProcess(self._config, slots=self._fleet_slots) if self._fleet_slots else None
         try:
-            self._lead_again_and_again(db)
+            broker.watch(_tell_link)
+            if worker is not None:
+                worker.start()
+            self._lead_again_and_again(db, broker)
         finally:
             if worker is not None:
                 worker.stop()
                 worker.join()
+            broker.close()
 
-    def _lead_again_and_again(self, db: Database) -> None:
+    def _lead_again_and_again(self, db: Database, broker: Broker | None) -> None:
         has_led = False
+        info = {"is_fleet": broker is not None}
         while not self._stop.is_set():
             try:
-                info = {"is_fleet": self._config.is_fleet}
-                self._leader = wait_and_take(db, ORCHESTRATOR, check=self._check, waiting=_tell, info=info)
+                check = partial(self._check, broker)
+                self._leader = wait_and_take(db, ORCHESTRATOR, check=check, waiting=_tell, info=info)
                 has_led = True
-                if self._config.is_fleet:
-                    self._lead_fleet(db)
+                if broker is not None:
+                    self._lead_fleet(db, broker)
                 else:
                     super()._work(db)
             except LeaseLost:
@@ -74,36 +81,37 @@ class Daemon(Engine):
             except _Stopped:
                 return
 
-    def _lead_fleet(self, db: Database) -> None:
-        """Lead the workers that are at the broker. What this process had unacked goes back when it ends."""
+    def _lead_fleet(self, db: Database, broker: Broker) -> None:
+        """Lead the workers that are at the broker. Who ceases to lead hands back what it has not applied."""
         config = self._config
         assert self._leader is not None
-        broker = open_broker(config, "orchestrator")
+        fleet = self._fleet = Fleet(config.machines, logins(config), (host_id(), login_name()))
+        routing = Routing(Registry(fleet), fleet, config.prefix)
+        settings = WatchSettings(config.prefix, config.lease_s, config.permit_grace_s, self._leader.epoch)
+        self._publish_inventory(db)
+        channel = broker.channel()
         try:
-            broker.watch(_tell_link)
-            fleet = self._fleet = Fleet(config.machines, logins(config), (host_id(), login_name()))
-            routing = Routing(Registry(fleet), fleet, config.prefix)
-            settings = WatchSettings(config.prefix, config.lease_s, config.permit_grace_s, self._leader.epoch)
-            self._publish_inventory(db)
-            channel = broker.channel()
             channel.consume(RESULTS.format(prefix=config.prefix), RESULT_CREDIT)
             orchestrator = Orchestrator(
-                db, channel, routing=routing, dispatcher=self._dispatcher(db, routing),
-                held={}, leader=self._leader, watch=Watch(routing, broker, channel, settings),
+                db, channel, routing=routing, dispatcher=self._dispatcher(db, routing), held={}, leader=self._leader,
+                watch=Watch(routing, broker, channel, settings),
             )  # fmt: skip
-            orchestrator.run(self._stop, lambda: self._is_refused(broker))
+            orchestrator.run(self._stop, lambda: _refuse(broker))
         finally:
-            broker.close()
+            channel.close()
 
-    def _is_refused(self, broker: Broker) -> bool:
-        """Raises what the broker refuses: waiting would not help."""
-        if broker.state.what == "refused":
-            raise BrokerRefused(broker.state.reason)
-        return False
-
-    def _check(self) -> None:
+    def _check(self, broker: Broker | None) -> None:
         if self._stop.is_set():
             raise _Stopped
+        if broker is not None:
+            _refuse(broker)
+
+
+def _refuse(broker: Broker) -> bool:
+    """Raise what the broker refuses: waiting would not help. Else False."""
+    if broker.state.what == "refused":
+        raise BrokerRefused(broker.state.reason)
+    return False
 
 
 class _Stopped(Exception):

@@ -7,7 +7,6 @@ one takes over in the same process, under a new id, while the old one finishes w
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import socket
 import threading
@@ -20,6 +19,7 @@ from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
 from wlmctl.host import this_process
 from wlmctl.message import SCHEMA, WorkerInfo
+from wlmctl.queues import queue_word
 from wlmctl.runtime.broker import broker_user, open_broker
 from wlmctl.runtime.reach import open_transport
 from wlmctl.runtime.submit import login_name
@@ -174,8 +174,3 @@ def worker_info(
         version=wlmctl.__version__,
         heartbeat_s=heartbeat_s,
     )
-
-
-def queue_word(text: str) -> str:
-    """The text as it may stand in the name of a queue."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "worker"
