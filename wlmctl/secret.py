@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from wlmctl.errors import ConfigError
@@ -11,12 +11,25 @@ from wlmctl.machine import Reference
 
 _COMMAND_TIMEOUT_S = 60.0
 
+#: The values of variables that are secrets and stand in the environment no longer.
+_taken: dict[str, str] = {}
+
+
+def take(references: Iterable[Reference]) -> None:
+    """Take the variables among these out of the environment, so that no process started from here has them.
+
+    A job that prints its environment would else have them in its log, and so in messages and the store.
+    """
+    for reference in references:
+        if reference.kind == "env" and reference.value in os.environ:
+            _taken[reference.value] = os.environ.pop(reference.value)
+
 
 def reveal(reference: Reference, what: str) -> str:
     """The first line of what ``reference`` names; ``ConfigError``, which never holds it, says why there is none."""
     match reference.kind:
         case "env":
-            text = os.environ.get(reference.value)
+            text = os.environ.get(reference.value, _taken.get(reference.value))
             if text is None:
                 raise ConfigError(f"{what}: the environment variable {reference.value} is not set")
         case "file":
@@ -32,6 +45,8 @@ def reveal(reference: Reference, what: str) -> str:
 
 
 def _output(command: str, what: str) -> str:
+    import subprocess  # which few commands need
+
     try:
         done = subprocess.run(  # the user's own configuration names the command
             command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_TIMEOUT_S, check=False

@@ -35,8 +35,10 @@ class Invocation:
         """The settings; ``InvalidFile`` or ``ConfigError`` for what is wrong in them."""
         if self._config is None:
             from wlmctl.config import load_config
+            from wlmctl.secret import take
 
             self._config = load_config(self.config_file, store=self.store, broker=self.broker, scheduler=self.scheduler)
+            take(self._config.secrets)
         return self._config
 
     def start_logging(self) -> None:

@@ -76,6 +76,12 @@ class Config:
         """True where workers may be other processes: the broker is not the one inside the process."""
         return self.broker != MEMORY
 
+    @property
+    def secrets(self) -> list[Reference]:
+        """The places of all secrets that these settings name."""
+        passphrases = [machine.passphrase for machine in self.machines.values()]
+        return [found for found in (self.store_password, self.broker_password, *passphrases) if found is not None]
+
     def machine(self, name: str) -> Machine:
         """The machine of that name; ``NoSuch`` names the ones there are."""
         try:
