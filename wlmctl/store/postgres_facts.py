@@ -31,5 +31,4 @@ def server_facts(db: Database) -> ServerFacts:
         " current_setting('fsync') = 'on', pg_is_in_recovery(),"
         " CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
     )
-    *facts, server_s = row
-    return ServerFacts(*facts, server_s - time.time())
+    return ServerFacts(*row[:-1], clock_ahead_s=row[-1] - time.time())
