@@ -29,6 +29,7 @@ def server_facts(db: Database) -> ServerFacts:
         " current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),"
         " (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')),"
         " current_setting('fsync') = 'on', pg_is_in_recovery(),"
-        " CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+        " CAST(extract(epoch FROM clock_timestamp()) AS double precision) - ?",
+        (time.time(),),
     )
-    return ServerFacts(*row[:-1], clock_ahead_s=row[-1] - time.time())
+    return ServerFacts(*row)
