@@ -198,9 +198,14 @@ class ConsumeLine:
         channel.basic_cancel(tag, self._link.guard(cancelled))
 
     def _delivered(
-        self, subscription: Subscription, _channel: Channel, method: Any, properties: BasicProperties, body: bytes
+        self, subscription: Subscription, channel: Channel, method: Any, properties: BasicProperties, body: bytes
     ) -> None:
-        tag = method.delivery_tag
+        tag, queue = method.delivery_tag, subscription.queue
+        if len(body) > self._link.settings.message_limit_bytes and queue != self._topology.dead:
+            log.error("a message of %d bytes in %s is over the limit: to the dead letters", len(body), queue)
+            if subscription.credit is not None:
+                channel.basic_reject(tag, requeue=False)
+            return
         if subscription.credit is None:
             subscription.served_at_s = time.monotonic()
         else:
@@ -208,7 +213,7 @@ class ConsumeLine:
             self._unacked[tag] = (subscription, method.consumer_tag)
         reason, origin = reason_and_origin(properties.headers) if properties.headers else ("", "")
         user = properties.user_id or ""
-        self._inbox.put(Delivery(subscription.queue, body, tag, method.redelivered, self.epoch, reason, origin, user))
+        self._inbox.put(Delivery(queue, body, tag, method.redelivered, self.epoch, reason, origin, user))
 
     def _ack(self, channel: Channel, tags: set[int]) -> None:
         """One frame for all acked from the oldest unacked on, one each for the others."""

@@ -15,5 +15,8 @@ def reason_and_origin(headers: dict[str, Any]) -> tuple[str, str]:
         return str(headers[REASON]), str(headers.get(ORIGIN, ""))
     deaths: Iterable[Any] = headers.get("x-death") or ()
     for death in deaths:
-        return f"the broker dropped it: {death.get('reason')}", str(death.get("queue", ""))
+        reason = death.get("reason")
+        # we ourselves reject nothing else
+        why = "larger than the limit" if reason == "rejected" else f"the broker dropped it: {reason}"
+        return why, str(death.get("queue", ""))
     return "", ""
