@@ -53,8 +53,8 @@ class Book:
         self._epoch = 0
         self._is_closed = False
         self._mark = 0  # the newest on this connection
-        #: When a slot last began with something, on the monotonic clock.
-        self.taken_s = monotonic()
+        #: How many dispatches slots have begun with.
+        self.taken = 0
 
     def knows(self, message: TaskMessage) -> bool:
         """True for a dispatch that is here already: it will be answered once."""
@@ -111,7 +111,8 @@ class Book:
             while not self._is_closed:
                 if (found := self._pop()) is not None:
                     found.stage, found.has_begun = Stage.BEGUN, True
-                    found.began_s = self.taken_s = monotonic()
+                    found.began_s = monotonic()
+                    self.taken += 1
                     self._waiting -= 1
                     self._executing += 1
                     return found

@@ -51,6 +51,7 @@ class Intake:
         self.error: WlmctlError | None = None
         self._looked_s = 0.0
         self._is_quiet = self._is_ending = False
+        self._taken = self._stuck_looks = 0
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -143,7 +144,12 @@ class Intake:
         credit.look(book.leased if self._settings.is_fleet else 0)
 
     def _hand_back_stuck(self, now_s: float) -> None:
-        """Others may do what no slot comes free for; what is only for this worker waits as long as the broker lets."""
-        if now_s - self._book.taken_s >= BUSY_S:
+        """Others may do what no slot comes free for; what is only for this worker waits as long as the broker lets.
+
+        Several looks must have seen the slots take nothing, since a host may be too busy to run this process at all.
+        """
+        taken, self._taken = self._taken, self._book.taken
+        self._stuck_looks = self._stuck_looks + 1 if taken == self._taken else 0
+        if self._stuck_looks * LOOK_S >= BUSY_S:
             self.hand_back(self._book.take_back(queues=self._shared, before_s=now_s - BUSY_S), "busy")
         self.hand_back(self._book.take_back(before_s=now_s - self._settings.longest_held_s), "busy")
