@@ -97,7 +97,6 @@ class Round:
 
     def _happen(self) -> None:
         """Submit, and let everything happen at its time; returns when all of it is mended."""
-        begin_s = time.monotonic()
         todo: list[tuple[float, str, Callable[[], object]]] = [
             (fault.at_s, str(fault), partial(self.services.happen, fault, self.fleet)) for fault in self.plan
         ]
@@ -107,7 +106,7 @@ class Round:
             at_s = self.moments_s[what]
             todo.append((at_s, f"{at_s:5.1f} s: {' '.join(order)}", partial(self.fleet.order, *order)))
         wrong: list[str] = []
-        threads = []
+        threads, begin_s = [], time.monotonic()
         for at_s, text, play in sorted(todo, key=lambda each: each[0]):
             time.sleep(max(0.0, begin_s + at_s - time.monotonic()))
             self._say(text)

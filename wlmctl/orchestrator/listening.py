@@ -7,7 +7,8 @@ has learnt nothing meanwhile, and must not count that time against anybody.
 
 from __future__ import annotations
 
-#: Seconds between two pulses, and the most that one of them moves the clock.
+#: Seconds between two pulses, and the most that one of them moves the clock. Pulses that were held up on their way and
+#: come back together move it once: what workers said meanwhile came before them, all at one time.
 PULSE_S, STEP_S = 0.5, 1.0
 
 
@@ -18,7 +19,7 @@ class Listening:
         self.now_s = 0.0
         self._number = epoch << 32  # so that no pulse of an earlier leader is taken for one of this
         self._sent: dict[int, float] = {}
-        self._sent_s = self._heard_s = -PULSE_S
+        self._sent_s = self._heard_s = self._came_s = -PULSE_S
         self._is_running = False
 
     @property
@@ -36,14 +37,14 @@ class Listening:
             del self._sent[next(iter(self._sent))]
         return self._number
 
-    def heard(self, number: int) -> None:
+    def heard(self, number: int, now: float) -> None:
         """A pulse has come back: until it was sent, everything has been heard."""
         sent_s = self._sent.get(number)
         if sent_s is None:
             return
         if self._is_running:
-            self.now_s += min(max(0.0, sent_s - self._heard_s), STEP_S)
-        self._heard_s, self._is_running = sent_s, True
+            self.now_s += min(max(0.0, sent_s - self._heard_s), now - self._came_s, STEP_S)
+        self._heard_s, self._came_s, self._is_running = sent_s, now, True
         self._sent = {other: when for other, when in self._sent.items() if other > number}
 
     def interrupted(self) -> None:

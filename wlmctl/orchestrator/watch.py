@@ -114,7 +114,7 @@ class Watch:
         """A message of a worker, or the leader's own pulse; True when something is to be written because of it."""
         match message:
             case MarkMessage():
-                self._listening.heard(message.number)
+                self._listening.heard(message.number, now)
                 return False
             case HeartbeatMessage():
                 return self._heartbeat(message, works)
