@@ -136,6 +136,9 @@ def test_a_deleted_queue_is_told_to_the_consumer_that_wants_to_hear_of_it(broker
     assert broker.delete("wlm.worker.w.1")
     assert gone.wait(10)
     assert not broker.delete("wlm.worker.w.1")
+    channel.consume("wlm.worker.w.1", 2, gone=gone.set)  # it was on its way already
+    channel.consume("other", 1)
+    wait_until(lambda: (depth := broker.probe("other")) and depth.consumers, "the other is consumed")
     assert broker.probe("wlm.worker.w.1") is None
 
 

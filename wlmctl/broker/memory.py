@@ -67,9 +67,7 @@ class MemoryBroker:
         with self._lock:
             if self._queues.pop(queue, None) is None:
                 return False
-            told = [
-                channel._subscriptions.pop(queue).gone for channel in self._consumers[queue] if channel._goes(queue)
-            ]
+            told = [channel._end(queue) for channel in self._consumers[queue] if channel._goes(queue)]
             if kept := [channel for channel in self._consumers.pop(queue) if queue in channel._subscriptions]:
                 self._queues[queue], self._consumers[queue] = [], kept
         for gone in told:

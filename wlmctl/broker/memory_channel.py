@@ -38,6 +38,7 @@ class MemoryChannel:
         self._broker, self._lost = broker, lost
         self._ready = threading.Condition(broker._lock)
         self._subscriptions: dict[str, Subscription] = {}
+        self._ended: set[str] = set()
         self._unacked: dict[int, tuple[str, Entry]] = {}
         self._errors: list[WlmctlError] = []
         self._closed = False
@@ -83,6 +84,8 @@ class MemoryChannel:
     def consume(self, queue: str, credit: int | None, *, gone: Callable[[], None] | None = None) -> None:
         """Receive messages of the queue, at most ``credit`` unacked ones at a time."""
         with self._broker._lock:
+            if queue in self._ended:
+                return
             self._broker._make(queue)
             consumers = self._broker._consumers[queue]
             if credit == 0:
@@ -156,6 +159,11 @@ class MemoryChannel:
     def _goes(self, queue: str) -> bool:
         """True where a deleted queue is told, and not made again."""
         return self._subscriptions[queue].gone is not None
+
+    def _end(self, queue: str) -> Callable[[], None] | None:
+        """The queue is deleted, and not made again, however late another credit for it comes: who is to be told."""
+        self._ended.add(queue)
+        return self._subscriptions.pop(queue).gone
 
     def _free(self, queue: str) -> None:
         if (subscription := self._subscriptions.get(queue)) is not None:

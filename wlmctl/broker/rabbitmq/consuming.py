@@ -42,6 +42,8 @@ class ConsumeLine:
         self._lost = lost
         self.epoch = 0
         self._subscriptions: dict[str, Subscription] = {}
+        #: Queues whose end was told: they are not made again, however late another credit for them comes.
+        self._ended: set[str] = set()
         self._unacked: dict[int, tuple[Subscription, str]] = {}
         self._late: list[tuple[list[Delivery], bool]] = []
         self._cancels = 0
@@ -54,7 +56,7 @@ class ConsumeLine:
         if (known := self._subscriptions.get(queue)) is not None:
             known.credit = credit
             self._settle(known)
-        elif credit != 0:
+        elif credit != 0 and queue not in self._ended:
             self._subscriptions[queue] = subscription = Subscription(queue, credit, gone)
             if self._channel is not None:
                 self._subscribe(subscription)
@@ -144,6 +146,7 @@ class ConsumeLine:
                 self._settle(subscription)
             elif subscription.gone is not None and said.reply_code == 404:
                 del self._subscriptions[queue]
+                self._ended.add(queue)
                 log.warning("queue %s is gone", queue)
                 subscription.gone()
             else:
