@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 #: Seconds between an end and the next start.
@@ -67,8 +65,7 @@ class Supervised:
             self.note(f"gets {number.name}")
             if number in (signal.SIGKILL, signal.SIGTERM):
                 self._expected.add(self._process.pid)
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, number)
+            self._process.send_signal(number)
 
     def end(self, timeout_s: float) -> int | None:
         """Ask it to end and start it no more; its exit code, None when it had to be killed."""
