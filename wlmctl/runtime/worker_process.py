@@ -102,7 +102,7 @@ class WorkerProcess:
                 self._work(broker)
             finally:
                 for worker in self._workers:
-                    worker.close(0.0 if self._error is not None else BREAK_OFF_S)
+                    worker.close(BREAK_OFF_S)
                 broker.close()
         except BaseException as error:
             log.debug("the worker has ended", exc_info=True)

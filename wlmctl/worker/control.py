@@ -176,7 +176,8 @@ class Control:
         """End one after the other of those that are left, and say of each soon how it ended."""
         answers, said_s = list[Answer](), monotonic()
         while (deferral := _popped(left)) is not None:
-            answers.append(Answer(deferral.key, execution.end(machine, deferral, self._machines)))
+            outcome = execution.end(machine, deferral, self._machines)
+            answers.append(Answer(deferral.key, outcome, deferral.nonce))
             if monotonic() - said_s >= GROUP_S:
                 self._say_ended(machine, answers)
                 answers, said_s = [], monotonic()

@@ -50,7 +50,7 @@ class Crew:
         while (job := self._next()) is not None:
             try:
                 job()
-            except Exception:
+            except BaseException:  # a plugin that raises even SystemExit must not take a thread with it
                 log.exception("%s failed", self._name)
 
     def _next(self) -> Callable[[], None] | None:

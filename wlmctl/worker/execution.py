@@ -43,7 +43,7 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
         return of_error(error, main)
     if outcome.what != "deferred":
         return outcome
-    deferral = Deferral(message.key, message.type, outcome.handle or {})
+    deferral = Deferral(message.key, message.type, outcome.handle or {}, nonce=message.nonce)
     watched = watch(message.machines[main], deferral, watcher, armed=False)
     return Outcome("deferred", handle=outcome.handle, started=outcome.started, watched=watched, machine=main)
 
@@ -114,7 +114,7 @@ def _poll_type(name: str, deferrals: Sequence[Deferral], context: DeferredContex
             outcome = Outcome(
                 "running", started=outcome.started, watched=True, stdout=outcome.stdout, stderr=outcome.stderr
             )
-        answers.append(Answer(item.key, outcome))
+        answers.append(Answer(item.key, outcome, item.nonce))
     return answers
 
 

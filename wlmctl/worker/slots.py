@@ -122,7 +122,7 @@ class Slots:
             self._executing.pop(message.key, None)
         self.answer(dispatch, outcome, context.execution)
         if outcome.watched:
-            self._watcher.arm(Deferral(message.key, message.type, {}))
+            self._watcher.arm(Deferral(message.key, message.type, {}, nonce=message.nonce))
 
     def _declined(self, message: TaskMessage) -> Outcome | None:
         if self._reaches != ("*",):

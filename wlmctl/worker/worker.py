@@ -197,6 +197,7 @@ class Worker:
             return
         if self._heartbeat is not None:
             self._heartbeat.stop()
+            self._machines.pool.close_all()  # whose permits go back before it is gone
             is_known = threading.Event()
             goodbye = encode(GoodbyeMessage(self.id, self._reason))
             self._outbox.put(Parcel(goodbye, confirmed=is_known.set))
@@ -206,6 +207,9 @@ class Worker:
 
     def _delete_queues(self) -> None:
         self._is_closing = True
+        for queue in self._own_queues:
+            channel = self._orders if queue == control_queue(self._settings.prefix, self.id) else self._work
+            channel.consume(queue, 0)
         for delete in (partial(self._broker.delete, queue, GOODBYE_S) for queue in self._own_queues):
             try:
                 delete()
