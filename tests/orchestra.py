@@ -170,7 +170,7 @@ class Orchestra:
         """Answer a poll, or an order to end, the same for all of its tasks or for each."""
         is_end = isinstance(poll, EndMessage)
         answers = [
-            Answer(each.key, outcome if isinstance(outcome, Outcome) else outcome(each.key))
+            Answer(each.key, outcome if isinstance(outcome, Outcome) else outcome(each.key), each.nonce)
             for each in poll.deferrals
         ]
         number = 0 if isinstance(poll, EndMessage) else poll.number

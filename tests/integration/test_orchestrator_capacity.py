@@ -139,7 +139,7 @@ def test_a_machine_of_unknown_capacity_is_asked_before_its_first_job(start: Star
     seq = play.submit(jobs("m", 5, "{cpus: 2}"))
     assert play.step().names() == []
     assert len(play.orders) == 1
-    play.say(ProbeAnswerMessage("w", "m", "", cpus=4, memory_bytes=GIB, gpus=0))
+    play.say(ProbeAnswerMessage(WORKER, "m", "", cpus=4, memory_bytes=GIB, gpus=0))
     assert under_way(play.step(), seq) == 2
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestra import Orchestra, assert_told_in_full
+from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import DONE, FAILED, NOW_S, Clock, InterruptibleDatabase, play_types
 from tests.play import task_type as played_type
 from wlmctl import control
@@ -194,7 +194,7 @@ def test_folders_are_removed_at_the_end_as_the_file_says(
     orders = [order for order in play.step().orders if isinstance(order, CleanMessage)]
     assert [(order.machine.name, order.exp) for order in orders] == ([("local", seq)] if is_cleaned else [])
     if is_cleaned:
-        play.say(CleanedMessage("w", "local", seq, ""))
+        play.say(CleanedMessage(WORKER, "local", seq, ""))
         assert play.step().row(seq).cleaned == 1
     assert_told_in_full(play.others, [seq])
 
@@ -202,7 +202,7 @@ def test_folders_are_removed_at_the_end_as_the_file_says(
 def test_a_folder_that_cannot_be_removed_is_named_with_what_to_do(play: Orchestra) -> None:
     seq = play.submit("clean: always\ntasks: {a: {type: step}}")
     play.step().end("a")
-    play.step().say(CleanedMessage("w", "local", seq, "no permission"))
+    play.step().say(CleanedMessage(WORKER, "local", seq, "no permission"))
     play.step()
     [told] = play.told(seq, "clean")
     assert told == f"not cleaned on local: no permission; later: wlmctl clean {play.row(seq).id}"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestra import Orchestra, assert_told_in_full
+from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import DONE, NOW_S, RUNNING, STOPPED, Clock, away, inventory, machine, play_types
 from wlmctl import control
 from wlmctl.message import ProbeAnswerMessage, ProbeMessage
+from wlmctl.orchestrator.fleet import PROBE_FIRST_S
 from wlmctl.store import machines
 
 
@@ -30,7 +31,9 @@ def probes(play: Orchestra) -> list[str]:
 
 
 def answers_again(play: Orchestra, name: str) -> None:
-    play.say(ProbeAnswerMessage("w", name, "", cpus=99, memory_bytes=0, gpus=0))
+    if not any(isinstance(order, ProbeMessage) for order in play.orders):
+        play.step(PROBE_FIRST_S)
+    play.say(ProbeAnswerMessage(WORKER, name, "", cpus=99, memory_bytes=0, gpus=0))
     play.step()
 
 
@@ -54,6 +57,16 @@ def test_a_machine_that_does_not_answer_is_held_and_its_task_waits_without_losin
     row = play.step().rows(seq)["a[1]"]
     assert (row.state, row.attempt, row.dispatch) == ("succeeded", 1, 2)
     assert_told_in_full(play.others, [seq])
+
+
+def test_an_answer_about_a_machine_that_nobody_asked_for_changes_nothing(play: Orchestra) -> None:
+    seq = play.submit(steps(2))
+    play.step().say(ProbeAnswerMessage(WORKER, "nas", "forged: it is away"))
+    assert machines.holds(play.step().others) == {}
+    play.end("a[1]", away("nas"))
+    play.step(PROBE_FIRST_S).say(ProbeAnswerMessage("another", "nas", "", cpus=99, memory_bytes=0, gpus=0))
+    assert list(machines.holds(play.step().others)) == ["nas"]
+    assert play.told(seq, "released") == []
 
 
 def test_many_tasks_that_find_a_machine_away_make_one_event_and_one_probe_a_second_later(play: Orchestra) -> None:
@@ -86,7 +99,7 @@ def test_probes_of_a_machine_that_stays_away_become_rarer_up_to_a_minute(play: O
     for wait_s in (1, 2, 4, 8, 16, 32, 60, 60):
         assert probes(play.step(wait_s - 0.5)) == []
         waits += probes(play.step(0.6))
-        play.say(ProbeAnswerMessage("w", "nas", "still no route"))
+        play.say(ProbeAnswerMessage(WORKER, "nas", "still no route"))
     assert waits == ["nas"] * 8
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestra import Orchestra, assert_told_in_full
+from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import FAILED, RUNNING, Clock, away, inventory, machine, play_types
 from wlmctl.errors import StoreOutage
 from wlmctl.machine import Machine
@@ -153,7 +153,7 @@ def test_a_clean_up_that_was_lost_is_ordered_again_and_its_answer_counts(start: 
     play.end("a")
     play.lose().step(0.1)
     (order,) = [order for order in play.orders if isinstance(order, CleanMessage)]
-    play.say(CleanedMessage("local", order.machine.name, order.exp, ""))
+    play.say(CleanedMessage(WORKER, order.machine.name, order.exp, ""))
     play.lose().step(0.1)
     assert play.row(seq).cleaned == 1
     assert_told_in_full(play.others, [seq])

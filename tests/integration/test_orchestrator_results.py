@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestra import Orchestra, assert_told_in_full
+from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import BROKEN, DEFERRED, DONE, FAILED, NOW_S, RUNNING, STOPPED, Clock, play_types
 from wlmctl import control
 from wlmctl.message import (
+    Answer,
     EndMessage,
     Outcome,
+    PollAnswerMessage,
     PollMessage,
     ResultMessage,
     StartedMessage,
@@ -67,6 +69,22 @@ def test_a_second_result_after_the_end_of_the_experiment_is_noted_too(play: Orch
     play.step().end(first, FAILED)
     assert play.step().row(seq).state == "succeeded"
     assert len(play.told(seq, "late")) == 1
+
+
+def test_an_answer_about_a_deferred_task_without_the_nonce_of_its_dispatch_is_refused(play: Orchestra) -> None:
+    seq = play.submit("tasks: {j: {type: play}}")
+    play.step().defer("j")
+    [poll] = play.step().polls()
+    [deferral] = poll.deferrals
+    for nonce in ("", "0" * len(deferral.nonce)):
+        for number, what in ((poll.number, "done"), (0, "done"), (0, "failed"), (poll.number, "unreachable")):
+            answer = Answer(deferral.key, Outcome(what, machine="local"), nonce)
+            play.say(PollAnswerMessage(WORKER, "local", number, [answer]))
+    assert play.step().states(seq) == {"j": "deferred"}
+    assert set(play.told(seq, "late")) == {"an answer about attempt 1 was refused: its nonce is wrong"}
+    play.answer(poll, DONE)
+    assert play.step().states(seq) == {"j": "succeeded"}
+    assert_told_in_full(play.others, [seq])
 
 
 def test_a_result_without_the_nonce_of_its_dispatch_is_refused(play: Orchestra) -> None:

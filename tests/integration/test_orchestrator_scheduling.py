@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.orchestra import Orchestra, assert_told_in_full
+from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import DONE, Clock, inventory, machine, play_types
 from wlmctl.machine import Machine
 from wlmctl.message import ProbeAnswerMessage, ProbeMessage
@@ -182,8 +182,8 @@ def test_machines_of_unknown_capacity_are_asked_before_a_role_is_bound(start: St
     probes = [order for order in play.orders if isinstance(order, ProbeMessage)]
     assert [probe.machine.name for probe in probes] == ["m", "n"]
     assert play.told(seq, "waiting") == [], "nothing is known yet"
-    play.say(ProbeAnswerMessage("w", "m", "", cpus=8, memory_bytes=0, gpus=0))
-    play.say(ProbeAnswerMessage("w", "n", "", cpus=16, memory_bytes=0, gpus=0))
+    play.say(ProbeAnswerMessage(WORKER, "m", "", cpus=8, memory_bytes=0, gpus=0))
+    play.say(ProbeAnswerMessage(WORKER, "n", "", cpus=16, memory_bytes=0, gpus=0))
     assert play.step().rows(seq)["j"].machine == "n"
 
 

@@ -262,6 +262,10 @@ def _deferral(value: dict[str, Any]) -> Deferral:
     return Deferral(key=_key(value.pop("key")), **_text(value))
 
 
+def _answer(value: dict[str, Any]) -> Answer:
+    return Answer(_key(value["key"]), _outcome(value["outcome"]), _text(value.get("nonce", "")))
+
+
 def _info(value: dict[str, Any]) -> WorkerInfo:
     built: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
     return WorkerInfo(**built)
@@ -279,7 +283,7 @@ _FIELDS: dict[str, Any] = {
     "machines": lambda value: {name: _machine(item) for name, item in value.items()},
     "machine": lambda value: _machine(value) if isinstance(value, dict) else _text(value),
     "deferrals": lambda value: [_deferral(item) for item in value],
-    "answers": lambda value: [Answer(_key(item["key"]), _outcome(item["outcome"])) for item in value],
+    "answers": lambda value: [_answer(item) for item in value],
     "resources": lambda value: Resources(**value),
     "files": lambda value: {name: _bytes(item) for name, item in value.items()},
     "devices": tuple,

@@ -49,13 +49,17 @@ class StopMessage:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """One deferred task of a poll: how to ask for it, and from where new output is wanted (-1: not wanted)."""
+    """One deferred task of a poll: how to ask for it, and from where new output is wanted (-1: not wanted).
+
+    The answer repeats the ``nonce`` of its dispatch.
+    """
 
     key: TaskKey
     type: str
     handle: Mapping[str, Any]
     stdout_offset: Int64 = -1
     stderr_offset: Int64 = -1
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,10 +123,11 @@ class ResultMessage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one deferred task stands."""
+    """How one deferred task stands; counts only with the nonce of its dispatch."""
 
     key: TaskKey
     outcome: Outcome
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

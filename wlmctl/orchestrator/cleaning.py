@@ -52,9 +52,9 @@ def lost(cleaning: Cleaning, worker: str) -> None:
 def answered(book: Book, work: Work | None, cleaning: Cleaning, message: CleanedMessage) -> None:
     """A machine has answered; with the last one the experiment is cleaned, as far as it could be."""
     left = cleaning.get(message.exp)
-    if left is None or work is None:
-        return
-    left.pop(message.machine, None)
+    if left is None or work is None or left.get(message.machine) != message.worker:
+        return  # nobody asked for it, or not of this worker
+    del left[message.machine]
     if message.reason:
         text = f"not cleaned on {message.machine}: {message.reason}; later: wlmctl clean {work.row.id}"
         log.warning("%s: %s", work.row.id, text)

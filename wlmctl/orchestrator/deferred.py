@@ -130,4 +130,4 @@ class Polls:
                 logs.live_end(book.db, work.seq, active.idx, active.attempt, "stdout"),
                 logs.live_end(book.db, work.seq, active.idx, active.attempt, "stderr"),
             )
-        return Deferral(active.key(work.seq), active.type, active.handle or {}, *offsets)
+        return Deferral(active.key(work.seq), active.type, active.handle or {}, *offsets, nonce=active.nonce)

@@ -45,7 +45,8 @@ def order(book: Book, works: Mapping[int, Work], routing: Routing, now: float) -
                     for worker in routing.holders(active):
                         stops.setdefault(worker, []).append(active.key(work.seq))
                 elif active.place is not None and active.place in routing.fleet:
-                    ends.setdefault(active.place, []).append(Deferral(active.key(work.seq), active.type, active.handle))
+                    deferral = Deferral(active.key(work.seq), active.type, active.handle, nonce=active.nonce)
+                    ends.setdefault(active.place, []).append(deferral)
                     active.end_asked = routing.asked(active.place)
     _send(book, routing, stops, ends)
     return min(due, default=None)

@@ -181,6 +181,10 @@ class Fleet:
         for name in [name for name, (_, whom) in self._probing.items() if whom == worker]:
             self.not_probed(name)
 
+    def is_probed_by(self, name: str, worker: str) -> bool:
+        """True where this worker was asked, and has not answered yet."""
+        return name in self._probing and self._probing[name][1] == worker
+
     def not_probed(self, name: str) -> None:
         """The probe was not sent after all."""
         if self._probing.pop(name, None) is not None and name in self.held:

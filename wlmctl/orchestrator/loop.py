@@ -228,7 +228,9 @@ class Orchestrator:
                 results.answers(book, self.works, self._fleet, message, newest, now)
             case ProbeAnswerMessage():
                 place = self._routing.place_of_answer(message.worker, message.machine)
-                if message.reason:
+                if not self._fleet.is_probed_by(place, message.worker):
+                    log.info("an answer about machine %s that nobody asked %s for", message.machine, message.worker)
+                elif message.reason:
                     self._fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
                 else:
                     self._fleet.answered(message, place)

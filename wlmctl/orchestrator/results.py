@@ -144,6 +144,10 @@ def answers(
         if found is None or found[1].handle is None:
             continue
         work, active = found
+        if answer.nonce != active.nonce:
+            what = f"an answer about attempt {answer.key.attempt} was refused: its nonce is wrong"
+            book.of(work).note("late", what, active.idx, what=answer.outcome.what, worker=message.worker)
+            continue
         outcome = answer.outcome
         ending_now = active.state is TaskState.CANCELLING or active.timed_out
         if outcome.what == "unreachable":

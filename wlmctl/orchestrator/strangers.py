@@ -25,6 +25,7 @@ class Strangers:
     def __init__(self) -> None:
         self._look_at = 0.0
         self.ended: set[tuple[int, int, int]] = set()
+        self._nonces: dict[TaskKey, str] = {}
 
     def look(self, book: Book, routing: Routing, own: Iterable[int], now: float) -> None:
         """Ask for the jobs of experiments that nobody works on; at most once a second, and only where there are any."""
@@ -34,21 +35,23 @@ class Strangers:
         self._look_at = now + LOOK_S
         owned = ",".join(str(int(seq)) for seq in (0, *own))
         rows = book.db.rows(
-            'SELECT exp, idx, attempt, dispatch, type, machine, handle, origin, host, "user", host_name'
+            'SELECT exp, idx, attempt, dispatch, nonce, type, machine, handle, origin, host, "user", host_name'
             " FROM tasks JOIN experiments ON seq = exp"
             f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({owned})"
         )
-        abandoned = {row[0] for row in rows if not _is_worked_on(book.db, row[0], row[7])}
+        abandoned = {row[0] for row in rows if not _is_worked_on(book.db, row[0], row[8])}
         self.ended = {key for key in self.ended if key in {row[:3] for row in rows if row[0] in abandoned}}
         polls: dict[str, list[Deferral]] = {}
-        for exp, idx, attempt, dispatch, kind, machine, handle, _, *login in rows:
+        self._nonces.clear()
+        for exp, idx, attempt, dispatch, nonce, kind, machine, handle, _, *login in rows:
             place = fleet.local(*login) if machine == LOCAL else machine
             if exp not in abandoned or (exp, idx, attempt) in self.ended:
                 continue
             if handle is None:
                 self.ended.add((exp, idx, attempt))  # it was handed out, and whoever had it is gone
             elif place in fleet and machine not in fleet.held:
-                deferral = Deferral(TaskKey(exp, idx, attempt, dispatch), kind, json.loads(handle))
+                deferral = Deferral(TaskKey(exp, idx, attempt, dispatch), kind, json.loads(handle), nonce=nonce or "")
+                self._nonces[deferral.key] = deferral.nonce
                 polls.setdefault(place, []).append(deferral)
         for place, deferrals in polls.items():
             worker = routing.asked(place)
@@ -61,7 +64,9 @@ class Strangers:
         found = {
             (answer.key.exp, answer.key.idx, answer.key.attempt)
             for answer in message.answers
-            if answer.key.exp not in mine and answer.outcome.what in ("done", "failed", "cancelled")
+            if answer.key.exp not in mine
+            and answer.outcome.what in ("done", "failed", "cancelled")
+            and self._nonces.get(answer.key) == answer.nonce
         }
         self.ended |= found
         return bool(found)
