@@ -194,6 +194,61 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, co
     assert "planted" not in line.said(process)
 
 
+def test_when_the_leader_is_killed_another_orchestrator_goes_on(line: CommandLine) -> None:
+    leader = line.start("orchestrator")
+    wait_until(lambda: "connected to the broker" in line.said(leader), "one leads", 20)
+    second = line.start("orchestrator")
+    wait_until(lambda: f"process {leader.pid} on host" in line.said(second), "the other waits", 20)
+    start_workers(line, "one")
+    line.write("slow.yaml", SLOW)
+    identifier = submit(line, text="slow.yaml")
+    wait_until(lambda: (line.folder / "began").exists(), "it runs", 20)
+    leader.kill()
+    (line.folder / "go").touch()
+    line.run("wait", identifier, "--timeout", "30")
+    assert (line.folder / "began").read_text() == "x\n"
+    assert workers(line).keys() == {"one"}
+
+
+def test_when_a_worker_is_killed_another_does_what_it_had(line: CommandLine) -> None:
+    line.start("orchestrator")
+    (first,) = start_workers(line, "one")
+    wait = "while [ ! -e go ]; do sleep 0.1; done"
+    line.write("step.yaml", f"name: step\ntasks:\n  a: {{type: environment, commands: [{wait!r}]}}\n")
+    identifier = submit(line, text="step.yaml")
+    wait_until(lambda: line.tasks(identifier)["a"]["state"] == "running", "the step runs", 20)
+    start_workers(line, "two")
+    first.kill()
+    wait_until(lambda: workers(line, "--all")["one"]["state"] == "dead", "it is known to be dead", 15)
+    wait_until(
+        lambda: (line.tasks(identifier)["a"]["worker"] or "").partition(".")[2].startswith("two-"), "another has it", 15
+    )
+    line.run("cancel", identifier, "--wait")
+    assert line.run("queue", "purge", "--stale").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["command", "file", "env"])
+def test_the_brokers_password_is_found_where_the_configuration_says(
+    line: CommandLine, vhost: Vhost, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "secret").write_text(vhost.password)
+    place = {"command": f"cat {tmp_path}/secret", "file": "secret", "env": "LAB_SECRET"}[kind]
+    line.environ["LAB_SECRET"] = vhost.password
+    line.environ["WLMCTL_BROKER"] = vhost.url.replace(f":{vhost.password}@", "@")
+    line.write("wlmctl.toml", f'broker_password = {{{kind} = "{place}"}}\n')
+    process = line.start("worker")
+    wait_until(lambda: "slots for" in line.said(process), "it works", 20)
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_password_that_cannot_be_had_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path, {"WLMCTL_BROKER": "amqp://me@127.0.0.1:1/"})
+    line.write("wlmctl.toml", 'broker_password = {env = "NOT_SET"}\n')
+    done = line.run("worker", code=2)
+    assert done.stderr == "wlmctl: broker_password: the environment variable NOT_SET is not set\n"
+
+
 def test_what_runs_when_the_broker_goes_and_comes_back_ends_once(tmp_path: Path) -> None:
     with open_node(tmp_path / "node") as node:
         vhost = node.vhost()
