@@ -136,6 +136,27 @@ def test_a_time_that_nothing_takes_is_refused(escaped, number):
 
 
 @pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize(
+    ("message", "path", "value"),
+    [
+        (RESULT, ("outcome", "what"), "magic"),
+        (RESULT, ("outcome", "failure_class"), "magic"),
+        (RESULT, ("worker",), ""),
+        (RESULT, ("worker",), "w" * 300),
+        (RESULT, ("worker",), "w\0"),
+        (RESULT, ("worker",), "w\n"),
+        (MESSAGES[2], ("info", "types"), ["x" * 300]),
+        (MESSAGES[2], ("info", "types"), ["../x"]),
+        (MESSAGES[2], ("info", "slots"), 10**9),
+        (MESSAGES[2], ("info", "slots"), -1),
+    ],
+)
+def test_a_word_that_means_nothing_here_is_refused(escaped, message, path, value):
+    with pytest.raises(UndecodableMessage, match="wrong shape"):
+        decode(json.dumps(changed(plain(message, escaped=escaped), path, value)).encode())
+
+
+@pytest.mark.parametrize("escaped", [False, True])
 @pytest.mark.parametrize("depth", [DEEPEST + 1, 900, 100_000])
 @pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
 def test_deep_nesting_is_refused(escaped, depth, opening, closing):

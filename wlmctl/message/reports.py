@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from wlmctl.message.words import Int64, Outcome, Seconds, TaskKey
+import msgspec
+
+from wlmctl.message.words import Int64, Outcome, QueueWord, Seconds, TaskKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class AskMessage:
     """
 
     kind: ClassVar[str] = "ask"
-    worker: str
+    worker: QueueWord
     token: str
     login: str
     limit: Int64 = 0
@@ -29,7 +31,7 @@ class PermitsBackMessage:
     """These permits are given back, or wanted no longer."""
 
     kind: ClassVar[str] = "permits_back"
-    worker: str
+    worker: QueueWord
     tokens: Sequence[str]
 
 
@@ -44,8 +46,8 @@ class WorkerInfo:
     boot: str
     pid: Int64
     start_time: str
-    slots: Int64
-    types: tuple[str, ...]
+    slots: Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+    types: tuple[QueueWord, ...]
     labels: tuple[str, ...] = ()
     machines: tuple[str, ...] = ("*",)
     schemas: tuple[Int64, ...] = (1,)
@@ -63,7 +65,7 @@ class HeartbeatMessage:
     """
 
     kind: ClassVar[str] = "heartbeat"
-    worker: str
+    worker: QueueWord
     info: WorkerInfo
     number: Int64
     mark: Int64 = 0
@@ -79,7 +81,7 @@ class HeldMessage:
     """A step takes long: the worker keeps the dispatch under a lease from now on, and acks it."""
 
     kind: ClassVar[str] = "held"
-    worker: str
+    worker: QueueWord
     key: TaskKey
     nonce: str
 
@@ -93,7 +95,7 @@ class ReturnedMessage:
     """
 
     kind: ClassVar[str] = "returned"
-    worker: str
+    worker: QueueWord
     key: TaskKey
     nonce: str
     reason: str
@@ -104,7 +106,7 @@ class GoodbyeMessage:
     """A worker ends in order: it has handed back or finished all that it had."""
 
     kind: ClassVar[str] = "goodbye"
-    worker: str
+    worker: QueueWord
     reason: str = ""
 
 
@@ -113,7 +115,7 @@ class ResultMessage:
     """The outcome of one dispatch; counts only with the dispatch's own nonce. ``took_s``: how long it executed."""
 
     kind: ClassVar[str] = "result"
-    worker: str
+    worker: QueueWord
     key: TaskKey
     nonce: str
     execution: str
@@ -135,7 +137,7 @@ class PollAnswerMessage:
     """The answer to a poll (its number), to an end, or an end that was seen as an event (number 0)."""
 
     kind: ClassVar[str] = "answer"
-    worker: str
+    worker: QueueWord
     machine: str
     number: Int64
     answers: Sequence[Answer]
@@ -147,7 +149,7 @@ class StartedMessage:
     """A worker has begun to execute a dispatch."""
 
     kind: ClassVar[str] = "started"
-    worker: str
+    worker: QueueWord
     key: TaskKey
     nonce: str
 
@@ -157,7 +159,7 @@ class ProbeAnswerMessage:
     """What a probe found. ``reason`` is empty when the machine answers."""
 
     kind: ClassVar[str] = "probed"
-    worker: str
+    worker: QueueWord
     machine: str
     reason: str
     cpus: Int64 | None = None
@@ -170,7 +172,7 @@ class CleanedMessage:
     """The experiment's folder on the machine is gone, or why not."""
 
     kind: ClassVar[str] = "cleaned"
-    worker: str
+    worker: QueueWord
     machine: str
     exp: Int64
     reason: str

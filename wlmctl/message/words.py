@@ -8,10 +8,18 @@ from typing import Annotated, Any
 
 import msgspec
 
+from wlmctl.task import FailureClass
+
 #: A whole number that a store can hold.
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+#: What may stand in the name of a queue: a worker's id, a task type.
+QueueWord = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,150}\Z")]
+
+_WHAT = "done|failed|cancelled|deferred|running|unknown|unreachable|declined"
+_CLASS = "|".join(FailureClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +39,9 @@ class Outcome:
     ``what``: done, failed, cancelled (proven not to run), deferred, running, unknown, unreachable, declined.
     """
 
-    what: str
+    what: Annotated[str, msgspec.Meta(pattern=f"^({_WHAT})\\Z")]
     reason: str = ""
-    failure_class: str = ""
+    failure_class: Annotated[str, msgspec.Meta(pattern=f"^({_CLASS})?\\Z")] = ""
     exit_code: Int64 | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
