@@ -137,6 +137,12 @@ def test_validate_needs_no_store(store: Database, monkeypatch: pytest.MonkeyPatc
     assert (done.exit_code, done.stderr) == (0, "")
 
 
+def test_machine_commands_know_the_machines_of_the_orchestrator_too(store: Database) -> None:
+    assert store.name
+    text = CliRunner().invoke(cli, ["machine", "list"]).stdout
+    assert [line.split()[0] for line in text.splitlines()] == ["NAME", "local", "nas", "own"]
+
+
 def test_it_is_said_when_no_worker_is_live(store: Database) -> None:
     lead(store)
     done = call("submit", "nas")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wlmctl.cli.common import Duration, configuration, note, now_s, open_store, output_option, write, write_json
+from wlmctl.cli.common import (
+    Duration,
+    note,
+    now_s,
+    open_store,
+    output_option,
+    with_all_machines,
+    write,
+    write_json,
+)
 from wlmctl.cli.selection import Selection, chosen, selection_options
 from wlmctl.errors import ExitCode
 from wlmctl.quantities import format_duration, format_size
@@ -39,7 +48,7 @@ def clean(ctx: click.Context, selection: Selection, dry_run: bool, forget: bool,
     from wlmctl.runtime.reach import connections
     from wlmctl.states import EXPERIMENT_FINAL
 
-    config = configuration(ctx)
+    config = with_all_machines(ctx)
     documents, found_all = list[dict[str, Any]](), list["Cleaned"]()
     with open_store(ctx) as db, connections(config) as pool:
         rows = chosen(db, selection)
@@ -109,7 +118,7 @@ def machine_clean(ctx: click.Context, machine: str, older: float, dry_run: bool,
     from wlmctl.runtime.reach import connections
     from wlmctl.store.opening import is_there
 
-    config = configuration(ctx)
+    config = with_all_machines(ctx)
     place = config.machine(machine)
     has_store = is_there(config)
     try:

@@ -29,6 +29,7 @@ class Invocation:
     scheduler: str | None = None
     verbose: int = 0
     _config: Config | None = field(default=None, repr=False)
+    _with_all_machines: Config | None = field(default=None, repr=False)
 
     @property
     def config(self) -> Config:
@@ -40,6 +41,15 @@ class Invocation:
             self._config = load_config(self.config_file, store=self.store, broker=self.broker, scheduler=self.scheduler)
             take(self._config.secrets)
         return self._config
+
+    @property
+    def with_all_machines(self) -> Config:
+        """The settings, with the machines that an orchestrator has told the store."""
+        if self._with_all_machines is None:
+            from wlmctl.runtime.inventory import for_looking
+
+            self._with_all_machines = for_looking(self.config)
+        return self._with_all_machines
 
     def start_logging(self) -> None:
         """Warnings to stderr, with ``-v`` also information, with ``-vv`` everything."""
@@ -64,6 +74,11 @@ def invocation(ctx: click.Context) -> Invocation:
 def configuration(ctx: click.Context) -> Config:
     """The settings of this call."""
     return invocation(ctx).config
+
+
+def with_all_machines(ctx: click.Context) -> Config:
+    """The settings of this call, with the machines that an orchestrator has told the store."""
+    return invocation(ctx).with_all_machines
 
 
 def open_store(ctx: click.Context, create: bool = False) -> Database:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wlmctl.cli.common import configuration, note, open_store, output_option, write, write_json
+from wlmctl.cli.common import note, open_store, output_option, with_all_machines, write, write_json
 from wlmctl.errors import Cancelled, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def copy(
         if stopping.is_asked:
             raise Cancelled("interrupted")
 
-    with connections(configuration(ctx)) as pool:
+    with connections(with_all_machines(ctx)) as pool:
         ends = [_resolved(ctx, pool, check, each) for each in [*named, to]]
         place, spot = ends.pop()
         made = plan(
@@ -134,11 +134,11 @@ def _machine(ctx: click.Context, pool: ConnectionPool, endpoint: Endpoint) -> tu
     """The machine, and the folder of the experiment where one is named."""
     experiment, _, role = endpoint.role.rpartition("/")
     if not experiment:
-        return configuration(ctx).machine(role), None
+        return with_all_machines(ctx).machine(role), None
     from wlmctl.runtime.lookup import experiment_folder
 
     with open_store(ctx) as db:
-        return experiment_folder(configuration(ctx), db, experiment, role, pool)
+        return experiment_folder(with_all_machines(ctx), db, experiment, role, pool)
 
 
 def _tell_plan(made: Plan, output: str) -> None:

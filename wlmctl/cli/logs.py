@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import configuration, note, open_store, output_option, write, write_bytes, write_json
+from wlmctl.cli.common import (
+    note,
+    open_store,
+    output_option,
+    with_all_machines,
+    write,
+    write_bytes,
+    write_json,
+)
 from wlmctl.cli.log_pieces import STREAMS, Piece, kept, whole
 from wlmctl.errors import NoSuch, UsageError
 
@@ -103,7 +111,7 @@ def _show_whole(
 ) -> None:
     from wlmctl.runtime.reach import connections
 
-    config = configuration(ctx)
+    config = with_all_machines(ctx)
     if output == "json" and len(tasks) > MOST_FOLLOWED:
         raise UsageError(f"{len(tasks)} tasks: at most {MOST_FOLLOWED} whole logs go into one document: name one")
     bare = len(tasks) == 1 and len(streams) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wlmctl.cli.common import configuration, note, output_option, table, write, write_json
+from wlmctl.cli.common import note, output_option, table, with_all_machines, write, write_json
 from wlmctl.cli.groups import SpreadGroup
 from wlmctl.errors import ExitCode, NotYet, Unreachable, WlmctlError
 from wlmctl.machine import Machine, Reference
@@ -29,7 +29,7 @@ def machine() -> None:
 @click.pass_context
 def list_(ctx: click.Context, output: str) -> None:
     """List the machines; contacts none of them."""
-    machines = [configuration(ctx).machines[name] for name in sorted(configuration(ctx).machines)]
+    machines = [place for _, place in sorted(with_all_machines(ctx).machines.items())]
     if output == "json":
         write_json({"machines": [_settings(place) for place in machines]})
         return
@@ -43,7 +43,7 @@ def list_(ctx: click.Context, output: str) -> None:
 @click.pass_context
 def show(ctx: click.Context, name: str, output: str) -> int:
     """Show a machine's settings, and the host keys that it and its jump hosts show now."""
-    place = configuration(ctx).machine(name)
+    place = with_all_machines(ctx).machine(name)
     keys, problem = _host_keys(place)
     if output == "json":
         write_json({"machine": _settings(place), "host_keys": keys, "problem": problem})
@@ -68,7 +68,7 @@ def test(ctx: click.Context, names: Sequence[str], output: str) -> int:
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
 
-    config = configuration(ctx)
+    config = with_all_machines(ctx)
     places = [config.machine(name) for name in names]
     found: dict[str, list[Check]] = {}
     with connections(config) as pool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import configuration, note, open_store, write
+from wlmctl.cli.common import configuration, note, open_store, with_all_machines, write
 from wlmctl.errors import ExitCode, StoreError, Unusable
 
 if TYPE_CHECKING:
@@ -23,11 +23,10 @@ def trust(ctx: click.Context, name: str, yes: bool) -> int:
 
     On a fleet it goes into the store too, so that each worker trusts it.
     """
-    from wlmctl.runtime.inventory import for_looking
     from wlmctl.ssh import connection
     from wlmctl.ssh.known_hosts import Trust, line_of
 
-    place = for_looking(configuration(ctx)).machine(name)
+    place = with_all_machines(ctx).machine(name)
     if place.is_local:
         write("local: this host, there is nothing to trust\n")
         return ExitCode.DONE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wlmctl.cli.common import configuration, output_option, write, write_json
+from wlmctl.cli.common import output_option, with_all_machines, write, write_json
 from wlmctl.errors import ExitCode
 from wlmctl.text import counted, shown
 
@@ -31,11 +31,10 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
-    from wlmctl.runtime.inventory import for_looking
     from wlmctl.runtime.plan import make_plan
     from wlmctl.runtime.reach import connections
 
-    config = for_looking(configuration(ctx))
+    config = with_all_machines(ctx)
     experiment = read(file, name=name, params=parameters(params), machines=config.machines, task_type=task_type)
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)

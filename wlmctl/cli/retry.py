@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import configuration, now_s, open_store, output_option
+from wlmctl.cli.common import now_s, open_store, output_option, with_all_machines
 from wlmctl.cli.control import go_on, no_run_option
 from wlmctl.cli.selection import Selection, chosen, with_selection_options
 from wlmctl.errors import InvalidFile, NoSuch, UsageError
@@ -94,7 +94,7 @@ def _read(ctx: click.Context, db: Database, row: ExperimentRow, file: str, param
     from wlmctl.plugins import task_type
     from wlmctl.store.experiments import document
 
-    machines, given = configuration(ctx).machines, parameters(params)
+    machines, given = with_all_machines(ctx).machines, parameters(params)
     try:
         return read(file, name=row.name, params=given, machines=machines, task_type=task_type)
     except InvalidFile as error:

@@ -47,9 +47,8 @@ def _mistakes(ctx: click.Context, file: str, params: dict[str, str], params_file
     """The mistakes of the file; one that several rows of ``params_file`` show is told for the first of them."""
     from wlmctl import plugins
     from wlmctl.experiment import read, read_params_file
-    from wlmctl.runtime.inventory import for_looking
 
-    machines = for_looking(common.configuration(ctx)).machines
+    machines = common.with_all_machines(ctx).machines
     found: dict[Mistake, Mistake] = {}
     try:
         rows = [{}] if params_file is None else read_params_file(params_file)
