@@ -13,14 +13,14 @@ def pulses(clock: Listening, begin: float, count: int) -> list[int]:
 
 
 def test_it_runs_with_the_pulses_that_come_back() -> None:
-    clock = Listening(1)
+    clock = Listening()
     for step, number in enumerate(pulses(clock, 100, 11)):
         clock.heard(number, 100 + PULSE_S * step + 0.01)
     assert abs(clock.now_s - 10 * PULSE_S) < 0.01
 
 
 def test_it_stands_while_none_comes_back_and_pulses_that_were_held_up_do_not_make_it_jump() -> None:
-    clock = Listening(1)
+    clock = Listening()
     [first] = pulses(clock, 100, 1)
     clock.heard(first, 100.01)
     held_up = pulses(clock, 100 + PULSE_S, 20)  # the way to the broker is cut for ten seconds
@@ -31,7 +31,7 @@ def test_it_stands_while_none_comes_back_and_pulses_that_were_held_up_do_not_mak
 
 
 def test_a_leader_that_was_stopped_has_heard_nobody() -> None:
-    clock = Listening(1)
+    clock = Listening()
     for begin in (100, 160):
         [number] = pulses(clock, begin, 1)
         clock.heard(number, begin + 0.01)

@@ -7,6 +7,8 @@ has learnt nothing meanwhile, and must not count that time against anybody.
 
 from __future__ import annotations
 
+import secrets
+
 #: Seconds between two pulses, and the most that one of them moves the clock. Pulses that were held up on their way and
 #: come back together move it once: what workers said meanwhile came before them, all at one time.
 PULSE_S, STEP_S = 0.5, 1.0
@@ -15,9 +17,10 @@ PULSE_S, STEP_S = 0.5, 1.0
 class Listening:
     """``now_s`` counts the seconds in which workers could be heard."""
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self) -> None:
         self.now_s = 0.0
-        self._number = epoch << 32  # so that no pulse of an earlier leader is taken for one of this
+        # no pulse of another leader is taken for one of this, and none that somebody makes up
+        self._number = secrets.randbits(60)
         self._sent: dict[int, float] = {}
         self._sent_s = self._heard_s = self._came_s = -PULSE_S
         self._is_running = False

@@ -63,7 +63,7 @@ class Watch:
         self._registry, self._routing, self._settings = routing.registry, routing, settings
         self._results = RESULTS.format(prefix=settings.prefix)
         self._errands = Errands(broker, channel, has_thread=has_thread)
-        self._listening = Listening(settings.epoch)
+        self._listening = Listening()
         self._lost = LostRule(self._registry, self._errands, settings.prefix, settings.epoch)
         self._deaths = Deaths(self._registry, self._errands, settings.prefix)
         self._returned = Returned(self._registry)
