@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.chaos.fleet import Member
+from tests.services.relay import Relay
 
 #: Who can be hit, and how: (way, weight, shortest and longest time until it is mended, in seconds).
 #: A broker that is stopped, or a way that is cut, for longer than two broker heartbeats (10 s) loses connections.
@@ -53,7 +54,6 @@ def draw(chance: Random, kinds: Sequence[str], *, within_s: float, count: int) -
 
 def happen_to_member(fault: Fault, member: Member) -> None:
     """A fault of a worker or an orchestrator, until it is mended."""
-    ways = list(member.ways.values())
     match fault.way:
         case "kill":
             member.process.send(signal.SIGKILL)
@@ -64,8 +64,13 @@ def happen_to_member(fault: Fault, member: Member) -> None:
             time.sleep(fault.for_s)
             member.process.send(signal.SIGCONT)
         case "cut" | "break":
-            for way in ways:
-                way.cut(loudly=fault.way == "break")
-            time.sleep(fault.for_s)
-            for way in ways:
-                way.mend()
+            cut(list(member.ways.values()), fault.for_s, loudly=fault.way == "break")
+
+
+def cut(ways: Sequence[Relay], for_s: float, *, loudly: bool = False) -> None:
+    """Nothing passes on these ways for so long."""
+    for way in ways:
+        way.cut(loudly=loudly)
+    time.sleep(for_s)
+    for way in ways:
+        way.mend()

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypedDict
@@ -118,10 +119,12 @@ class Services:
         if fault.way == "wipe":
             self.site.new_vhost(self.vhost.name)  # as whoever keeps the broker would
 
-    def _happen_to_postgres(self, fault: Fault) -> None:
+    def _happen_to_postgres(self, fault: Fault, ways: Sequence[Relay]) -> None:
         server = self.site.postgres
         assert server is not None
-        if fault.way == "kill":
+        if fault.way == "cut":
+            faults.cut(ways, fault.for_s)
+        elif fault.way == "kill":
             server.stop(signal.SIGKILL)
             time.sleep(fault.for_s)
             server.start()
