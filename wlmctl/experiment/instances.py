@@ -50,6 +50,7 @@ class Instances:
         self._text = _compile(template.text, template.keys, "") if self._names else None
         self._common = _compile(template.common, template.keys, "") if common_names else None
         self._roles: tuple[tuple[str, ...] | None] | None = None
+        self._references: list[Reference] | None = None
         self._only: Instance | None = None
         self._only_common: Common | None = None
 
@@ -96,9 +97,13 @@ class Instances:
 
     def runtime_names(self, position: int) -> tuple[str, ...]:
         """The names of the run-time values that the instance at ``position`` needs."""
-        references = {name: parse_reference(name) for name in self._names}
+        if self._references is None:
+            found = [parse_reference(name) for name in self._names]
+            self._references = [each for each in found if each is not None]
+        if not self._references:
+            return ()
         row = self.template.rows[position]
-        return tuple(sorted(_own_name(each, row, position) for each in references.values() if each is not None))
+        return tuple(sorted(_own_name(each, row, position) for each in self._references))
 
     def distinct(self, value: Any) -> Iterator[int]:
         """The first position of each combination of ``foreach`` values that ``value``, a part of the template, uses."""

@@ -46,7 +46,7 @@ class Deaths:
             self.look_into(member, now_s, is_long=silent_s > SILENT_S)
 
     def look_into(self, member: Member, now_s: float, *, is_long: bool = False) -> None:
-        """Count who consumes a worker's control queue. ``is_long``: it is dead unless this process may have missed it."""
+        """Count who consumes a worker's control queue; with ``is_long`` its silence alone may be its death."""
         if member.is_probed and now_s < self._counted_s.get(member.id, 0.0) + COUNT_AGAIN_S:
             return
         member.is_probed = True

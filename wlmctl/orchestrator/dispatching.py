@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +30,20 @@ from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import machines
 
 
+class _Nonces:
+    """Random texts that nobody can guess; the kernel is asked for many at once."""
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def next(self) -> str:
+        """One more."""
+        if not self._left:
+            text = os.urandom(8 * 256).hex()
+            self._left = [text[first : first + 16] for first in range(0, len(text), 16)]
+        return self._left.pop()
+
+
 class Dispatcher:
     """Turns what is ready into dispatches, and sends again what has come to nothing."""
 
@@ -39,6 +53,7 @@ class Dispatcher:
         self._telling = Telling(name)
         self.strangers = Strangers()
         self.window = Window()
+        self._nonces = _Nonces()
 
     def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
         """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
@@ -97,7 +112,7 @@ class Dispatcher:
         group.remove(idx)
         instance = work.instance(idx)
         active = Active(
-            idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, secrets.token_hex(8),
+            idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, self._nonces.next(),
             group.type, machine, site, work.machines_of(idx, instance), placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
             kills=care.kills if care is not None else 0,
@@ -165,7 +180,7 @@ class Dispatcher:
         """The next dispatch of the same attempt."""
         active.dispatch += 1
         work.dispatches[active.idx] = active.dispatch
-        active.nonce, active.queue, active.number = secrets.token_hex(8), queue, book.next_number()
+        active.nonce, active.queue, active.number = self._nonces.next(), queue, book.next_number()
         active.end_sent_s = None
         changes: dict[str, Any] = {"dispatch": active.dispatch, "nonce": active.nonce}
         if active.number:

@@ -52,7 +52,8 @@ def _refuse(message: Message, user: str | None) -> None:
     if not isinstance(message, _SAID):
         raise UndecodableMessage(f"a {message.kind} message is no worker's to send")
     if user is not None and not (user and message.worker.startswith(f"{queue_word(user)}.")):
-        raise UndecodableMessage(f"a {message.kind} message of worker {message.worker} was sent by user {user or 'unknown'}")
+        sender = user or "that is not known"
+        raise UndecodableMessage(f"a {message.kind} message of worker {message.worker} was sent by user {sender}")
 
 
 class Inbox:
