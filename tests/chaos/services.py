@@ -95,10 +95,10 @@ class Services:
             match fault.kind:
                 case "broker":
                     self._happen_to_broker(fault)
+                case "store" if self.store_kind == "postgresql":
+                    self._happen_to_postgres(fault, [member.ways["store"] for member in fleet.named("orchestrator")])
                 case "store":
-                    self._happen_to_postgres(fault) if self.store_kind == "postgresql" else self._lock_sqlite(
-                        fault.for_s
-                    )
+                    self._lock_sqlite(fault.for_s)
                 case "sshd":
                     self._happen_to_sshd(fault)
 
