@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from tests.commandline import CommandLine
 from tests.services.rabbitmq_cluster import open_cluster
 from tests.waiting import wait_until
 from wlmctl.broker.contract import Outgoing
@@ -100,3 +102,44 @@ def test_nothing_is_lost_when_the_node_that_leads_a_queue_is_killed(cluster, con
     assert results == {b"%d" % number for number in range(sent)}
     victim.start()
     assert cluster.leader_of(place.name, WORK) in cluster.nodes
+
+
+EXPERIMENT = """
+name: many
+tasks:
+  first:
+    type: environment
+    foreach: {n: 1..150}
+    commands: ["echo ${n} >> $HOME/steps; sleep 0.02"]
+  job:
+    type: job
+    foreach: {n: 1..50}
+    command: "echo ${n} >> $HOME/jobs"
+  last: {type: job, needs: [first, job], command: "echo done >> $HOME/jobs"}
+"""
+
+
+@pytest.mark.parametrize("connected", ["to that node", "to another"])
+def test_a_run_loses_nothing_when_the_node_that_leads_its_queues_is_killed(cluster, tmp_path, connected):
+    place = cluster.vhost()
+    url = place.url if connected == "to that node" else reversed_hosts(place.url)
+    line = CommandLine(tmp_path, {"WLMCTL_BROKER": url})
+    (tmp_path / "lead").mkdir()
+    first = CommandLine(tmp_path / "lead", {"WLMCTL_BROKER": place.url}, store_url=f"sqlite:///{line.store}")
+    try:
+        line.write("many.yaml", EXPERIMENT)
+        leading = first.start("orchestrator")  # has made the queues, and so their leaders are where it is connected
+        wait_until(lambda: cluster.queue(place.name, RESULTS), "the results have a queue", 30)
+        working = [line.start("worker", "--name", name, "--slots", "2") for name in ("one", "two")]
+        id_ = line.run("submit", "many.yaml").stdout.strip()
+        steps, jobs = (Path(line.environ["HOME"], name) for name in ("steps", "jobs"))
+        wait_until(lambda: steps.exists() and len(steps.read_text().split()) > 10, "it is at work", 60)
+        cluster.leader_of(place.name, RESULTS).kill()
+        done = line.run("wait", id_, "--timeout", "90", code=None)
+        assert done.returncode == 0, done.stdout + first.said(leading) + line.said(working[0])
+        assert set(steps.read_text().split()) == {str(n) for n in range(1, 151)}
+        assert sorted(jobs.read_text().split()) == sorted(["done", *(str(n) for n in range(1, 51))])
+        assert all(task["attempt"] == 1 for task in line.tasks(id_).values())
+    finally:
+        first.close()
+        line.close()
