@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,21 @@ def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
 
 
 @pytest.fixture
-def line(tmp_path: Path, vhost: Vhost, store_url: str) -> Iterator[CommandLine]:
-    line = CommandLine(tmp_path, {"WLMCTL_BROKER": vhost.url}, store_url=store_url)
+def line(tmp_path: Path, vhost: Vhost) -> Iterator[CommandLine]:
+    """A fleet's commands, on SQLite."""
+    with opened(CommandLine(tmp_path, {"WLMCTL_BROKER": vhost.url})) as line:
+        yield line
+
+
+@pytest.fixture
+def on_either(tmp_path: Path, vhost: Vhost, store_url: str) -> Iterator[CommandLine]:
+    """The same on each kind of store."""
+    with opened(CommandLine(tmp_path, {"WLMCTL_BROKER": vhost.url}, store_url=store_url)) as line:
+        yield line
+
+
+@contextmanager
+def opened(line: CommandLine) -> Iterator[CommandLine]:
     line.write("squares.yaml", FILE)
     yield line
     line.close()
@@ -56,7 +70,8 @@ def submit(line: CommandLine, *arguments: str, text: str = "squares.yaml") -> st
     return done.stdout.strip()
 
 
-def test_an_experiment_goes_through_two_workers_to_its_end(line: CommandLine) -> None:
+def test_an_experiment_goes_through_two_workers_to_its_end(on_either: CommandLine) -> None:
+    line = on_either
     line.start("orchestrator")
     start_workers(line, "one", "two")
     done = line.run("submit", "squares.yaml")
@@ -70,6 +85,16 @@ def test_an_experiment_goes_through_two_workers_to_its_end(line: CommandLine) ->
     assert any(line.split()[4:5] in (["one"], ["two"]) for line in text.splitlines()), text
 
 
+def test_quorum_queues_carry_it_too(line: CommandLine, rabbit: Rabbit, vhost: Vhost) -> None:
+    line.write("wlmctl.toml", 'queue_type = "quorum"\n')
+    line.start("orchestrator")
+    start_workers(line, "one")
+    line.run("wait", submit(line), "--timeout", "60")
+    queue = rabbit.queue(vhost.name, "wlm.work.job")
+    assert queue is not None
+    assert queue["type"] == "quorum"
+
+
 def test_a_client_needs_only_the_store(line: CommandLine, vhost: Vhost) -> None:
     line.start("orchestrator")
     start_workers(line, "one")
@@ -80,7 +105,8 @@ def test_a_client_needs_only_the_store(line: CommandLine, vhost: Vhost) -> None:
     assert line.run("submit", "squares.yaml").stderr == ""
 
 
-def test_drain_has_a_worker_finish_and_end_and_the_other_goes_on(line: CommandLine) -> None:
+def test_drain_has_a_worker_finish_and_end_and_the_other_goes_on(on_either: CommandLine) -> None:
+    line = on_either
     line.start("orchestrator")
     one, two = start_workers(line, "one", "two")
     assert line.run("worker", "drain", "one", "--wait", "--timeout", "30").stdout.endswith(" gone\n")
@@ -194,7 +220,8 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, co
     assert "planted" not in line.said(process)
 
 
-def test_when_the_leader_is_killed_another_orchestrator_goes_on(line: CommandLine) -> None:
+def test_when_the_leader_is_killed_another_orchestrator_goes_on(on_either: CommandLine) -> None:
+    line = on_either
     leader = line.start("orchestrator")
     wait_until(lambda: "connected to the broker" in line.said(leader), "one leads", 20)
     second = line.start("orchestrator")
