@@ -128,8 +128,11 @@ class PlayedWorker:
 
     def end(self, name: str, outcome: Outcome = DONE) -> TaskMessage:
         """It answers its newest dispatch of the task."""
-        message = self.task(name)
-        _, delivery = self.held.pop(message.key)
+        return self.finish(self.task(name).key, outcome)
+
+    def finish(self, key: TaskKey, outcome: Outcome = DONE) -> TaskMessage:
+        """It answers this dispatch."""
+        message, delivery = self.held.pop(key)
         self.begun.discard(message.key)
         self.leased.discard(message.key)
         self.say(ResultMessage(self.id, message.key, message.nonce, "e", outcome))

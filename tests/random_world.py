@@ -14,6 +14,7 @@ from wlmctl.errors import UsageError
 from wlmctl.message import (
     CleanedMessage,
     CleanMessage,
+    EndMessage,
     Message,
     Outcome,
     PollAnswerMessage,
@@ -150,8 +151,12 @@ class World:
                 self._answer(message)
 
     def _answer(self, message: TaskMessage, good: bool = False) -> None:
-        chance, key = self._chance, message.key
         self.play.tasks.remove(message)
+        self._say(ResultMessage(WORKER, message.key, message.nonce, "e", self.outcome(message, good)))
+
+    def outcome(self, message: TaskMessage, good: bool = False) -> Outcome:
+        """What comes of executing this."""
+        chance, key = self._chance, message.key
         name = (key.exp, key.idx, key.attempt)
         where = chance.choice(list(message.roles.values()))
         is_job = message.type == "play"
@@ -167,7 +172,7 @@ class World:
         if outcome is DEFERRED:
             self._truth.setdefault(name, RUNNING)
             outcome = replace(DEFERRED, started=chance.random() < 0.7)
-        self._say(ResultMessage(WORKER, key, message.nonce, "e", outcome))
+        return outcome
 
     def _an_order_is_answered(self) -> None:
         if self.play.orders:
@@ -180,26 +185,31 @@ class World:
             if not good and chance.random() < 0.15:
                 play.answer(order, away(order.machine.name))
             else:
-                play.answer(order, self._look_at(order, good))
+                play.answer(order, self.look_at(order, good))
         elif isinstance(order, ProbeMessage):
             reason = "" if good else chance.choice(["", "no route to host"])
             self._say(ProbeAnswerMessage(WORKER, order.machine.name, reason))
         elif isinstance(order, CleanMessage):
             self._say(CleanedMessage(WORKER, order.machine.name, order.exp, chance.choice(["", "no permission"])))
-        elif not isinstance(order, (StopMessage, TaskMessage)):
-            found = dict[TaskKey, Outcome]()
-            for each in order.deferrals:  # type: ignore[union-attr]
-                key = each.key
-                name = (key.exp, key.idx, key.attempt)
-                if self._truth.get(name, RUNNING) is RUNNING:
-                    if not good and chance.random() < 0.3:
-                        found[key] = chance.choice([UNKNOWN, away(order.machine.name)])  # type: ignore[union-attr]
-                        continue
-                    self._truth[name] = STOPPED
-                found[key] = self._truth[name]
-            play.answer(order, found.__getitem__)  # type: ignore[arg-type]
+        elif isinstance(order, EndMessage):
+            play.answer(order, self.end(order, good))
 
-    def _look_at(self, poll: PollMessage, good: bool) -> Callable[[TaskKey], Outcome]:
+    def end(self, order: EndMessage, good: bool) -> Callable[[TaskKey], Outcome]:
+        """What comes of ending these jobs."""
+        chance = self._chance
+        found = dict[TaskKey, Outcome]()
+        for each in order.deferrals:
+            name = (each.key.exp, each.key.idx, each.key.attempt)
+            if self._truth.get(name, RUNNING) is RUNNING:
+                if not good and chance.random() < 0.3:
+                    found[each.key] = chance.choice([UNKNOWN, away(order.machine.name)])
+                    continue
+                self._truth[name] = STOPPED
+            found[each.key] = self._truth[name]
+        return found.__getitem__
+
+    def look_at(self, poll: PollMessage, good: bool) -> Callable[[TaskKey], Outcome]:
+        """How these jobs stand."""
         found = dict[TaskKey, Outcome]()
         for each in poll.deferrals:
             name = (each.key.exp, each.key.idx, each.key.attempt)

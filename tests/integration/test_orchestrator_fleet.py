@@ -644,6 +644,17 @@ def test_a_new_leader_sends_again_only_what_may_not_have_arrived(play: PlayedFle
     assert {row.dispatch for row in play.rows(seq).values()} == {1}
 
 
+def test_a_new_leader_finds_what_is_lost_though_it_does_not_know_where_it_was_sent(play: PlayedFleet) -> None:
+    worker = play.worker("w")
+    seq = play.submit(ONE)
+    play.step(2)
+    worker.drop("a")
+    play.lead()
+    play.step(12)
+    assert worker.names() == ["a"]
+    assert play.dispatch(seq, "a") == 2
+
+
 def test_what_a_dead_worker_had_is_handed_out_by_a_leader_that_never_heard_it(play: PlayedFleet) -> None:
     first = play.worker("v")
     seq = play.submit(ONE)

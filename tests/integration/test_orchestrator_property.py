@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.orchestra import Orchestra, assert_told_in_full
 from tests.play import Clock, InterruptibleDatabase, inventory, machine, play_types
+from tests.played_fleet import PlayedFleet
+from tests.random_fleet import FleetWorld
 from tests.random_world import World, random_experiment
 from wlmctl.experiment import from_document
 from wlmctl.experiment.model import Experiment
@@ -41,6 +43,32 @@ def test_whatever_happens_the_guarantees_hold(_: int, seed: int) -> None:
             for _number in range(chance.randint(1, 2)):
                 world.submit(random_experiment(chance))
             for _number in range(chance.randint(10, 80)):
+                world.something_happens()
+                world.assert_nothing_is_exceeded()
+            world.come_to_an_end()
+            for seq in world.seqs:
+                assert_ended(play, seq)
+                assert_history(play, seq)
+            assert_told_in_full(play.others, world.seqs)
+        finally:
+            play.close()
+
+
+@pytest.mark.parametrize("_", range(2))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32))
+def test_whatever_happens_to_a_fleet_the_guarantees_hold(_: int, seed: int) -> None:
+    chance, clock = Random(seed), Clock()
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        play_types(patch, clock)
+        play = PlayedFleet(Path(folder), MACHINES, LOGINS, clock=clock, database=InterruptibleDatabase,
+                           lease_s=chance.choice([5.0, 30.0]))  # fmt: skip
+        play.others.execute("PRAGMA synchronous = OFF")
+        try:
+            world = FleetWorld(play, chance)
+            for _number in range(chance.randint(1, 2)):
+                world.submit(random_experiment(chance))
+            for _number in range(chance.randint(10, 60)):
                 world.something_happens()
                 world.assert_nothing_is_exceeded()
             world.come_to_an_end()

@@ -18,7 +18,7 @@ from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.results import current
 from wlmctl.orchestrator.sending import Letter
 from wlmctl.orchestrator.work import Work
-from wlmctl.queues import RESULTS, marks_queue
+from wlmctl.queues import RESULTS, marks_queue, type_queue, worker_queue
 
 #: Seconds without being listed after which a dispatch is asked for, and between two looks whether there are any.
 OLD_S, LOOK_S = 2.0, 0.5
@@ -32,11 +32,11 @@ ROUND_S = 15.0
 
 @dataclass(slots=True)
 class _Round:
-    """One round, for all dispatches that were missing at its beginning; by dispatch, its queue."""
+    """One round, for all dispatches that were missing at its beginning; by dispatch, the queues it may be in."""
 
     number: int
     begun_s: float
-    suspects: dict[TaskKey, str]
+    suspects: dict[TaskKey, tuple[str, ...]]
     heard: dict[str, int] = field(default_factory=dict)
     is_marked: bool = False
     is_looking: bool = True
@@ -92,10 +92,10 @@ class LostRule:
 
     def _begin(self, works: Mapping[int, Work], now_s: float, waited_for: Collection[TaskKey]) -> None:
         suspects = {
-            active.key(work.seq): active.queue
+            active.key(work.seq): self._queues(active)
             for work in works.values()
             for active in work.active.values()
-            if active.queue and _is_missing(active, now_s)
+            if _is_missing(active, now_s)
         }
         for key in waited_for:
             suspects.pop(key, None)
@@ -104,10 +104,17 @@ class LostRule:
             self._round = _Round(self._number, now_s, suspects)
             self._observe(self._round)
 
+    def _queues(self, active: Active) -> tuple[str, ...]:
+        """Where the dispatch may wait: an earlier leader has not said where it sent it."""
+        if active.queue:
+            return (active.queue,)
+        own = (worker_queue(self._prefix, worker) for worker in self._registry.members)
+        return (type_queue(self._prefix, active.type), *own)
+
     def _observe(self, found: _Round) -> None:
         """Which of the suspects' queues are empty, and is this process alone with the results?"""
         found.is_looking = True
-        queues = sorted(set(found.suspects.values()))
+        queues = sorted({queue for queues in found.suspects.values() for queue in queues})
 
         def answer(depths: list[Depth | None] | BrokerError) -> None:
             if found is not self._round:
@@ -116,7 +123,7 @@ class LostRule:
                 self._round = None
                 return
             empty = {queue for queue, depth in zip(queues, depths, strict=False) if depth is None or not depth.ready}
-            found.suspects = {key: queue for key, queue in found.suspects.items() if queue in empty}
+            found.suspects = {key: where for key, where in found.suspects.items() if empty.issuperset(where)}
             found.is_looking, found.is_proven = False, found.is_marked
             if not found.suspects:
                 self._round = None
