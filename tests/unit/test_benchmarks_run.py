@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.figures import Report, Spread, ratio
+from tests.services import rabbitmq_node
 from tests.services.sshd import require_sshd
 
 PROJECT = Path(__file__).parent.parent.parent
 
 
-def quickly(name: str, *arguments: str) -> str:
+def quickly(name: str, *arguments: str, timeout_s: float = 100) -> str:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", *arguments]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -44,6 +45,24 @@ def test_files_go_up_down_and_across() -> None:
     said = quickly("copying")
     for direction in ("up", "down", "across"):
         assert f"| {direction} | wlmctl, sftp |" in said
+
+
+needs_rabbitmq = pytest.mark.skipif(not rabbitmq_node.is_available(), reason="RabbitMQ is not installed")
+
+
+@needs_rabbitmq
+def test_a_fleet_is_measured() -> None:
+    said = quickly("fleet", "--only", "chain")
+    assert "| sqlite |" in said
+
+
+@needs_rabbitmq
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_all_of_a_fleet_is_measured() -> None:
+    said = quickly("fleet", timeout_s=280)
+    for row in ("classic, SQLite", "quorum, SQLite", "SQLite", "orchestrator, at most", "of a core"):
+        assert f"| {row} |" in said
 
 
 def test_a_missed_promise_ends_with_1_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
