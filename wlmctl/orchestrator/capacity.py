@@ -94,6 +94,8 @@ class WorkerRoom:
     def __init__(self, capacity: Capacity, free: dict[str, int]) -> None:
         self._capacity, self._free, self._loads = capacity, free, capacity.loads.copy()
         self._is_fleet = capacity._only is None
+        #: The group that was asked about last, and how many of it may still be sent.
+        self._left: tuple[str, int] = ("", 0)
 
     def refusal(self, group: ReadyGroup, worker: str | None) -> str | None:
         """Why one more task of the group cannot go to the workers; empty where it is only too early."""
@@ -106,8 +108,11 @@ class WorkerRoom:
             return "no live worker can do it"
         if all(self._free[member.id] < 1 for member in able if worker in (None, member.id)):
             return "no worker has a free slot"
-        if self._is_fleet and self._capacity.allowed(group.key, self._loads) < 1:
-            return ""
+        if self._is_fleet:
+            if self._left[0] != group.key:
+                self._left = group.key, self._capacity.allowed(group.key, self._loads)
+            if self._left[1] < 1:
+                return ""
         return None
 
     def take(self, group: ReadyGroup, worker: str | None, priority: int) -> str:
@@ -116,6 +121,8 @@ class WorkerRoom:
         if worker is None:
             worker = self._loads.likely(able, priority).id
         self._loads.add(worker, priority)
+        key, left = self._left
+        self._left = ("", 0) if key != group.key else (key, left - 1)
         if self._free[worker] > 0:
             self._free[worker] -= 1
         else:

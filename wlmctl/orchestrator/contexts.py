@@ -62,6 +62,7 @@ def context(
 ) -> TaskMessage:
     """The message that hands this dispatch to a worker; raises ``WlmctlError`` where it cannot be made."""
     instance = work.instance(active.idx, runtime_values(book, work, active.idx))
+    name_of_task = work.name(active.idx)
     roles = {role: _machine(work, active.idx, role) for role in instance.roles or (LOCAL,)}
     for name in roles.values():
         if name not in fleet:
@@ -71,9 +72,9 @@ def context(
     return TaskMessage(
         active.key(work.seq),
         active.nonce,
-        token(store_id, work.row.id, work.name(active.idx), active.attempt),
+        token(store_id, work.row.id, name_of_task, active.attempt),
         work.row.id,
-        work.name(active.idx),
+        name_of_task,
         active.type,
         instance.text,
         roles,
