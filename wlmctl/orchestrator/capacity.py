@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.window import Loads, Window
-from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import WorkerView
 
 

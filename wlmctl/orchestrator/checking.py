@@ -9,8 +9,9 @@ from typing import Any
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.capacity import WorkerRoom
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.routing import places
-from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, UnboundRole
 
 

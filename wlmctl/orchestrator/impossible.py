@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from wlmctl.orchestrator import ending
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
-from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.orchestrator.ready import ReadyGroup
+from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
 
 

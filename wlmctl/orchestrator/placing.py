@@ -9,7 +9,8 @@ from wlmctl.machine import LOCAL, Requirement
 from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, DecisionCheck
 from wlmctl.orchestrator.fleet import Fleet
-from wlmctl.orchestrator.work import ReadyGroup, Work
+from wlmctl.orchestrator.ready import ReadyGroup
+from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import (
     Binding,
     Group,

@@ -67,7 +67,7 @@ def result(
             ending.succeed(book, work, active, outcome)
         case "failed":
             ending.fail(book, work, active, outcome)
-        case "deferred":
+        case "deferred" if outcome.handle is not None:
             _deferred(book, work, active, outcome, message.worker)
         case "cancelled":
             if active.state is TaskState.CANCELLING or active.timed_out:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.care import Care
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.registry import Member, Registry
-from wlmctl.orchestrator.work import Care, Work
+from wlmctl.orchestrator.work import Work
 from wlmctl.queues import control_queue, type_queue, worker_queue
 from wlmctl.store.rows import ExperimentRow
 

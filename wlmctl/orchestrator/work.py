@@ -6,7 +6,6 @@ import bisect
 import heapq
 import json
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +14,15 @@ from wlmctl.experiment import Instances, from_document
 from wlmctl.experiment.model import Experiment, Instance
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.care import Care
 from wlmctl.orchestrator.needs import Needs
+from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.states import FINAL, ExperimentState, TaskState
 from wlmctl.store import Database, experiments
 from wlmctl.store.rows import ExperimentRow
 from wlmctl.task import Defers, Resources
 
 _UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED, TaskState.CANCELLING})
-
-#: What a step that is no job takes of its machine.
-NOTHING = Resources(cpus=0)
-
-
-@dataclass(slots=True)
-class Care:
-    """What is to be minded with a task: it may kill workers, or workers would not have it."""
-
-    kills: int = 0
-    #: The worker says that it begins before it does.
-    is_careful: bool = False
-    #: It goes to the queue of one worker.
-    is_single: bool = False
-    #: Workers that have declined it.
-    refused: set[str] = field(default_factory=set)
-
-
-class ReadyGroup:
-    """Ready tasks that are equal to a scheduler; ``tasks`` are positions in the experiment, sorted."""
-
-    __slots__ = ("key", "needs_capacity", "resources", "roles", "since_s", "tasks", "template", "type", "worker_labels")
-
-    def __init__(self, key: str, template: int, task_type: str, instance: Instance, needs_capacity: bool) -> None:
-        self.key, self.template, self.type = key, template, task_type
-        self.roles = instance.roles
-        self.needs_capacity = needs_capacity
-        self.resources = instance.resources if needs_capacity else NOTHING
-        self.worker_labels = instance.worker_labels
-        self.tasks: list[int] = []
-        self.since_s = 0.0
-
-    def remove(self, idx: int) -> None:
-        """The task is ready no longer: nearly always the first."""
-        del self.tasks[bisect.bisect_left(self.tasks, idx)]
 
 
 class Work:
