@@ -17,7 +17,7 @@ from wlmctl.broker.contract import BrokerRefused
 from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
 from wlmctl.config import Config
 from wlmctl.machine import Machine, Reference
-from wlmctl.message import GoodbyeMessage, HeartbeatMessage, StartedMessage
+from wlmctl.message import DrainMessage, GoodbyeMessage, HeartbeatMessage, StartedMessage
 from wlmctl.queues import worker_queue
 from wlmctl.runtime.worker_process import WorkerProcess, asking_machines, queue_word
 
@@ -95,6 +95,24 @@ def test_one_whose_queue_is_deleted_goes_on_under_a_new_id(leader: Leader, proce
     assert leader.result(message).worker == first_id
     assert leader.wait(GoodbyeMessage).worker == first_id
     wait_until(lambda: len(process._workers) == 1, "the old one has ended")
+
+
+def test_one_that_was_told_to_drain_takes_no_new_id_when_its_queue_is_deleted(
+    leader: Leader, process: WorkerProcess
+) -> None:
+    go_on = threading.Event()
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    first_id = leader.wait(HeartbeatMessage).worker
+    message = leader.send("long")
+    leader.wait(StartedMessage)
+    leader.order(process._workers[0], DrainMessage())
+    leader.wait(HeartbeatMessage, lambda beat: beat.is_draining)
+    leader.broker.delete(worker_queue("wlm", first_id))
+    wait_until(lambda: process._workers[0].is_queue_gone, "it has noticed")
+    go_on.set()
+    assert process.join(20)
+    assert leader.result(message).worker == first_id
+    assert leader.wait(GoodbyeMessage).worker == first_id
 
 
 def test_a_wrong_password_ends_it(config: Config) -> None:

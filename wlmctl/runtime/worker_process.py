@@ -119,7 +119,7 @@ class WorkerProcess:
             if self._draining.is_set():
                 for worker in self._workers:
                     worker.drain("told to drain")
-            elif newest.is_queue_gone:
+            elif newest.needs_successor:
                 self._begin(broker)
             for worker in [each for each in self._workers if each.finished()]:
                 worker.close(BREAK_OFF_S)

@@ -53,6 +53,8 @@ class Worker:
         results = RESULTS.format(prefix=prefix)
         self._own_queues = [own, control, marks] if self._is_fleet else [own, control]
         self.is_queue_gone = self._is_closing = False
+        #: Its own queue went while it was to go on: another one is to do so.
+        self.needs_successor = False
         self._reason = ""
         self._drained = threading.Event()
 
@@ -182,7 +184,7 @@ class Worker:
         """An own queue was deleted, by the leader or with the broker's data: nobody can reach this id any more."""
         if self._is_closing or self._drained.is_set() or self.is_queue_gone:
             return
-        self.is_queue_gone = True
+        self.is_queue_gone, self.needs_successor = True, not self._intake.is_draining
         log.warning("the queue of worker %s is gone: it finishes what it has begun", self.id)
         if self._permits is not None:
             self._permits.deafen()
