@@ -54,6 +54,13 @@ def once_an_attempt(folder: Path, rows: Iterable[tuple[str, TaskRow]]) -> Iterat
             yield f"{experiment}: the command of {row.name} did not run in attempt {row.attempt}, its last"
 
 
+def tried_again(db: Database, seq: int) -> Iterator[str]:
+    """What had to be tried again through no fault of its own, and why: not wrong, but worth a look."""
+    for event in events(db, seq):
+        if event.task is not None and event.target == "waiting" and event.values.get("failure_class") == "infra":
+            yield f"{experiments.task(db, seq, event.task).name}: {event.reason or event.values.get('reason')}"
+
+
 def told_in_full(db: Database, seqs: Iterable[int]) -> Iterator[str]:
     """The event log folds to what is stored."""
     try:

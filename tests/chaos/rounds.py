@@ -6,13 +6,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 
-from tests.chaos import checks, faults
+from tests.chaos import autopsy, checks, faults
 from tests.chaos.experiments import Experiments
 from tests.chaos.faults import Fault
 from tests.chaos.services import Services
@@ -48,6 +48,7 @@ class Outcome:
     attempts: int = 0
     dispatches: int = 0
     wrong: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     folder: Path = Path()
 
     def text(self) -> str:
@@ -57,7 +58,8 @@ class Outcome:
             f"round {self.seed} ({self.store}): {how} after {self.took_s:.0f} s, "
             f"{self.attempts} attempts, {self.dispatches} dispatches"
         )
-        return "\n".join([head, *(f"  wrong: {each}" for each in self.wrong[:20])])
+        again = [f"  tried again: {each}" for each in self.again[:5]]
+        return "\n".join([head, *again, *(f"  wrong: {each}" for each in self.wrong[:20])])
 
 
 class Round:
@@ -91,6 +93,8 @@ class Round:
             outcome.wrong.append(str(error))
         finally:
             outcome.took_s = time.monotonic() - begin_s
+            if outcome.wrong:
+                self._write_autopsy()
             self.fleet.close()
             self.services.close()
         return outcome
@@ -134,6 +138,12 @@ class Round:
                 shown = ", ".join(left[:10])
                 raise AssertionError(f"{len(left)} tasks have not ended after {END_WITHIN_S:g} s: {shown}") from None
 
+    def _write_autopsy(self) -> None:
+        vhost = self.services.vhost.name if self.services.vhost else None
+        with suppress(Exception), self._store() as db:
+            seqs = [experiments.find(db, each).seq for each in self.ids]
+            autopsy.write(self.folder / "autopsy", db, self.site, vhost, self.fleet, seqs)
+
     def _look(self, outcome: Outcome) -> None:
         """Everything that must hold now, while the fleet is idle, while it ends, and after that."""
         wrong = outcome.wrong
@@ -151,6 +161,7 @@ class Round:
                 tasks = list(experiments.tasks(db, row.seq))
                 rows += [(row.id, task) for task in tasks]
                 outcome.attempts += sum(task.attempt for task in tasks)
+                outcome.again += checks.tried_again(db, row.seq)
                 outcome.dispatches += sum(task.dispatch for task in tasks)
             wrong += checks.once_an_attempt(self.folder, rows)
             wrong += checks.told_in_full(db, {task.exp for _, task in rows})
