@@ -61,6 +61,7 @@ class Watch:
         self, routing: Routing, broker: Broker, channel: Channel, settings: WatchSettings, *, has_thread: bool = True
     ) -> None:
         self._registry, self._routing, self._settings = routing.registry, routing, settings
+        self._broker = broker
         self._results = RESULTS.format(prefix=settings.prefix)
         self._errands = Errands(broker, channel, has_thread=has_thread)
         self._listening = Listening()
@@ -165,7 +166,7 @@ class Watch:
 
     def look(self, works: Works, now: float, send: Callable[[Letter], None]) -> bool:
         """What needs no transaction: pulses, questions, answers. True when something is to be written."""
-        number = self._listening.pulse(now)
+        number = self._listening.pulse(now) if self._broker.state.is_up else None
         if number is not None:
             send(Letter(self._results, MarkMessage(number), transient=True))
             self._deaths.look(self.now_s)
