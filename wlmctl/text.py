@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+
 
 def shown(text: str) -> str:
     r"""``text`` for a message: bytes that are not UTF-8, and control characters, stand as ``\xNN``."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def utf8(text: str) -> str:
+    r"""``text`` with each byte that is not UTF-8 as ``\xNN``, for what holds only UTF-8."""
+    return text if text.isascii() else _NOT_UTF8.sub(lambda found: _escaped(found[0]), text)
 
 
 def counted(number: int, noun: str) -> str:

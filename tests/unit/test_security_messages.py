@@ -29,7 +29,7 @@ from wlmctl.message import (
     encode,
     unbundle,
 )
-from wlmctl.message.codec import DEEPEST
+from wlmctl.message.depth import DEEPEST
 from wlmctl.task import Resources
 
 KEY = TaskKey(1, 2, 3, 4)
@@ -172,6 +172,16 @@ def test_what_is_deep_only_in_its_texts_is_taken():
     outcome = Outcome("done", "[{" * 1000 + '"\\"[[', outputs={"[" * 500: "\\"})
     message = dataclasses.replace(RESULT, outcome=outcome)
     assert decode(encode(message)) == message
+
+
+def test_what_a_worker_says_in_other_bytes_than_utf8_can_be_stored_and_its_handles_come_back():
+    for bad, shown in (("a\udcffb", "a\\xffb"), ("\ud800", "\\xed\\xa0\\x80")):
+        outcome = Outcome(
+            "failed", bad, "user", outputs={bad: bad}, folder=bad, handle={"path": "\udcff"}, stdout=b"\xff"
+        )
+        read = decode(encode(dataclasses.replace(RESULT, outcome=outcome))).outcome
+        assert (read.reason, read.folder, read.outputs) == (shown, shown, {shown: shown})
+        assert (read.handle, read.stdout) == ({"path": "\udcff"}, b"\xff")
 
 
 def test_a_text_as_deep_as_an_experiment_file_may_be_is_taken():

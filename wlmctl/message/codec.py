@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any
@@ -19,7 +18,8 @@ import msgspec
 
 from wlmctl.errors import WlmctlError
 from wlmctl.machine import Machine, Reference
-from wlmctl.message.kinds import Message
+from wlmctl.message.depth import DEEPEST, is_deep
+from wlmctl.message.kinds import REPORTS, Message
 from wlmctl.message.orders import (
     CleanMessage,
     CloseIdleMessage,
@@ -50,6 +50,7 @@ from wlmctl.message.reports import (
 )
 from wlmctl.message.words import Outcome, TaskKey
 from wlmctl.task import Resources
+from wlmctl.text import utf8
 
 #: The version of the messages that this wlmctl writes and reads.
 SCHEMA = 1
@@ -58,12 +59,6 @@ SCHEMA = 1
 class UndecodableMessage(WlmctlError):
     """A body that is no message of a known version: it goes to the dead letters with this reason."""
 
-
-#: The most brackets inside one another. A task's text, as deep as an experiment file may be, has half of it.
-DEEPEST = 200
-
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 #: The keys of the wrappers for what JSON cannot say: bytes, and keys that are not UTF-8.
 _MARKS = frozenset({"b64", "items"})
@@ -133,7 +128,7 @@ def unbundle(body: bytes) -> list[bytes]:
 
 def decode(body: bytes) -> Message:
     """The message of a body; ``UndecodableMessage`` says what is wrong with it."""
-    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deep(body):
+    if is_deep(body):
         raise UndecodableMessage(f"nested deeper than {DEEPEST}")
     try:
         head = _HEAD.decode(body)
@@ -150,24 +145,25 @@ def decode(body: bytes) -> Message:
     return message
 
 
-def _is_deep(body: bytes) -> bool:
-    """True where more than ``DEEPEST`` brackets stand inside one another: this many rounds leave some."""
-    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
-    for _ in range(DEEPEST):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(brackets)
-
-
 def _unescaped(kind: str, body: bytes) -> Any:
     plain = json.loads(body, object_hook=_unwrap, parse_float=_finite)
     for name in ("schema", "kind", "escaped"):
         del plain[name]
     built = _build(_KINDS[kind], plain)
-    # the types, as the short way checks them
-    msgspec.convert(msgspec.to_builtins(built, builtin_types=(bytes,)), _KINDS[kind], builtin_types=(bytes,))
-    return built
+    plain = msgspec.to_builtins(built, builtin_types=(bytes,))
+    if kind in REPORTS:
+        plain = _readable(plain)
+    checked = msgspec.convert(plain, _KINDS[kind], builtin_types=(bytes,))  # the types, as the short way checks them
+    return checked if kind in REPORTS else built
+
+
+def _readable(value: Any) -> Any:
+    r"""What a leader is told, for a store, which holds only UTF-8: other bytes stand as ``\xNN``, except in handles."""
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, dict):
+        return {utf8(key): item if key == "handle" else _readable(item) for key, item in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _finite(text: str) -> float:
@@ -194,7 +190,10 @@ def _plain(value: Any) -> Any:
 def _escape(value: Any) -> Any:
     """Texts with bytes that are not UTF-8 (``surrogateescape``) as ``{"b64": ...}``, keys of mappings included."""
     if isinstance(value, str):
-        raw = value.encode("utf-8", "surrogateescape")
+        try:
+            raw = value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # half a character of UTF-16, as JSON may have it
+            raw = value.encode("utf-8", "surrogatepass")
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError:

@@ -28,6 +28,24 @@ from wlmctl.message.reports import (
     StartedMessage,
 )
 
+#: The kinds that workers send.
+REPORTS = frozenset(
+    report.kind
+    for report in (
+        AskMessage,
+        CleanedMessage,
+        GoodbyeMessage,
+        HeartbeatMessage,
+        HeldMessage,
+        PermitsBackMessage,
+        PollAnswerMessage,
+        ProbeAnswerMessage,
+        ResultMessage,
+        ReturnedMessage,
+        StartedMessage,
+    )
+)
+
 Message = (
     TaskMessage
     | StopMessage
