@@ -35,9 +35,6 @@ from wlmctl.store.leases import Lease
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at whether another process has written to the store.
-LOOK_S = 0.02
-
 #: Seconds to wait for more answers while many tasks are under way, and how many are enough: a transaction costs as
 #: much. In one process the worker's slots wait for this loop, in a fleet they have work ahead.
 GATHER_S, ENOUGH = 0.002, 8
@@ -131,7 +128,7 @@ class Orchestrator:
     def step(self) -> None:
         """One look: what has arrived is applied and what follows from it is sent; waits a moment for something."""
         under_way = sum(work.under_way for work in self.works.values()) - self._polls.count
-        self._inbox.fill(0.0 if self._dirty else LOOK_S, under_way)
+        self._inbox.fill(0.0 if self._dirty else self._db.look_s, under_way)
         self._turn()
 
     def is_finished(self) -> bool:

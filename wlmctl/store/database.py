@@ -46,6 +46,9 @@ class Database(ABC):
 
     dialect: ClassVar[Dialect]
 
+    #: Seconds between two looks at ``data_version`` by who waits for others to write.
+    look_s: ClassVar[float] = 0.02
+
     #: The store as messages name it: without a password.
     name: str
 
