@@ -45,7 +45,7 @@ class PostgresDatabase(Database):
     """The store's connection; one that breaks is made again at the next use outside a transaction."""
 
     dialect = POSTGRESQL
-    look_s = 0.008  # a query of one row, and no processes of this host are disturbed by it
+    look_s = 0.008
 
     def __init__(
         self, url: str, *, password: str | None = None, create: bool = True, any_version: bool = False
