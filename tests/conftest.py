@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -12,6 +13,9 @@ pytest.register_assert_rewrite("wlmctl.testing")
 from tests.services.fixtures import docker_compose_file, farm, new_store, postgres, rabbit, store_url  # noqa: E402
 
 __all__ = ["docker_compose_file", "farm", "new_store", "postgres", "rabbit", "store_url"]
+
+# What was started by nohup ignores SIGHUP, and so would all that the tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
