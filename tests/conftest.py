@@ -14,8 +14,14 @@ from tests.services.fixtures import docker_compose_file, farm, new_store, postgr
 
 __all__ = ["docker_compose_file", "farm", "new_store", "postgres", "rabbit", "store_url"]
 
-# What was started by nohup ignores SIGHUP, and so would all that the tests start.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# What was started by nohup, or by a script in the background, ignores signals, and so would all that the tests start.
+for _signal, _usual in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _usual)
 
 
 @pytest.fixture(autouse=True)
