@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -12,6 +13,15 @@ pytest.register_assert_rewrite("wlmctl.testing")
 from tests.services.fixtures import docker_compose_file, farm, new_store, postgres, rabbit, store_url  # noqa: E402
 
 __all__ = ["docker_compose_file", "farm", "new_store", "postgres", "rabbit", "store_url"]
+
+# What was started by nohup, or by a script in the background, ignores signals, and so would all that the tests start.
+for _signal, _usual in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _usual)
 
 
 @pytest.fixture(autouse=True)

@@ -124,6 +124,9 @@ class _Builder:
                     if documents > 1:
                         self._fail(_line(event), "a second document", "one document", "leave out the line '---'")
         except yaml.YAMLError as error:
+            if "nesting depth" in str(error):  # libyaml has a limit of its own, which it meets while it looks ahead
+                mark = getattr(error, "problem_mark", None)
+                self._too_deep(1 if mark is None else mark.line + 1)
             raise InvalidFile([explain_syntax_error(error, self.text, self.file)]) from None
         return self.root
 
@@ -160,7 +163,7 @@ class _Builder:
             self._refuse_tag(event)
         self._refuse_as_key(line)
         if len(self.open) >= MAX_DEPTH:
-            self._fail(line, f"more than {MAX_DEPTH} lists and mappings inside one another", f"at most {MAX_DEPTH}")
+            self._too_deep(line)
         self._counted(1, line)
         node = kind(line)
         self.names.append(None if event.anchor is None else (event.anchor, self.count - 1))
@@ -190,7 +193,7 @@ class _Builder:
         node, size, height = target
         self._counted(size, line)
         if len(self.open) + height > MAX_DEPTH:
-            self._fail(line, f"more than {MAX_DEPTH} lists and mappings inside one another", f"at most {MAX_DEPTH}")
+            self._too_deep(line)
         if self.heights:
             self.heights[-1] = max(self.heights[-1], height)
         self._put(node)
@@ -221,6 +224,9 @@ class _Builder:
     def _refuse_tag(self, event: Any) -> None:
         tag = event.tag.replace("tag:yaml.org,2002:", "!!")
         self._fail(_line(event), f"the tag {quoted(tag)}", "a value without a tag", "leave the tag out")
+
+    def _too_deep(self, line: int) -> NoReturn:
+        self._fail(line, f"more than {MAX_DEPTH} lists and mappings inside one another", f"at most {MAX_DEPTH}")
 
     def _fail(self, line: int, found: str, expected: str, hint: str = "") -> NoReturn:
         raise InvalidFile([Mistake(self.file, line, "", found, expected, hint)])
