@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 import re
-import secrets
+from collections import deque
 
 _EXECUTION = re.compile(r"([0-9a-f]+)-([0-9]+)-[0-9a-f]+")
 _MARKED = re.compile(r"\..*\.wlm-([A-Za-z0-9_-]+)", re.DOTALL)
@@ -17,7 +17,21 @@ _NAME_BYTES = 255
 
 def execution_name(attempt: str, dispatch: int) -> str:
     """A name for one execution: ``attempt`` (hex digits) is its attempt's, ``dispatch`` counts up within it."""
-    return f"{attempt}-{dispatch}-{secrets.token_hex(3)}"
+    return f"{attempt}-{dispatch}-{_word()}"
+
+
+def _word() -> str:
+    """Six random hex digits. The kernel is asked for many at once: each question lets other threads go first."""
+    while True:
+        try:
+            return _words.popleft()  # safe over threads
+        except IndexError:
+            text = os.urandom(3 * 256).hex()
+            _words.extend(text[start : start + 6] for start in range(0, len(text), 6))
+
+
+_words: deque[str] = deque()
+os.register_at_fork(after_in_child=_words.clear)
 
 
 def is_forerunner(name: str, execution: str) -> bool:
