@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from pathlib import Path
 
 import pika
 import pytest
@@ -117,6 +118,7 @@ STATES = {"quick": "succeeded", "step": "running", "job": "deferred"}
 def lab(rabbit, tmp_path):
     lab = Lab(rabbit, rabbit.vhost().name, tmp_path)
     yield lab
+    Path(lab.line.environ["HOME"], "go").touch()  # what waits for it ends
     lab.line.run("cancel", lab.id, code=None)
     lab.line.close()
     rabbit.remove_vhost(lab.vhost)
