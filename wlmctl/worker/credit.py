@@ -17,7 +17,8 @@ class Credit:
     """The credit of the queues with dispatches; changed by one thread alone, told by many what is finished.
 
     Beside its slots less the leased ones a queue gets what was finished of it in 100 ms, by the last second. A change
-    costs the broker a new consumer, so one of less than a quarter is left out.
+    costs the broker a consumer, and what is on its way to one that is cancelled comes again: so it is raised by more
+    than a quarter, and lowered by more than half, or where nothing is finished.
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class Credit:
 
     def _give(self, queue: str, wanted: int, base: int) -> None:
         given = self._given[queue]
-        is_small = min(given, wanted) >= base > 0 and 4 * abs(wanted - given) <= given
-        if wanted != given and not is_small:
+        if wanted > given:
+            is_due = 4 * (wanted - given) > given or given < base
+        else:
+            is_due = 2 * wanted < given or wanted <= base
+        if is_due and wanted != given:
             self._given[queue] = wanted
             self._channel.consume(queue, wanted, gone=self._gone.get(queue))
