@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.orchestra import PREFIX, assert_told_in_full
-from tests.play import DONE, RUNNING, Clock, inventory, machine, play_types
+from tests.play import DONE, RUNNING, STOPPED, Clock, inventory, machine, play_types
 from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl import control
 from wlmctl.host import this_process
@@ -708,6 +708,21 @@ def test_a_stop_goes_to_all_while_nobody_is_known_to_have_the_dispatch(play: Pla
     control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
     play.step()
     assert all(any(isinstance(order, StopMessage) for order in worker.orders) for worker in (first, second))
+
+
+def test_a_job_whose_execution_was_stopped_is_ended_since_another_execution_may_have_started_it(
+    play: PlayedFleet,
+) -> None:
+    worker = play.worker("w")
+    seq = play.submit("tasks: {j: {type: play}}")
+    play.step()
+    control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
+    play.step()
+    worker.end("j", STOPPED)
+    assert play.step().states(seq) == {"j": "cancelling"}
+    assert worker.task("j").cancel
+    worker.end("j", STOPPED)
+    assert play.step().states(seq) == {"j": "cancelled"}
 
 
 def test_the_ends_of_many_deferred_tasks_travel_together(play: PlayedFleet) -> None:

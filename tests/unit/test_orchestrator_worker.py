@@ -16,8 +16,12 @@ from wlmctl.broker.memory import MemoryBroker
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import Cancelled
 from wlmctl.message import (
+    Deferral,
+    EndMessage,
     Message,
     Outcome,
+    PollAnswerMessage,
+    PollMessage,
     ProbeMessage,
     ResultMessage,
     StopMessage,
@@ -29,7 +33,7 @@ from wlmctl.message import (
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.task import Deferred, Done, Failed, Gone, Resources, TaskContext, Unknown
-from wlmctl.worker.context import Machines
+from wlmctl.worker.context import BrokenOff, Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 
 Execute = Callable[[TaskContext], Any]
@@ -41,6 +45,7 @@ class Obeying(Step):
     def __init__(self) -> None:
         self.execution: Execute = lambda _: Done()
         self.ending: Any = Gone()
+        self.polling: Callable[[], Mapping[str, Any]] = dict
 
     def execute(self, spec: Any, context: TaskContext) -> Any:
         return self.execution(context)
@@ -49,7 +54,7 @@ class Obeying(Step):
         return {"job": 7}
 
     def poll(self, handles: Mapping[str, Any], context: Any) -> Mapping[str, Any]:
-        return {}
+        return self.polling()
 
     def cancel(self, handle: Mapping[str, Any], context: Any) -> Any:
         return self.ending() if callable(self.ending) else self.ending
@@ -95,6 +100,12 @@ class Bench:
         while not isinstance(message := self.next(), ResultMessage):
             pass
         return message.outcome
+
+    def answer(self) -> Outcome:
+        """What the next answer about a deferred task says."""
+        while not isinstance(message := self.next(), PollAnswerMessage):
+            pass
+        return message.answers[0].outcome
 
 
 @pytest.fixture
@@ -194,6 +205,24 @@ def test_an_end_that_cannot_be_proven_makes_the_work_known_instead(bench: Bench)
     bench.send(cancel=True)
     outcome = bench.outcome()
     assert (outcome.what, outcome.handle) == ("deferred", {"job": 7})
+
+
+def broken_off() -> Any:
+    raise BrokenOff("no permit can come any more")
+
+
+def test_an_end_that_was_broken_off_proves_nothing(bench: Bench) -> None:
+    bench.type.ending = broken_off
+    bench.send(cancel=True)
+    assert bench.outcome().what == "unknown"
+    bench.order(EndMessage(machine("local"), [Deferral(TaskKey(1, 0, 1, 1), "play", {"job": 7})]))
+    assert bench.answer().what == "unknown"
+
+
+def test_a_poll_that_was_broken_off_says_nothing(bench: Bench) -> None:
+    bench.type.polling = broken_off
+    bench.order(PollMessage(machine("local"), 1, 0.0, [Deferral(TaskKey(1, 0, 1, 1), "play", {"job": 7})]))
+    assert bench.answer().what == "unknown"
 
 
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_worker_goes_on(bench: Bench) -> None:

@@ -59,6 +59,8 @@ class Active:
     seen_s: float | None = None
     #: On the listening clock: until when a worker keeps it without a message of the broker.
     leased_until_s: float | None = None
+    #: True where the dispatch was sent to prove the end of what may run, not to begin it.
+    is_end: bool = False
     #: Why it is sent once more.
     again: str | None = None
     #: Who executed it, and since when, where its result has overtaken the word that it has begun.
@@ -96,4 +98,4 @@ class Active:
         self.end_sent_s, self.end_asked, self.deferred_s = known.end_sent_s, known.end_asked, known.deferred_s
         self.queue, self.holder, self.likely, self.is_begun = known.queue, known.holder, known.likely, known.is_begun
         self.seen_s, self.leased_until_s, self.again = known.seen_s, known.leased_until_s, known.again
-        self.handle = self.handle or known.handle
+        self.handle, self.is_end = self.handle or known.handle, known.is_end

@@ -147,7 +147,7 @@ class Dispatcher:
         except WlmctlError as error:
             ending.fail(book, work, active, Outcome("failed", str(error), "user"))
             return
-        active.sent = True
+        active.sent, active.is_end = True, cancel
         work.unsent.discard(active.idx)
         work.unconfirmed.discard(active.idx)
         book.send(active.queue, message, work.row.priority, active.number)

@@ -70,7 +70,9 @@ def result(
         case "deferred" if outcome.handle is not None:
             _deferred(book, work, active, outcome, message.worker)
         case "cancelled":
-            if active.state is TaskState.CANCELLING or active.timed_out:
+            if active.state is TaskState.CANCELLING and not _is_proof(work, active, routing):
+                work.send_again(active)  # now to be ended, if it runs
+            elif active.state is TaskState.CANCELLING or active.timed_out:
                 ending.cancelled(book, work, active, outcome)
             else:
                 ending.hand_back(book, work, active, outcome.reason)
@@ -88,6 +90,16 @@ def result(
             _declined(book, work, active, outcome, message.worker, routing)
         case _:
             ending.hand_back(book, work, active, outcome.reason)
+
+
+def _is_proof(work: Work, active: Active, routing: Routing) -> bool:
+    """True where an execution that was stopped proves that the work does not run.
+
+    What goes on without a worker may have been started by another execution: by one of an earlier dispatch, or of this
+    one where it was sent twice.
+    """
+    defers = work.defers[work.place(active.idx)[0]]
+    return active.is_end or not defers or (active.dispatch == 1 and not routing.registry.is_fleet)
 
 
 def _declined(book: Book, work: Work, active: Active, outcome: Outcome, worker: str, routing: Routing) -> None:

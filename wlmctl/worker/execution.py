@@ -52,8 +52,11 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
     """End an attempt of which nobody knows whether it has started, without starting it."""
     if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
         return Outcome("cancelled")
-    handle = task_type.handle(spec, context)
-    outcome = of_answer(task_type.cancel(handle, _deferred(context.message.machines[main], context.machines)))
+    try:
+        handle = task_type.handle(spec, context)
+        outcome = of_answer(task_type.cancel(handle, _deferred(context.message.machines[main], context.machines)))
+    except Exception as error:  # as above
+        return _unproven(error, main)
     if outcome.what in ("running", "unknown"):  # not proven: now it can be ended like any other deferred work
         return Outcome("deferred", handle=handle, started=outcome.started, machine=main)
     return outcome
@@ -103,10 +106,7 @@ def _poll_type(name: str, deferrals: Sequence[Deferral], context: DeferredContex
         found = task_type.poll({key: item.handle for key, item in keyed.items()}, context)
         outcomes = {key: of_answer(answer) for key, answer in found.items()}
     except Exception as error:  # as above: whatever a plugin raises is the answer
-        outcome = of_error(error, context.machine.name)
-        if outcome.what == "failed":  # a poll that failed says nothing about the task
-            outcome = Outcome("unknown", reason=outcome.reason)
-        outcomes = dict.fromkeys(keyed, outcome)
+        outcomes = dict.fromkeys(keyed, _unproven(error, context.machine.name))
     answers = []
     for key, item in keyed.items():
         outcome = outcomes.get(key, Outcome("unknown", reason="not in the answer"))
@@ -126,8 +126,13 @@ def end(machine: Machine, deferral: Deferral, machines: Machines) -> Outcome:
             raise TypeError(f"task type {deferral.type} cannot end a deferred task")
         return of_answer(task_type.cancel(deferral.handle, _deferred(machine, machines)))
     except Exception as error:  # as above
-        outcome = of_error(error, machine.name)
-        return Outcome("unknown", reason=outcome.reason) if outcome.what == "failed" else outcome
+        return _unproven(error, machine.name)
+
+
+def _unproven(error: Exception, machine: str) -> Outcome:
+    """What an error in asking for work, or in ending it, says of that work: nothing, even where it was broken off."""
+    outcome = of_error(error, machine)
+    return outcome if outcome.what == "unreachable" else Outcome("unknown", reason=outcome.reason)
 
 
 def _deferred(machine: Machine, machines: Machines, wait_s: float = 0.0) -> DeferredContext:
