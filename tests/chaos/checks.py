@@ -54,6 +54,13 @@ def once_an_attempt(folder: Path, rows: Iterable[tuple[str, TaskRow]]) -> Iterat
             yield f"{experiment}: the command of {row.name} did not run in attempt {row.attempt}, its last"
 
 
+def never_cancelled(again: Iterable[str]) -> Iterator[str]:
+    """No attempt was given up as ended from outside: here nobody ends a job that was not cancelled."""
+    for each in again:
+        if "cancelled" in each or "ended from outside" in each:
+            yield f"given up without cause: {each}"
+
+
 def tried_again(db: Database, seq: int) -> Iterator[str]:
     """What had to be tried again through no fault of its own, and why: not wrong, but worth a look."""
     for event in events(db, seq):

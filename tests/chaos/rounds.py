@@ -163,6 +163,7 @@ class Round:
                 outcome.attempts += sum(task.attempt for task in tasks)
                 outcome.again += checks.tried_again(db, row.seq)
                 outcome.dispatches += sum(task.dispatch for task in tasks)
+            wrong += checks.never_cancelled(outcome.again)
             wrong += checks.once_an_attempt(self.folder, rows)
             wrong += checks.told_in_full(db, {task.exp for _, task in rows})
         wrong += checks.no_bug(self.fleet)

@@ -117,7 +117,8 @@ class Errands:
         if self._step is None or self._connection is None:
             return
         if self._channel is not None:
-            self._step(self._channel, self._link.guard(self._answered))
+            if self._channel.is_open:  # else its end, or the connection's, is told next
+                self._step(self._channel, self._link.guard(self._answered))
         elif not self._is_opening and self._connection.is_open:
             self._is_opening = True
             self._connection.channel(on_open_callback=self._link.guard(self._opened))
