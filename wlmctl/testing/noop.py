@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _LOOK_S = 0.1
 class NoopSpec:
     """How long it takes (key ``takes``: 100ms)."""
 
-    takes_s: float = 0.0
+    takes_s: float = field(default=0.0, metadata={"key": "takes", "schema": {"type": ["string", "number"]}})
 
 
 class Noop:
