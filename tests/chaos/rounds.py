@@ -21,16 +21,17 @@ from tests.waiting import wait_until
 from wlmctl.states import EXPERIMENT_FINAL, FINAL
 from wlmctl.store import Database, experiments, open_database
 
-#: Seconds in which faults begin, in which all ends after the last one, and in which the broker is empty after that.
-FAULTS_WITHIN_S, END_WITHIN_S, EMPTY_WITHIN_S = 12.0, 240.0, 60.0
+#: Seconds in which all ends after the last fault, and in which the broker is empty after that.
+END_WITHIN_S, EMPTY_WITHIN_S = 240.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is drawn from: the kinds of faults, and how many of them; ``size`` 1.0 means 300 tasks and more."""
+    """What is drawn from: the kinds of faults, and how many of them begin in how long; ``size`` 1.0: 300 tasks."""
 
     kinds: Sequence[str] = faults.KINDS
     faults: int = 5
+    within_s: float = 12.0
     size: float = 1.0
     store: str = ""
     workers: int = 3
@@ -73,8 +74,8 @@ class Round:
         self.is_quorum = chance.random() < 0.3
         stores = ["sqlite"] if site.postgres is None else ["sqlite", "postgresql"]
         self.store = settings.store or chance.choice(stores)
-        self.plan = faults.draw(chance, settings.kinds, within_s=FAULTS_WITHIN_S, count=settings.faults)
-        self.moments_s = {what: chance.uniform(0.5, FAULTS_WITHIN_S / 2) for what in ("urgent", "cancel")}
+        self.plan = faults.draw(chance, settings.kinds, within_s=settings.within_s, count=settings.faults)
+        self.moments_s = {what: chance.uniform(0.5, 6.0) for what in ("urgent", "cancel")}
         experiments = Experiments(self.folder, chance, size=settings.size)
         self.written = [experiments.main(), experiments.late(), experiments.doomed()]
         self.ids: list[str] = []

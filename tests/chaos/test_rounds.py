@@ -11,7 +11,10 @@ import pytest
 from tests.chaos.rounds import Round, Settings
 from tests.chaos.site import Site, is_available, open_site
 
-#: A round that has failed is played again by ``python -m tests.chaos --seed N``, or with this set to its seed.
+#: Short rounds, since many other tests wait; the long ones are those of ``python -m tests.chaos``.
+SHORT, FULL = Settings(faults=3, within_s=6.0), Settings()
+
+#: The seed of the first round. One that has failed is played again as its message says.
 SEED = int(os.environ.get("WLMCTL_TEST_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
 
 
@@ -23,20 +26,21 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def play(site: Site, seed: int) -> None:
-    outcome = Round(site, seed, Settings()).play()
+def play(site: Site, seed: int, settings: Settings) -> None:
+    outcome = Round(site, seed, settings).play()
     print(outcome.text())
-    assert not outcome.wrong, f"python -m tests.chaos --seed {seed} --rounds 1: {outcome.text()}"
+    again = f"python -m tests.chaos --seed {seed} --rounds 1 --faults {settings.faults} --within {settings.within_s:g}"
+    assert not outcome.wrong, f"{again}: {outcome.text()}"
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(10))
 def test_a_round_of_chaos_leaves_nothing_wrong(site: Site, number: int) -> None:
-    play(site, SEED + number)
+    play(site, SEED + number, SHORT)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(10, 50))
 def test_many_rounds_of_chaos_leave_nothing_wrong(site: Site, number: int) -> None:
-    play(site, SEED + number)
+    play(site, SEED + number, FULL)
