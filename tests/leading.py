@@ -152,7 +152,8 @@ class Leader:
         return self.wait(ResultMessage, lambda found: found.key == message.key, timeout_s)
 
     def results(self) -> list[TaskKey]:
-        """The keys of all results that came."""
+        """The keys of all results that have come by now."""
+        self.listen()
         return [found.key for found in self.said if isinstance(found, ResultMessage)]
 
     def close(self) -> None:

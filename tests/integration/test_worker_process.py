@@ -18,8 +18,8 @@ from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
 from wlmctl.config import Config
 from wlmctl.machine import Machine, Reference
 from wlmctl.message import DrainMessage, GoodbyeMessage, HeartbeatMessage, StartedMessage
-from wlmctl.queues import worker_queue
-from wlmctl.runtime.worker_process import WorkerProcess, asking_machines, queue_word
+from wlmctl.queues import queue_word, worker_queue
+from wlmctl.runtime.worker_process import WorkerProcess, asking_machines
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,10 @@ from wlmctl.message import (
     WorkerInfo,
     decode,
     encode,
+    unbundle,
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
-from wlmctl.task import Deferred, Done, Failed, Gone, Resources, TaskContext, Unknown
+from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, TaskContext, Unknown
 from wlmctl.worker.context import BrokenOff, Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 
@@ -70,7 +73,7 @@ class Bench:
         pool = ConnectionPool(self._no_connection)
         info = WorkerInfo("w", "h", "h", "u", "b", 1, "1", slots=1, types=("obeying",))
         self.worker = Worker("w", self.broker, Machines(pool), settings=WorkerSettings(info))
-        self._count = 0
+        self._count, self._said = 0, deque[Message]()
 
     @staticmethod
     def _no_connection(machine: Any) -> Any:
@@ -91,9 +94,11 @@ class Bench:
         self.channel.publish(control_queue("wlm", "w"), body)
 
     def next(self) -> Message:
-        delivery = self.channel.receive(10)
-        assert delivery is not None, "the worker says nothing"
-        return decode(delivery.body)
+        if not self._said:
+            delivery = self.channel.receive(10)
+            assert delivery is not None, "the worker says nothing"
+            self._said.extend(decode(body) for body in unbundle(delivery.body))
+        return self._said.popleft()
 
     def outcome(self) -> Outcome:
         """What becomes of the next dispatch that ends."""
@@ -232,3 +237,36 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_worker_goes_on(ben
     bench.send()
     assert bench.outcome().what == "done"
     wait_until(lambda: bench.broker.depth(DEAD.format(prefix="wlm")) == 3, "all three are buried")
+
+
+def test_an_order_to_end_many_is_answered_in_groups_by_a_few_threads(bench: Bench) -> None:
+    before = threading.active_count()
+    most = [before]
+
+    def ending() -> Any:
+        most.append(threading.active_count())
+        time.sleep(0.002)  # what a machine takes
+        return Gone("killed")
+
+    bench.type.ending = ending
+    keys = [TaskKey(1, number, 1, 1) for number in range(1000)]
+    bench.order(EndMessage(machine("local"), [Deferral(key, "obeying", {}) for key in keys]))
+    answered, groups = set[TaskKey](), 0
+    while len(answered) < 1000:
+        message = bench.next()
+        assert isinstance(message, PollAnswerMessage)
+        assert message.ending
+        groups += 1
+        answered |= {answer.key for answer in message.answers}
+    assert answered == set(keys)
+    assert 1 < groups < 200
+    assert max(most) <= before + 8
+
+
+def test_answers_with_much_output_travel_apart(bench: Bench) -> None:
+    half = b"x" * (3 * 2**20)
+    bench.type.polling = lambda: {f"{number}": Running(stdout=half) for number in range(3)}
+    deferrals = [Deferral(TaskKey(1, number, 1, 1), "obeying", {}, 0, 0) for number in range(3)]
+    bench.order(PollMessage(machine("local"), 5, 0.0, deferrals))
+    messages = [bench.next() for _ in range(3)]
+    assert all(isinstance(message, PollAnswerMessage) and message.number == 5 for message in messages)
