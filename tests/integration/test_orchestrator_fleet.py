@@ -434,6 +434,19 @@ def test_a_death_that_nothing_explains_makes_the_leader_careful(play: PlayedFlee
     assert {row.kills for row in play.rows(seq).values()} == {0}
 
 
+def test_what_a_killed_worker_had_not_said_to_have_begun_is_handed_out_with_care(play: PlayedFleet) -> None:
+    worker = play.worker("v")
+    play.submit("tasks: {told: {type: step}, untold: {type: step}}")
+    play.step()
+    worker.begin("told")
+    play.step(1)
+    other = play.worker("w")
+    play.step(1)
+    worker.die()
+    play.step(1)
+    assert {message.task: message.careful for message, _ in other.held.values()} == {"told": False, "untold": True}
+
+
 def test_a_restart_of_the_broker_counts_no_kills(play: PlayedFleet) -> None:
     worker = play.worker("v")
     seq = play.submit(ONE)

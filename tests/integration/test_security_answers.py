@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,15 @@ WHAT = ("done", "failed", "cancelled", "deferred", "running", "unknown", "unreac
 CLASSES = ("", "user", "time", "memory", "infra", "preempted", "cancelled")
 TEXTS = ("", "\0", "x\n" * 50, "\udcff", "é" * 1000, "nas", "../..", "%s {0}", "'; DROP TABLE tasks; --")
 NUMBERS = (None, 0, 1, -1, 255, 2**63 - 1, -(2**63))
-HANDLES = (None, {}, {"pid": "x"}, {"a": [{"b": None}] * 50}, {"\0": "\0"}, {"n": 10**30}, {"t": "\udcff"})
+HANDLES: tuple[Any, ...] = (
+    None,
+    {},
+    {"pid": "x"},
+    {"a": [{"b": None}] * 50},
+    {"\0": "\0"},
+    {"n": 10**30},
+    {"t": "\udcff"},
+)
 
 
 def anything(chance):

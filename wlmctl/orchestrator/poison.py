@@ -34,9 +34,8 @@ class Poison:
         if not _is_killed(member):
             return
         begun = [(work, active) for work, active in had if active.is_begun and active.holder == member.id]
-        if not begun:
-            for work, active in had:
-                work.mind(active.idx).is_careful = True
+        for work, active in had:  # it may have begun with one of these a moment before, and died of that
+            work.mind(active.idx).is_careful |= (work, active) not in begun
         for work, active in begun:
             care = work.mind(active.idx)
             care.kills += 1
