@@ -27,13 +27,6 @@ tasks:
 
 
 @pytest.fixture
-def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
-    vhost = rabbit.vhost()
-    yield vhost
-    rabbit.remove_vhost(vhost.name)
-
-
-@pytest.fixture
 def line(tmp_path: Path, vhost: Vhost) -> Iterator[CommandLine]:
     """A fleet's commands, on SQLite."""
     with opened(CommandLine(tmp_path, {"WLMCTL_BROKER": vhost.url})) as line:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import CommandLine
-from tests.services.rabbitmq import Rabbit, Vhost
+from tests.services.rabbitmq import Vhost
 from tests.waiting import wait_until
 from wlmctl.testing import noop
 
@@ -18,13 +18,6 @@ from wlmctl.testing import noop
 STEADY_S, CHANGED_S, BUSY_HOST = 0.3, 0.5, 3
 
 ONE = "name: {name}\npriority: {priority}\ntasks:\n  one: {{type: noop}}\n"
-
-
-@pytest.fixture
-def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
-    vhost = rabbit.vhost()
-    yield vhost
-    rabbit.remove_vhost(vhost.name)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import CommandLine
-from tests.services.rabbitmq import Rabbit, Vhost
+from tests.services.rabbitmq import Vhost
 from tests.waiting import wait_until
 from wlmctl.testing import noop
 
@@ -46,13 +46,6 @@ tasks:
   killer: {type: killer, after: AFTER}
   after: {type: noop, needs: [innocent]}
 """
-
-
-@pytest.fixture
-def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
-    vhost = rabbit.vhost()
-    yield vhost
-    rabbit.remove_vhost(vhost.name)
 
 
 @pytest.fixture

@@ -25,13 +25,6 @@ INFO = {
 
 
 @pytest.fixture
-def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
-    vhost = rabbit.vhost()
-    yield vhost
-    rabbit.remove_vhost(vhost.name)
-
-
-@pytest.fixture
 def line(tmp_path: Path, rabbit: Rabbit, vhost: Vhost, broker: RabbitBroker) -> CommandLine:
     """The commands with the login of an operator, who may not do more than they need."""
     assert broker.state.is_up

@@ -23,13 +23,6 @@ from wlmctl.runtime.worker_process import WorkerProcess, asking_machines
 
 
 @pytest.fixture
-def vhost(rabbit: Any) -> Iterator[Any]:
-    vhost = rabbit.vhost()
-    yield vhost
-    rabbit.remove_vhost(vhost.name)
-
-
-@pytest.fixture
 def leader(vhost: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
     broker = RabbitBroker(RabbitSettings(vhost.url))
     yield Leader(broker, monkeypatch, types=("a", "b"))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.services.docker import docker_works
 from tests.services.postgres import Server, native_server
-from tests.services.rabbitmq import Rabbit, require
+from tests.services.rabbitmq import Rabbit, Vhost, require
 from tests.services.sshd import Farm, open_farm, require_sshd
 
 
@@ -86,3 +86,11 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
     """A RabbitMQ for the whole session; each test takes a ``vhost()`` of its own."""
     with require(tmp_path_factory.mktemp("rabbitmq")) as rabbit:
         yield rabbit
+
+
+@pytest.fixture
+def vhost(rabbit: Rabbit) -> Iterator[Vhost]:
+    """A vhost of this test alone, with a user of its own."""
+    vhost = rabbit.vhost()
+    yield vhost
+    rabbit.remove_vhost(vhost.name)
