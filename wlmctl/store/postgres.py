@@ -17,7 +17,7 @@ from wlmctl.store import postgres_errors
 from wlmctl.store.database import Cursor, Database
 from wlmctl.store.dialect import POSTGRESQL, placeholders, schema_for_postgresql
 from wlmctl.store.patience import FIRST_S, Patience, for_seconds
-from wlmctl.store.postgres_bulk import Written, insert_many, send
+from wlmctl.store.postgres_bulk import Written, column_types, insert_many, send
 from wlmctl.store.postgres_connection import connect
 from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
 
@@ -55,6 +55,7 @@ class PostgresDatabase(Database):
         self._own = 0
         self._wrote = self._is_inside = False
         self._written: list[Written] = []
+        self._types: dict[str, dict[str, str]] = {}
         self._connection = connect(self.url, self._password)
         try:
             version = self._prepare(create)
@@ -215,13 +216,11 @@ class PostgresDatabase(Database):
 
     def write(self, sql: str, values: Sequence[Any], refused: Callable[[], Exception]) -> None:
         """Run a statement that changes one row, at the latest before the next read or the commit; else ``refused``."""
-        self._written.append((sql, values, refused))
-        if not self._is_inside or len(self._written) >= _CHUNK:
-            self._send_written()
+        self.write_many(sql, [values], refused)
 
     def write_many(self, sql: str, rows: Sequence[Sequence[Any]], refused: Callable[[], Exception]) -> None:
         """Run a statement that changes one row for each of the rows, with what else is written."""
-        self._written.extend((sql, row, refused) for row in rows)
+        self._written += [(sql, rows[first : first + _CHUNK], refused) for first in range(0, len(rows), _CHUNK)]
         if not self._is_inside or len(self._written) >= _CHUNK:
             self._send_written()
 
@@ -230,8 +229,13 @@ class PostgresDatabase(Database):
         if not self._written:
             return
         written, self._written, self._wrote = self._written, [], True
-        for _, _, refused in self._guarded(lambda connection: send(connection, written)):
+        for _, _, refused in self._guarded(lambda connection: send(connection, written, self._types_of)):
             raise refused()
+
+    def _types_of(self, table: str) -> dict[str, str]:
+        if table not in self._types:
+            self._types[table] = column_types(self._connection, table)
+        return self._types[table]
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
