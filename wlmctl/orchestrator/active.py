@@ -49,6 +49,8 @@ class Active:
     queue: str = ""
     #: How many workers it has killed, as far as is known.
     kills: int = 0
+    #: True where the store counts what it takes of its machine.
+    is_counted: bool = False
     #: The worker that was last heard to have it; ``is_begun``: and to execute it.
     holder: str | None = None
     #: The worker that is expected to get it, while none has said so.

@@ -107,7 +107,8 @@ class WorkerRoom:
             return f"worker {worker} cannot do it"
         if not able:
             return "no live worker can do it"
-        if all(self._free[member.id] < 1 for member in able if worker in (None, member.id)):
+        free = self._free
+        if not any(free[member.id] > 0 for member in able if worker is None or worker == member.id):
             return "no worker has a free slot"
         if self._is_fleet:
             if self._left[0] != group.key:

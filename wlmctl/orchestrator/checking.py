@@ -62,6 +62,8 @@ class DecisionCheck:
         self._room = _Room(views, fleet.site)
         self._works = {work.row.id: work for work, _ in groups.values()}
         self._under_way = {work.seq: work.under_way for work in self._works.values()}
+        #: By group: its machines, and the places that they are; those of all of its tasks are the same.
+        self._machines: dict[str, tuple[list[str | None], tuple[str, ...] | None]] = {}
 
     def check(self, decision: Any) -> Checked:
         """What is legal in the decision; raises whatever a decision of the wrong shape makes it raise."""
@@ -136,8 +138,10 @@ class DecisionCheck:
 
     def _refusal(self, assignment: Assignment, work: Work, group: ReadyGroup, idx: int) -> str | None:
         """Why the assignment is illegal; empty where it is only too early, None where nothing is wrong."""
-        machines = [work.machine_of(idx, role) for role in group.roles or (LOCAL,)]
-        where = places(work, machines)
+        if (known := self._machines.get(group.key)) is None:  # bindings come first: they do not change any more
+            names = [work.machine_of(idx, role) for role in group.roles or (LOCAL,)]
+            known = self._machines[group.key] = names, places(work, names)
+        machines, where = known
         if where is None:
             return "a role of it has no machine"
         if assignment.machine != where[0]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from wlmctl.errors import WlmctlError
 from wlmctl.experiment import parse_task_selector
 from wlmctl.experiment.model import Instance
-from wlmctl.machine import LOCAL
+from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import TaskMessage
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
@@ -57,16 +58,41 @@ def _value(db: Database, work: Work, name: str) -> str:
     return str(outputs[key])
 
 
-def context(
-    book: Book, work: Work, active: Active, fleet: Fleet, store_id: str, *, cancel: bool = False
-) -> TaskMessage:
-    """The message that hands this dispatch to a worker; raises ``WlmctlError`` where it cannot be made."""
-    instance = work.instance(active.idx, runtime_values(book, work, active.idx))
-    name_of_task = work.name(active.idx)
-    roles = {role: _machine(work, active.idx, role) for role in instance.roles or (LOCAL,)}
-    for name in roles.values():
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The machines of a task, by role and by name: the same for all tasks of a group."""
+
+    roles: Mapping[str, str]
+    machines: Mapping[str, Machine]
+
+
+def bound(work: Work, idx: int, roles: Sequence[str], fleet: Fleet) -> Bound:
+    """The machines of the task's roles; ``WlmctlError`` where one is missing."""
+    names = {role: _machine(work, idx, role) for role in roles or (LOCAL,)}
+    for name in names.values():
         if name not in fleet:
             raise WlmctlError(f"machine {name} is not in the inventory any more")
+    return Bound(names, {name: fleet.machine(work.place_of(name) or name) for name in names.values()})
+
+
+def context(
+    book: Book,
+    work: Work,
+    active: Active,
+    fleet: Fleet,
+    store_id: str,
+    *,
+    cancel: bool = False,
+    to: Bound | None = None,
+) -> TaskMessage:
+    """The message that hands this dispatch to a worker; raises ``WlmctlError`` where it cannot be made.
+
+    ``to``: its machines, where they are known.
+    """
+    instance = work.instance(active.idx, runtime_values(book, work, active.idx))
+    name_of_task = work.name(active.idx)
+    if to is None:
+        to = bound(work, active.idx, instance.roles, fleet)
     care = work.care.get(active.idx)
     is_careful = care is not None and (care.is_careful or care.kills > 0)
     return TaskMessage(
@@ -77,8 +103,8 @@ def context(
         name_of_task,
         active.type,
         instance.text,
-        roles,
-        {name: fleet.machine(work.place_of(name) or name) for name in roles.values()},
+        to.roles,
+        to.machines,
         work.row.folder if work.row.local_on is None else "",
         instance.resources,
         active.devices,

@@ -15,10 +15,11 @@ from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, Complaint, Placed
-from wlmctl.orchestrator.contexts import context
+from wlmctl.orchestrator.contexts import Bound, bound, context
 from wlmctl.orchestrator.ends import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
 from wlmctl.orchestrator.placing import Placement
+from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing, places
 from wlmctl.orchestrator.strangers import Strangers
@@ -54,6 +55,8 @@ class Dispatcher:
         self.strangers = Strangers()
         self.window = Window()
         self._nonces = _Nonces()
+        #: By group, for one look: the machines of its tasks.
+        self._bound: dict[str, Bound] = {}
 
     def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
         """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
@@ -76,6 +79,7 @@ class Dispatcher:
         checked = self._ask(placement, snapshot)
         for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
+        self._bound.clear()
         for item in checked.placed:
             if self._fleet.is_known(item.place) or not item.group.needs_capacity:
                 self._assign(book, item, taken, capacity)
@@ -108,14 +112,15 @@ class Dispatcher:
         )  # fmt: skip
         if queue is None:
             return
-        taken.setdefault(site, Taken()).add(group.resources, devices)
+        if group.resources.cpus:
+            taken.setdefault(site, Taken()).add(group.resources, devices)
         group.remove(idx)
         instance = work.instance(idx)
         active = Active(
             idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, self._nonces.next(),
             group.type, machine, site, work.machines_of(idx, instance), placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
-            kills=care.kills if care is not None else 0,
+            kills=care.kills if care is not None else 0, is_counted=group.needs_capacity,
         )  # fmt: skip
         work.dispatches[idx] = active.dispatch
         changes: dict[str, object] = {
@@ -138,12 +143,15 @@ class Dispatcher:
             if name not in work.touched:
                 work.touched.add(name)
                 machines.touched(book.db, work.seq, name)
-        self._send(book, work, active)
+        self._send(book, work, active, group)
 
-    def _send(self, book: Book, work: Work, active: Active) -> None:
+    def _send(self, book: Book, work: Work, active: Active, group: ReadyGroup | None = None) -> None:
         cancel = active.state is TaskState.CANCELLING
         try:
-            message = context(book, work, active, self._fleet, self._store_id, cancel=cancel)
+            to = self._bound.get(group.key) if group is not None else None
+            if to is None and group is not None:
+                to = self._bound[group.key] = bound(work, active.idx, group.roles, self._fleet)
+            message = context(book, work, active, self._fleet, self._store_id, cancel=cancel, to=to)
         except WlmctlError as error:
             ending.fail(book, work, active, Outcome("failed", str(error), "user"))
             return

@@ -16,8 +16,9 @@ from wlmctl.task import FailureClass
 #: Infrastructure failures are tried again this often, the first after 10 s, doubling to 10 min.
 INFRA_LIMIT, INFRA_FIRST_S, INFRA_LONGEST_S = 5, 10.0, 600.0
 
-#: What a task has while it is under way, and no longer.
-_RELEASED = {"nonce": None, "site": None, "cpus": None, "memory_bytes": None, "gpus": None, "devices": None}
+#: What a task has while it is under way, and no longer: any, and one that takes room of its machine.
+_RELEASED = {"nonce": None}
+_ALL_RELEASED = {"nonce": None, "site": None, "cpus": None, "memory_bytes": None, "gpus": None, "devices": None}
 
 
 def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
@@ -35,7 +36,7 @@ def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
         reason=None,
         failure_class=None,
         **active.beginning(),
-        **_RELEASED,
+        **_released(active),
     )
 
 
@@ -51,7 +52,7 @@ def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     _keep_logs(book, work, active, outcome)
     book.move(
         work, active.idx, TaskState.CANCELLED, ended=book.now_s, handle=None, reason=outcome.reason or "cancelled",
-        failure_class=FailureClass.CANCELLED.value, **_RELEASED,
+        failure_class=FailureClass.CANCELLED.value, **_released(active),
     )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: 
     if wait_s is None:
         book.move(
             work, active.idx, TaskState.FAILED, ended=book.now_s, exit_code=outcome.exit_code, reason=outcome.reason,
-            failure_class=failure.value, handle=None, **{counter: count}, **active.beginning(), **_RELEASED,
+            failure_class=failure.value, handle=None, **{counter: count}, **active.beginning(), **_released(active),
         )  # fmt: skip
         failed_for_good(book, work)
         return
@@ -76,11 +77,15 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: 
     book.move(
         work, active.idx, TaskState.WAITING, attempt=active.attempt + 1, due=due, exit_code=outcome.exit_code,
         reason=outcome.reason, failure_class=failure.value, handle=None, started=None, worker=None,
-        **{counter: count}, **_RELEASED,
+        **{counter: count}, **_released(active),
     )  # fmt: skip
     work.done_with(active.idx)
     work.attempts[active.idx] = active.attempt + 1
     work.delay(active.idx, due)
+
+
+def _released(active: Active) -> dict[str, None]:
+    return _ALL_RELEASED if active.is_counted else _RELEASED
 
 
 def failed_for_good(book: Book, work: Work) -> None:
@@ -114,7 +119,7 @@ def hand_back(book: Book, work: Work, active: Active, reason: str) -> None:
         started=None,
         machine=None,
         handle=None,
-        **_RELEASED,
+        **_released(active),
     )
     work.add_ready(active.idx, book.now_s)
 
@@ -125,7 +130,7 @@ def put_off(book: Book, work: Work, active: Active, reason: str, wait_s: float) 
     work.attempts[active.idx] = active.attempt
     book.move(
         work, active.idx, TaskState.WAITING, due=due, reason=reason, worker=None, started=None, machine=None,
-        handle=None, **_RELEASED,
+        handle=None, **_released(active),
     )  # fmt: skip
     work.done_with(active.idx)
     work.delay(active.idx, due)

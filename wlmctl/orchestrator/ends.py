@@ -25,6 +25,8 @@ def order(book: Book, works: Mapping[int, Work], routing: Routing, now: float) -
     ends: dict[str, list[Deferral]] = {}
     for work in works.values():
         for active in work.active.values():
+            if active.timeout_s is None and active.state is not TaskState.CANCELLING and not active.timed_out:
+                continue
             over_s = _time_left_s(active, book.now_s)
             if over_s is not None and not active.timed_out:
                 if over_s > 0:

@@ -149,6 +149,8 @@ class Fleet:
 
     def free_devices(self, name: str, count: int, taken: Mapping[str, Taken]) -> tuple[int, ...]:
         """The first ``count`` GPUs of the machine that nobody has."""
+        if not count:
+            return ()
         used = taken[self.site(name)].devices if self.site(name) in taken else set()
         free = [device for device in range(self._inventory[name].gpus or 0) if device not in used]
         return tuple(free[:count])

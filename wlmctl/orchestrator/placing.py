@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
@@ -34,6 +34,10 @@ class TaskIds(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._positions)
+
+    def __iter__(self) -> Iterator[str]:
+        for position in self._positions:
+            yield f"{self._seq}.{position}"
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if isinstance(index, slice):

@@ -51,6 +51,7 @@ class Loads:
     """What each worker has, or is likely to get, by priority."""
 
     def __init__(self, members: Mapping[str, Member]) -> None:
+        #: By worker: how many have each priority or a higher one.
         self._counts: dict[str, list[int]] = {worker: [0] * LEVELS for worker in members}
 
     @classmethod
@@ -63,7 +64,8 @@ class Loads:
                 if active.handle is None:
                     counts = loads._counts.get(active.holder or active.likely or "")
                     if counts is not None:
-                        counts[priority] += 1
+                        for level in range(priority + 1):
+                            counts[level] += 1
         return loads
 
     def copy(self) -> Loads:
@@ -74,15 +76,17 @@ class Loads:
 
     def add(self, worker: str, priority: int) -> None:
         """One more goes, most likely, to this worker."""
-        self._counts[worker][_level(priority)] += 1
+        counts = self._counts[worker]
+        for level in range(_level(priority) + 1):
+            counts[level] += 1
 
     def total(self) -> dict[str, int]:
         """How many each worker has."""
-        return {worker: sum(counts) for worker, counts in self._counts.items()}
+        return {worker: counts[0] for worker, counts in self._counts.items()}
 
     def free(self, member: Member, priority: int) -> int:
         """The worker's slots that are free for this priority; negative: so many wait there."""
-        return member.info.slots - sum(self._counts[member.id][_level(priority) :])
+        return member.info.slots - self._counts[member.id][_level(priority)]
 
     def allowance(self, able: Sequence[Member], priority: int, ahead: int) -> int:
         """How many more tasks of one kind may be sent, if these workers can do them."""
@@ -97,8 +101,11 @@ class Loads:
 
     def likely(self, able: Sequence[Member], priority: int) -> Member:
         """Which of the workers will get the next one."""
-        return able[0] if len(able) == 1 else max(able, key=lambda member: self.free(member, priority))
+        if len(able) == 1:
+            return able[0]
+        level, counts = _level(priority), self._counts
+        return max(able, key=lambda member: member.info.slots - counts[member.id][level])
 
 
 def _level(priority: int) -> int:
-    return min(max(priority, 0), LEVELS - 1)
+    return priority if 0 <= priority < LEVELS else min(max(priority, 0), LEVELS - 1)

@@ -44,6 +44,10 @@ class Work:
         for template in self.templates:
             self.first.append(count)
             count += len(template.rows)
+        #: The template that was asked for last, its first task, and the one behind its last.
+        self._near = (0, 0, 0)
+        #: The group's name of templates whose tasks are all equal.
+        self._group_keys: dict[int, tuple[Instance, str]] = {}
         self.states: list[TaskState] = [TaskState.WAITING] * count
         self.needs = Needs(self.templates)
         self.bindings = experiments.bindings(db, row.seq)
@@ -122,6 +126,7 @@ class Work:
             instance.timeout_s,
             number=row.sent or 0,
             kills=row.kills,
+            is_counted=row.site is not None,
         )
 
     def keep(self, older: Work) -> None:
@@ -159,8 +164,12 @@ class Work:
 
     def place(self, idx: int) -> tuple[int, int]:
         """The template's number and the position in it of a task."""
-        template = bisect.bisect_right(self.first, idx) - 1
-        return template, idx - self.first[template]
+        template, first, end = self._near
+        if not first <= idx < end:
+            template = bisect.bisect_right(self.first, idx) - 1
+            first = self.first[template]
+            self._near = template, first, first + len(self.templates[template].rows)
+        return template, idx - first
 
     def name(self, idx: int) -> str:
         """The task's name, with its instance."""
@@ -207,14 +216,9 @@ class Work:
 
     def add_ready(self, idx: int, now_s: float) -> None:
         """The task is ready: put it into its group, in order."""
-        template, _ = self.place(idx)
-        instance = self.instance(idx)
-        roles = ",".join(self.role_key(idx, role) for role in instance.roles)
-        resources = instance.resources
-        key = (
-            f"{self.seq}.{template}|{roles}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
-            f"{resources.nodes}|{','.join(instance.worker_labels)}"
-        )
+        template, position = self.place(idx)
+        instance = self.instances[template].at(position)
+        key = self._group_key(idx, template, instance)
         group = self.ready.get(key)
         if group is None:
             group = self.ready[key] = ReadyGroup(
@@ -226,6 +230,21 @@ class Work:
             bisect.insort(group.tasks, idx)
         else:
             group.tasks.append(idx)
+
+    def _group_key(self, idx: int, template: int, instance: Instance) -> str:
+        """The name of the group of ready tasks that a scheduler may take for one another."""
+        known = self._group_keys.get(template)
+        if known is not None and known[0] is instance:
+            return known[1]
+        names = [self.role_key(idx, role) for role in instance.roles]
+        resources = instance.resources
+        key = (
+            f"{self.seq}.{template}|{','.join(names)}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
+            f"{resources.nodes}|{','.join(instance.worker_labels)}"
+        )
+        if names == list(instance.roles):  # and none of them depends on the task's values
+            self._group_keys[template] = instance, key
+        return key
 
     def delay(self, idx: int, due_s: float) -> None:
         """The task waits for another attempt until ``due_s``."""
