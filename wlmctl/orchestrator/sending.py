@@ -86,9 +86,10 @@ class Sender:
         """Keep the watermark; inside a transaction."""
         if self.upto != self._stored:
             self._written = self.upto
-            db.execute(
+            db.write(
                 "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 (UPTO, str(self._written)),
+                lambda: AssertionError("the watermark was not written"),
             )
 
     def committed(self) -> None:

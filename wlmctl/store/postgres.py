@@ -34,6 +34,7 @@ _CHUNK = 1000
 # A transaction of the store is alone in its schema: the lock is taken before its first read, as BEGIN IMMEDIATE does.
 _LOCK = "SELECT pg_advisory_xact_lock(7826541, hashtext(current_schema()))"
 _BEGIN = f"BEGIN; {_LOCK}"
+_VERSION = "SELECT n FROM changes"
 _CHANGED = "UPDATE changes SET n = n + 1 RETURNING txid_current()"
 _STATUS = "SELECT txid_status(%s)"
 
@@ -53,7 +54,8 @@ class PostgresDatabase(Database):
         super().__init__(url)
         self.name, self._password = url, password
         self._own = 0
-        self._wrote = self._is_inside = False
+        self._wrote = self._is_inside = self._is_prepared = False
+        self._version: int | None = None  # of the transaction, whose lock keeps it as it is
         self._written: list[Written] = []
         self._types: dict[str, dict[str, str]] = {}
         self._connection = connect(self.url, self._password)
@@ -61,6 +63,7 @@ class PostgresDatabase(Database):
             version = self._prepare(create)
             if not any_version:
                 self.refuse_version(version)
+            self._is_prepared = True
         except BaseException:
             self._connection.close()
             raise
@@ -103,7 +106,7 @@ class PostgresDatabase(Database):
     def transaction(self) -> Iterator[None]:
         """All or nothing, under the store's lock; the transaction that has written something is counted."""
         assert not self._is_inside, "a transaction inside a transaction"
-        self._again(lambda connection: connection.execute(_BEGIN, prepare=False))
+        self._again(self._begin)
         self._is_inside, self._wrote = True, False
         try:
             yield
@@ -112,7 +115,14 @@ class PostgresDatabase(Database):
             self._roll_back()
             raise
         finally:
-            self._is_inside = False
+            self._is_inside, self._version = False, None
+
+    def _begin(self, connection: psycopg.Connection[Any]) -> None:
+        # before it is prepared there may be no tables
+        cursor = connection.execute(f"{_BEGIN}; {_VERSION}" if self._is_prepared else _BEGIN, prepare=False)
+        while cursor.nextset():
+            pass
+        self._version = cursor.fetchone()[0] if self._is_prepared else None  # type: ignore[index]
 
     def _commit(self) -> None:
         self._send_written()
@@ -263,7 +273,8 @@ class PostgresDatabase(Database):
 
     def data_version(self) -> int:
         """The count of all commits less the own ones: a query of one row, 0.1 ms on this host."""
-        return int(self.row("SELECT n FROM changes")[0]) - self._own + self.outages * _RECONNECTED
+        count = self._version if self._version is not None else self.row(_VERSION)[0]
+        return int(count) - self._own + self.outages * _RECONNECTED
 
     def numbers_follow(self) -> None:
         """Set the sequence of experiments behind the highest number."""

@@ -144,8 +144,9 @@ class Recorder:
         """Store the counter; ``foreign`` tells whoever works on this experiment to read it again."""
         self.settle()
         if self._n != self._first or foreign:
-            self.db.execute(
+            self.db.write(
                 "UPDATE experiments SET events = ?, revision = revision + ? WHERE seq = ?",
                 (self._n, int(foreign), self.exp),
+                lambda: AssertionError(f"experiment {self.exp} is not in the store"),
             )
             self._first = self._n
