@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from wlmctl import plugins
@@ -45,6 +46,16 @@ class _Nonces:
         return self._left.pop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What is the same for all tasks of a group in one look; ``queue`` is None where each goes its own way."""
+
+    site: str
+    machine: str
+    touches: tuple[str, ...]
+    queue: str | None
+
+
 class Dispatcher:
     """Turns what is ready into dispatches, and sends again what has come to nothing."""
 
@@ -55,8 +66,9 @@ class Dispatcher:
         self.strangers = Strangers()
         self.window = Window()
         self._nonces = _Nonces()
-        #: By group, for one look: the machines of its tasks.
+        #: By group, for one look: the machines of its tasks, and what else all of them have.
         self._bound: dict[str, Bound] = {}
+        self._common: dict[str, _Common] = {}
 
     def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
         """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
@@ -80,6 +92,7 @@ class Dispatcher:
         for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
         self._bound.clear()
+        self._common.clear()
         for item in checked.placed:
             if self._fleet.is_known(item.place) or not item.group.needs_capacity:
                 self._assign(book, item, taken, capacity)
@@ -101,24 +114,34 @@ class Dispatcher:
 
     def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken], capacity: Capacity) -> None:
         work, group, idx = placed.work, placed.group, placed.idx
-        site, machine = self._fleet.site(placed.place), self._fleet.machine(placed.place).name
+        instance = work.instance(idx)
+        common = self._common.get(group.key)
+        if common is None:
+            common = self._common[group.key] = _Common(
+                self._fleet.site(placed.place),
+                self._fleet.machine(placed.place).name,
+                work.machines_of(idx, instance),
+                self._routing.shared_queue(group.type, capacity.able(group.key)),
+            )
+        site, machine = common.site, common.machine
         devices = self._fleet.free_devices(placed.place, group.resources.gpus, taken)
         if len(devices) < group.resources.gpus:
             return
         care = work.care.get(idx)
-        queue = self._routing.queue(
-            group.type, capacity.able(group.key), care, placed.worker if placed.is_chosen else None,
-            lambda able: _one_of(able, placed.worker, capacity.loads, work.row.priority),
-        )  # fmt: skip
+        queue = common.queue if care is None and not placed.is_chosen else None
+        if queue is None:
+            queue = self._routing.queue(
+                group.type, capacity.able(group.key), care, placed.worker if placed.is_chosen else None,
+                lambda able: _one_of(able, placed.worker, capacity.loads, work.row.priority),
+            )  # fmt: skip
         if queue is None:
             return
         if group.resources.cpus:
             taken.setdefault(site, Taken()).add(group.resources, devices)
         group.remove(idx)
-        instance = work.instance(idx)
         active = Active(
             idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, self._nonces.next(),
-            group.type, machine, site, work.machines_of(idx, instance), placed.place, group.resources, devices,
+            group.type, machine, site, common.touches, placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
             kills=care.kills if care is not None else 0, is_counted=group.needs_capacity,
         )  # fmt: skip

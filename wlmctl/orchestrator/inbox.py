@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import lru_cache
 
 from wlmctl.broker.contract import Channel, Delivery
 from wlmctl.message import (
@@ -42,6 +43,12 @@ _SAID = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
+def _ids_of(user: str) -> str:
+    """What the ids of a login's workers begin with."""
+    return f"{queue_word(user)}."
+
+
 def _refuse(message: Message, user: str | None) -> None:
     """Raise ``UndecodableMessage`` for what is no worker's to say, or not of the worker that it names.
 
@@ -51,7 +58,7 @@ def _refuse(message: Message, user: str | None) -> None:
         return
     if not isinstance(message, _SAID):
         raise UndecodableMessage(f"a {message.kind} message is no worker's to send")
-    if user is not None and not (user and message.worker.startswith(f"{queue_word(user)}.")):
+    if user is not None and not (user and message.worker.startswith(_ids_of(user))):
         sender = user or "that is not known"
         raise UndecodableMessage(f"a {message.kind} message of worker {message.worker} was sent by user {sender}")
 

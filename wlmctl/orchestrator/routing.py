@@ -102,6 +102,13 @@ class Routing:
         ]
         return self.own_queue(choose(able).id) if able else None
 
+    def shared_queue(self, task_type: str, able: Sequence[Member]) -> str | None:
+        """The queue of all who can do the type, where they are all able; None where there is no way through it now."""
+        if self.registry.only is not None or len(able) != len(self.consumers(task_type)):
+            return None
+        shared = type_queue(self._prefix, task_type)
+        return None if self._is_avoided(shared) else shared
+
     def own_queue(self, worker: str) -> str:
         """The queue of one worker for dispatches."""
         return worker_queue(self._prefix, worker)

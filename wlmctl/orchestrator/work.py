@@ -190,10 +190,11 @@ class Work:
         template, position = self.place(idx)
         old = self.states[idx]
         tally = self.needs.tallies[template]
-        tally.count(old, -1)
-        tally.count(state, 1)
+        if old in FINAL:
+            tally.count(old, -1)
         self.states[idx] = state
         if state in FINAL:
+            tally.count(state, 1)
             self.done_with(idx)
             self.care.pop(idx, None)
             if state is TaskState.FAILED and not self.templates[template].may_fail:
