@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.losing_database import LosingDatabase
 from tests.orchestra import PREFIX, assert_told_in_full
 from tests.play import DONE, RUNNING, STOPPED, Clock, inventory, machine, play_types
 from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl import control
+from wlmctl.errors import StoreOutage
 from wlmctl.host import this_process
 from wlmctl.message import (
     AskMessage,
@@ -548,6 +550,25 @@ def test_a_worker_without_the_mark_holds_the_judgement_up(play: PlayedFleet) -> 
     deaf.goodbye()
     play.step(8)
     assert play.dispatch(seq, "a") == 2
+
+
+def test_a_result_that_store_and_broker_lose_together_is_made_again(start: Start) -> None:
+    play = start(database=LosingDatabase)
+    worker = play.worker("w")
+    seq = play.submit("tasks: {j: {type: play}, s: {type: step}}")
+    play.step(1)
+    worker.end("j", Outcome("deferred", handle={"job": 1}))
+    worker.end("s")
+    play.db.lose = 1  # type: ignore[attr-defined]
+    with pytest.raises(StoreOutage) as lost:
+        play.orchestrator.step()
+    play.orchestrator._start_over(lost.value)
+    play.lose_everything()
+    play.step(10)
+    assert worker.names() == ["j", "s"], "nobody else knows that they have ended"
+    worker.end("j")
+    worker.end("s")
+    assert set(play.step(1).states(seq).values()) == {"succeeded"}
 
 
 def test_a_broker_that_loses_everything_loses_no_task(play: PlayedFleet) -> None:

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.losing_database import LosingDatabase
 from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import FAILED, RUNNING, Clock, away, inventory, machine, play_types
 from wlmctl.errors import StoreOutage
 from wlmctl.machine import Machine
 from wlmctl.message import CleanedMessage, CleanMessage, ProbeMessage
-from wlmctl.store.sqlite import SqliteDatabase
-
-
-class LosingDatabase(SqliteDatabase):
-    """A store whose server is lost at the commit of the next ``lose`` transactions."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.lose = 0
-        self.told: list[str] = []
-        self.patience = lambda outage: self.told.append(str(outage))
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
-            yield
-            if self.lose:
-                self.lose -= 1
-                raise StoreOutage("store x: the connection was lost")
 
 
 class LosingOrchestra(Orchestra):

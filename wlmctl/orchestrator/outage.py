@@ -22,12 +22,14 @@ def take_back(
     """Prepare the memory for being read again; ``inbox`` will be applied once more, ``unsent`` was never sent.
 
     What a worker has stays known by its dispatch: one that was raised in the lost transaction is not in the store.
+    One whose result came in it counts as under way: the result is applied once more, unless the broker loses it too.
     """
     for work in works.values():
         work.row.revision = -1
         work.told_held.clear()
         for active in work.active.values():
             active.handle, active.end_sent_s, active.timed_out = None, None, False
+            active.sent |= active.idx not in work.unsent | work.unconfirmed
     for letter in unsent:
         message = letter.message
         if isinstance(message, TaskMessage):
