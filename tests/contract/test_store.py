@@ -389,3 +389,35 @@ def set_version(db, version):
         db.execute(f"PRAGMA user_version = {version}")
     else:
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version),))
+
+
+def test_what_is_gathered_of_many_tasks_reaches_the_store_as_it_was_said(db):
+    reasons = ['a "quoted" word', "back\\slash", "{a,b}", "", "NULL", None, "ünï ☃", " spaces ", "two\nlines"]
+    seq = add(db, count=len(reasons))
+    with db.transaction():
+        recorder = Recorder(db, seq, 200.0, gather=True)
+        for idx, reason in enumerate(reasons):
+            recorder.task(idx, TaskState.WAITING, TaskState.SKIPPED, reason=reason, ended=200.5 + idx, cpus=None)
+        recorder.flush()
+    found = list(experiments.tasks(db, seq))
+    assert [row.reason for row in found] == reasons
+    assert [row.ended for row in found] == [200.5 + idx for idx in range(len(reasons))]
+    assert {row.state for row in found} == {"skipped"}
+    assert [event.reason for event in events.events(db, seq) if event.kind == "task"] == reasons
+
+
+def test_of_many_gathered_tasks_none_is_written_when_one_is_not_as_it_should_be(db):
+    seq = add(db, count=3)
+    with db.transaction():
+        db.execute("UPDATE tasks SET state = 'skipped' WHERE exp = ? AND idx = 1", (seq,))
+
+    def write():
+        with db.transaction():
+            recorder = Recorder(db, seq, 200.0, gather=True)
+            for idx in range(3):
+                recorder.task(idx, TaskState.WAITING, TaskState.READY)
+            recorder.flush()
+
+    with pytest.raises(IllegalTransition):
+        write()
+    assert [row.state for row in experiments.tasks(db, seq)] == ["waiting", "skipped", "waiting"]
