@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -112,12 +113,15 @@ tasks:
     line.run("submit", "stream.yaml", "--params-file", "rows.csv")
     low = submit(line, "low", "name: low\npriority: low\ntasks:\n  step: {type: noop, foreach: {n: 1..3}}\n")
 
-    def more() -> bool:
-        """Twice as much as the fleet can do meanwhile comes again and again."""
-        line.run("submit", "stream.yaml", "--params-file", "rows.csv")
+    def has_ended() -> bool:
+        """Whether it has; there are always more of the others than the fleet can do soon."""
+        if len(line.run("status", "-q", "--state", "running").stdout.split()) < 10:
+            line.run("submit", "stream.yaml", "--params-file", "rows.csv")
         return line.state(low) == "succeeded"
 
-    for _ in range(14):
-        if more():
-            break
-    assert (line.state(low) != "succeeded") == is_starved
+    if is_starved:
+        until_s = time.monotonic() + 15
+        wait_until(lambda: has_ended() or time.monotonic() > until_s, "it has had much more than its turn", 30)
+        assert line.state(low) == "running"
+    else:
+        wait_until(has_ended, "the low one has ended", 60)
