@@ -50,7 +50,7 @@ def test_a_step_goes_on_while_the_broker_is_killed_and_its_result_comes_after_th
 def test_a_worker_whose_broker_has_forgotten_everything_finishes_and_is_one_no_longer(
     node: Any, place: Any, connect: Any, leader: Leader, go_on: threading.Event
 ) -> None:
-    worker = leader.worker(connect(place.url), slots=1)
+    worker = leader.worker(connect(place.url), slots=1, redelivery_s=120)  # however long the restart takes
     leader.type.scripts["long"] = waits_for_end(go_on)
     message = leader.send("long", to=worker)
     leader.wait(StartedMessage)
