@@ -52,7 +52,7 @@ def seconds_from_submit_to_end(line: CommandLine, identifier: str) -> float:
 
 def test_an_urgent_experiment_behind_ten_thousand_waiting_tasks_starts_at_once(line: CommandLine) -> None:
     start_fleet(line, 2, 4)
-    many = submit(line, "many", "name: many\ntasks:\n  step: {type: noop, takes: 20ms, foreach: {n: 1..10000}}\n")
+    many = submit(line, "many", "name: many\ntasks:\n  step: {type: noop, takes: 50ms, foreach: {n: 1..10000}}\n")
     wait_until(lambda: succeeded(line, many) > 200, "the fleet is at work", 60)
     took_s = sorted(
         seconds_from_submit_to_end(line, submit(line, f"urgent-{n}", ONE.format(name=f"urgent-{n}", priority="urgent")))
@@ -68,7 +68,7 @@ def test_what_is_urgent_starts_soon_after_the_work_has_become_slow(line: Command
 name: mixed
 tasks:
   quick: {type: noop, foreach: {n: 1..3000}}
-  slow: {type: noop, takes: 100ms, needs: [quick], foreach: {n: 1..1000}}
+  slow: {type: noop, takes: 100ms, needs: [quick], foreach: {n: 1..3000}}
 """
     mixed = submit(line, "mixed", text)
     wait_until(lambda: succeeded(line, mixed) >= 2995, "the quick ones have ended", 60)
