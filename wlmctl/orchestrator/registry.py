@@ -20,9 +20,6 @@ SEEN_S = 5.0
 #: Seconds in which what a dead worker still says is not taken for a new life: its queues go, and it takes a new id.
 BURIED_S = 10.0
 
-#: Rows of workers that ended longer ago are removed.
-KEPT_S = 7 * 86400.0
-
 
 @dataclass(slots=True, eq=False)
 class Member:
@@ -94,10 +91,6 @@ class Registry:
             if info is not None and row.id not in self.members and row.id not in self._unwritten.ended:
                 self.members[row.id] = Member(row.id, info, self._places(info), row.state)
                 self.version += 1
-
-    def forget_old(self, db: Database, now_s: float) -> None:
-        """Remove rows of workers that have long been gone; inside a transaction."""
-        workers.forget(db, now_s - KEPT_S)
 
     def _places(self, info: WorkerInfo) -> frozenset[str]:
         names = {

@@ -61,10 +61,6 @@ class Sender:
         if letter.number or error is not None:
             self._answers.append((letter, error))
 
-    def has_errors(self) -> bool:
-        """True when something has been said of a letter that the leader has not looked at yet."""
-        return bool(self._answers)
-
     def answers(self) -> list[tuple[Letter, WlmctlError | None]]:
         """What the broker has said since the last look: confirms of dispatches, and errors of anything."""
         found = []

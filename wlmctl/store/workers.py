@@ -110,8 +110,3 @@ def drain(db: Database, worker: str) -> bool:
 def to_drain(db: Database) -> set[str]:
     """The live workers that are asked to drain."""
     return {row[0] for row in db.rows("SELECT id FROM workers WHERE drain = 1 AND ended IS NULL")}
-
-
-def forget(db: Database, before_s: float) -> None:
-    """Remove those that ended before the given time; inside a transaction."""
-    db.execute("DELETE FROM workers WHERE ended < ?", (before_s,))
