@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -421,3 +422,14 @@ def test_of_many_gathered_tasks_none_is_written_when_one_is_not_as_it_should_be(
     with pytest.raises(IllegalTransition):
         write()
     assert [row.state for row in experiments.tasks(db, seq)] == ["waiting", "skipped", "waiting"]
+
+
+def test_a_time_has_the_same_milliseconds_in_every_store(db):
+    times_s = [1_795_691_733 + (2 * number + 1) / 2000 for number in range(500)]
+    select = f"SELECT {db.dialect.rfc3339.format('CAST(? AS DOUBLE PRECISION)')}"
+    shown = [db.rows(select, (time_s,))[0][0] for time_s in times_s]
+    days_ms = 210_866_760_000_000.0
+    rounded_ms = [int(time_s * 1000.0 + days_ms + 0.5) - int(days_ms) for time_s in times_s]
+    assert shown == [
+        datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03}Z" for ms in rounded_ms
+    ]

@@ -57,6 +57,13 @@ def _escaped_text(character: str) -> str:
     return f"\\{character}" if character.isascii() and not character.isalnum() and character != "\n" else character
 
 
+def _float(number: float) -> str:
+    return f"CAST({number} AS double precision)"
+
+
+#: Milliseconds from the Julian day 0 to the epoch.
+JULIAN_MS = 210_866_760_000_000
+
 SQLITE = Dialect(
     name="SQLite",
     has_element="EXISTS (SELECT 1 FROM json_each({0}) WHERE value = ?)",
@@ -72,8 +79,9 @@ POSTGRESQL = Dialect(
     has_element="CAST(? AS text) IN (SELECT json_array_elements_text(CAST({0} AS json)))",
     like_glob="{0} ~ ?",
     pattern=glob_to_regex,
-    # to_char cuts where SQLite rounds
-    rfc3339="to_char(to_timestamp(CAST(round(CAST({0} AS numeric), 3) AS double precision)) AT TIME ZONE 'UTC',"
+    # to_char cuts where SQLite rounds: to a whole millisecond of the Julian day, in the same floating-point steps
+    rfc3339=f"to_char(to_timestamp((floor({{0}} * {_float(1000)} + {_float(JULIAN_MS)} + {_float(0.5)})"
+    f" - {_float(JULIAN_MS)}) / {_float(1000)}) AT TIME ZONE 'UTC',"
     ' \'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\')',
     json_object="json_build_object",
     json_part="CAST({0} AS json)",

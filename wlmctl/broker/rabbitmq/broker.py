@@ -22,7 +22,8 @@ from wlmctl.broker.rabbitmq.dead_letters import ORIGIN, REASON
 from wlmctl.broker.rabbitmq.errands import Errands
 from wlmctl.broker.rabbitmq.inbox import Inbox
 from wlmctl.broker.rabbitmq.link import Link
-from wlmctl.broker.rabbitmq.publishing import Post, PublishLine
+from wlmctl.broker.rabbitmq.posts import Post
+from wlmctl.broker.rabbitmq.publishing import PublishLine
 from wlmctl.broker.rabbitmq.settings import RabbitSettings
 from wlmctl.broker.rabbitmq.topology import Topology
 from wlmctl.errors import WlmctlError

@@ -139,7 +139,7 @@ class BurstTransport(AbstractStreamTransport):  # type: ignore[misc]
 
     def abort(self) -> None:
         """Close at once; the protocol hears of it in a later turn."""
-        self._end(None)
+        self._end(ConnectionAbortedError("cut off"))
 
     def close(self) -> None:
         """Close the socket, and tell nobody."""

@@ -17,8 +17,10 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosed, ChannelClosedByBroker
 
 from wlmctl.broker.contract import Delivery, Depth
+from wlmctl.broker.rabbitmq.acks import ack
 from wlmctl.broker.rabbitmq.dead_letters import reason_and_origin
-from wlmctl.broker.rabbitmq.errands import Errands
+from wlmctl.broker.rabbitmq.errands import NO_ANSWER, PATIENCE_TICKS, Errands
+from wlmctl.broker.rabbitmq.faults import Fault
 from wlmctl.broker.rabbitmq.inbox import Inbox
 from wlmctl.broker.rabbitmq.link import Link
 from wlmctl.broker.rabbitmq.subscription import Subscription
@@ -73,7 +75,7 @@ class ConsumeLine:
         if not tags or channel is None or not channel.is_open:
             return
         if is_done:
-            self._ack(channel, set(tags))
+            ack(channel, self._unacked, set(tags))
         else:
             for tag in sorted(tags, reverse=True):  # each goes to the front
                 channel.basic_nack(tag, requeue=True)
@@ -104,6 +106,9 @@ class ConsumeLine:
     def tick(self, now_s: float) -> None:
         """Look at what has long brought nothing, though it could: does its queue have messages?"""
         for subscription in list(self._subscriptions.values()):
+            if not self._link.is_blocked and subscription.waits_too_long(PATIENCE_TICKS):
+                self._give_up(subscription)
+                continue
             wait_s = self._link.settings.zombie_s
             is_idle = subscription.consumers and subscription.has_room() and not subscription.is_looking
             if is_idle and now_s - subscription.served_at_s >= wait_s:
@@ -144,11 +149,9 @@ class ConsumeLine:
                 subscription.served_at_s = time.monotonic()
                 subscription.is_known, subscription.waits_for = True, ""
                 self._settle(subscription)
-            elif subscription.gone is not None and said.reply_code == 404:
-                del self._subscriptions[queue]
-                self._ended.add(queue)
-                log.warning("queue %s is gone", queue)
-                subscription.gone()
+            elif subscription.gone is not None and said.reply_code in (404, NO_ANSWER):
+                log.warning("queue %s is gone%s", queue, "" if said.reply_code == 404 else f": {said.reply_text}")
+                self._end(subscription)
             else:
                 if subscription.waits_for != said.reply_text:
                     log.warning("queue %s cannot be consumed now: %s", queue, said.reply_text)
@@ -158,6 +161,20 @@ class ConsumeLine:
         is_only_looked_for = subscription.gone is not None and subscription.is_known
         script = topology.look if is_only_looked_for else topology.declare
         self._errands.ask(lambda: script(queue), go_on)
+
+    def _give_up(self, subscription: Subscription) -> None:
+        """A queue that takes no consumer is gone for whoever wants to hear of it."""
+        log.warning("queue %s takes no consumer", subscription.queue)
+        if subscription.gone is not None:
+            self._end(subscription)
+            self._link.drop(Fault(f"queue {subscription.queue} takes no consumer"))
+
+    def _end(self, subscription: Subscription) -> None:
+        """The queue is not made again."""
+        del self._subscriptions[subscription.queue]
+        self._ended.add(subscription.queue)
+        if subscription.gone is not None:
+            subscription.gone()
 
     def _again(self, subscription: Subscription) -> None:
         if self._subscriptions.get(subscription.queue) is subscription and self._channel is not None:
@@ -180,6 +197,7 @@ class ConsumeLine:
                 self._link.guard(lambda *message: self._delivered(subscription, *message)),
                 auto_ack=is_free,
                 consumer_tag=plan.add.tag,
+                callback=self._link.guard(plan.add.answered),
             )
         if subscription.credit == 0:
             self._subscriptions.pop(subscription.queue, None)
@@ -217,19 +235,6 @@ class ConsumeLine:
         reason, origin = reason_and_origin(properties.headers) if properties.headers else ("", "")
         user = properties.user_id or ""
         self._inbox.put(Delivery(queue, body, tag, method.redelivered, self.epoch, reason, origin, user))
-
-    def _ack(self, channel: Channel, tags: set[int]) -> None:
-        """One frame for all acked from the oldest unacked on, one each for the others."""
-        last = 0
-        for tag in self._unacked:  # in the order of delivery
-            if tag not in tags:
-                break
-            last = tag
-        if last:
-            channel.basic_ack(last, multiple=True)
-        for tag in tags:
-            if tag > last:
-                channel.basic_ack(tag)
 
     def _cancelled(self, frame: Any) -> None:
         """The broker has ended a consumer: its queue was deleted, or has moved."""

@@ -2,11 +2,14 @@
 
 A passive declare of a missing queue closes its channel (404): here that is an answer, and the next step gets a new
 channel. A script is a generator that yields steps and is sent what the broker said to each: its frame, or the
-``ChannelClosed`` that came instead. One that a lost connection interrupts starts again on the next.
+``ChannelClosed`` that came instead. One that a lost connection interrupts starts again on the next. A step that the
+broker leaves unanswered is given up: RabbitMQ 3.10 can come back from a crash with a queue whose process is missing,
+and whoever names that queue waits.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
@@ -18,13 +21,17 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosed
 
 from wlmctl.broker.contract import BrokerError
-from wlmctl.broker.rabbitmq.link import Link
+from wlmctl.broker.rabbitmq.link import TICK_S, Link
 
 #: Asks one thing of an open channel, and has the answer given to the callback.
 Step = Callable[[Channel, Callable[[Any], None]], None]
 
 #: Yields steps, is sent ``frame.method`` or ``ChannelClosed``, returns what the errand was for.
 Script = Generator[Step, Any, Any]
+
+#: Ticks of the link without an answer after which a step is given up, and the code that its ``ChannelClosed`` has.
+#: Ticks, and not seconds: a process that was stopped has not waited.
+PATIENCE_TICKS, NO_ANSWER = 20, 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class Errands:
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
         self._is_opening = False
+        self._ticks = 0
 
     def ask(self, make: Callable[[], Script], done: Callable[[Any], None]) -> None:
         """Run the script as soon as there is a connection; on the link's thread."""
@@ -91,8 +99,16 @@ class Errands:
             while self._waiting:
                 self._waiting.popleft().done(error)
 
-    def tick(self, now_s: float) -> None:
-        """Nothing depends on time."""
+    def tick(self, now_s: float) -> None:  # noqa: ARG002 (the line's)
+        """Give up a step that was not answered for long, though the connection is well."""
+        if self._step is None or self._channel is None or self._link.is_blocked:
+            return
+        self._ticks += 1
+        if self._ticks >= PATIENCE_TICKS:
+            channel, self._channel, self._step = self._channel, None, None
+            if channel.is_open:
+                channel.close()
+            self._advance(ChannelClosed(NO_ANSWER, f"the broker has not answered for {PATIENCE_TICKS * TICK_S:g} s"))
 
     def _next(self) -> None:
         if self._current is None and self._waiting and self._connection is not None:
@@ -104,6 +120,7 @@ class Errands:
         assert self._script is not None
         assert self._current is not None
         try:
+            self._ticks = 0
             self._step = self._script.send(value)
         except StopIteration as end:
             done = self._current.done
@@ -118,7 +135,7 @@ class Errands:
             return
         if self._channel is not None:
             if self._channel.is_open:  # else its end, or the connection's, is told next
-                self._step(self._channel, self._link.guard(self._answered))
+                self._step(self._channel, self._link.guard(functools.partial(self._answered, self._channel)))
         elif not self._is_opening and self._connection.is_open:
             self._is_opening = True
             self._connection.channel(on_open_callback=self._link.guard(self._opened))
@@ -129,9 +146,10 @@ class Errands:
         channel.add_on_close_callback(self._link.guard(self._closed))
         self._take_step()
 
-    def _answered(self, frame: Any) -> None:
-        self._step = None
-        self._advance(frame.method)
+    def _answered(self, channel: Channel, frame: Any) -> None:
+        if channel is self._channel:
+            self._step = None
+            self._advance(frame.method)
 
     def _closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self._channel:

@@ -17,7 +17,9 @@ from pika.exceptions import ChannelClosedByBroker
 
 from wlmctl.broker.contract import BrokerError, BrokerRefused, Outgoing, TooLarge, Unroutable
 from wlmctl.broker.rabbitmq.errands import Errands
+from wlmctl.broker.rabbitmq.faults import Fault
 from wlmctl.broker.rabbitmq.link import Link
+from wlmctl.broker.rabbitmq.posts import Post, StuckQueues
 from wlmctl.broker.rabbitmq.topology import Topology
 from wlmctl.errors import WlmctlError
 
@@ -39,16 +41,6 @@ _EXCHANGE = re.compile(r"exchange '([^']*)'")
 _LIMIT = re.compile(r"larger than configured max size (\d+)")
 
 
-class Post:
-    """One message on its way."""
-
-    __slots__ = ("error", "headers", "is_bound", "message", "nacks", "tries")
-
-    def __init__(self, message: Outgoing, headers: dict[str, str] | None = None) -> None:
-        self.message, self.headers, self.tries, self.nacks, self.is_bound = message, headers, 0, 0, False
-        self.error: WlmctlError | None = None
-
-
 class PublishLine:
     """Publishes in order, at most ``window`` unconfirmed messages at a time (a ``Line`` of the link)."""
 
@@ -66,6 +58,7 @@ class PublishLine:
         self._unconfirmed: dict[int, Post] = {}
         self._unbound: dict[str, list[Post]] = {}
         self._count = 0
+        self._stuck = StuckQueues()
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
         self._is_ready = False
@@ -97,6 +90,11 @@ class PublishLine:
 
     def tick(self, now_s: float) -> None:  # noqa: ARG002 (the line's)
         """Send again what the broker did not take, and go on after it was blocked."""
+        if not self._link.is_blocked:
+            stuck = self._stuck.tick(next(iter(self._unconfirmed.values()), None))
+            if stuck is not None and stuck not in self._topology.ends:
+                self._link.drop(Fault(f"queue {stuck} takes no messages"))
+                return
         if self._is_ready and any(post.nacks >= MOST_NACKS for post in self._paused):
             self._renew()
         if self._paused:
@@ -158,7 +156,11 @@ class PublishLine:
         while self._waiting and len(self._unconfirmed) < self._window:
             post = self._waiting.popleft()
             message = post.message
+            if message.queue in self._stuck:
+                self._tell(post, Unroutable(f"queue {message.queue!r} takes no messages"))
+                continue
             self._count += 1
+            post.sent_tick = self._stuck.now
             self._unconfirmed[self._count] = post
             properties = BasicProperties(
                 delivery_mode=1 if message.transient else 2,

@@ -16,11 +16,17 @@ _tags = itertools.count(1)
 
 @dataclass(slots=True)
 class Consumer:
-    """One AMQP consumer; ``credit`` 0 is without credit and ack."""
+    """One AMQP consumer; ``credit`` 0 is without credit and ack. ``waited``: ticks without the broker's answer."""
 
     tag: str
     credit: int
     unacked: int = 0
+    waited: int = 0
+    is_there: bool = False
+
+    def answered(self, _frame: object) -> None:
+        """The broker has entered it."""
+        self.is_there = True
 
 
 @dataclass(slots=True)
@@ -84,6 +90,13 @@ class Subscription:
             self.orphans = max(0, self.orphans - 1)
         else:
             consumer.unacked -= 1
+
+    def waits_too_long(self, patience: int) -> bool:
+        """Called once a tick: True each time a consumer has waited so many ticks for the broker's answer."""
+        waiting = [consumer for consumer in self.consumers.values() if not consumer.is_there]
+        for consumer in waiting:
+            consumer.waited += 1
+        return any(consumer.waited % patience == 0 for consumer in waiting)
 
     def has_room(self) -> bool:
         """True when the broker could give out a message."""

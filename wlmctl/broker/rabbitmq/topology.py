@@ -32,8 +32,10 @@ class Topology:
         self._prefix = settings.prefix
         wanted = settings.queue_type
         self.queue_type = ("quorum" if hosts > 1 else "classic") if wanted == "auto" else wanted
+        #: Where all that workers say arrives: nothing else can take its place.
+        self.ends = frozenset((f"{settings.prefix}.dead", f"{settings.prefix}.results"))
         #: Queues that are made again whenever they are missing; used by the link's thread alone.
-        self.kept: set[str] = {f"{settings.prefix}.dead", f"{settings.prefix}.results"}
+        self.kept: set[str] = set(self.ends)
         self._may_bind = True
 
     @property
