@@ -202,7 +202,9 @@ def waiting(report: Report, site: Site, settings: argparse.Namespace) -> None:
             event.time for event in events(fleet.db, seq) if event.target == "succeeded" and event.task is not None
         ]
     tenth = len(ends_s) // 10
-    shares = [tenth / (ends_s[tenth * number + tenth - 1] - ends_s[tenth * number]) for number in range(10)]
+    # what ends in one transaction has one time: of a few tasks, a whole tenth may
+    spans_s = [max(ends_s[tenth * number + tenth - 1] - ends_s[tenth * number], 1e-3) for number in range(10)]
+    shares = [tenth / span_s for span_s in spans_s]
     report.table(("tenth", "tasks/s"), [(number + 1, f"{value:.0f}") for number, value in enumerate(shares)])
     report.table(("process", "MiB"), [("orchestrator, at most", f"{peak:.0f}"), ("idle worker", f"{idle:.0f}"),
                                       ("busy worker, at most", f"{busy:.0f}")])  # fmt: skip

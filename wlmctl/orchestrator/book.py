@@ -16,10 +16,19 @@ class Book:
     """One transaction's changes; they reach the store at ``flush`` and the memory at once.
 
     ``numbers`` gives the running numbers of dispatches; None: they have none (nothing outlives this process's broker).
+    ``counts`` are the event counters by experiment as the books before have left them: of no use any more once another
+    process has written, or a transaction was lost.
     """
 
-    def __init__(self, db: Database, now_s: float, numbers: Iterator[int] | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        now_s: float,
+        numbers: Iterator[int] | None = None,
+        counts: dict[int, int] | None = None,
+    ) -> None:
         self.db, self.now_s = db, now_s
+        self._counts = counts if counts is not None else {}
         self._numbers = numbers
         self._recorders: dict[int, Recorder] = {}
         self.outbox: list[Letter] = []
@@ -36,7 +45,8 @@ class Book:
         """The recorder of an experiment that is in the store, whether or not it is in the memory."""
         recorder = self._recorders.get(seq)
         if recorder is None:
-            recorder = self._recorders[seq] = Recorder(self.db, seq, self.now_s, gather=True)
+            count = self._counts.get(seq)
+            recorder = self._recorders[seq] = Recorder(self.db, seq, self.now_s, gather=True, count=count)
         return recorder
 
     def move(self, work: Work, idx: int, target: TaskState, **changes: object) -> None:
@@ -54,5 +64,6 @@ class Book:
 
     def flush(self) -> None:
         """Store what was gathered and the event counters; the last thing before the commit."""
-        for recorder in self._recorders.values():
+        for seq, recorder in self._recorders.items():
             recorder.flush()
+            self._counts[seq] = recorder.count

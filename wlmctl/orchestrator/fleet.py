@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from wlmctl.host import host_id
 from wlmctl.machine import LOCAL, Machine
@@ -61,6 +62,7 @@ class Fleet:
         self._backoff: dict[str, float] = {}
         self.held: dict[str, str] = {}
         self._probe_due: dict[str, float] = {}
+        self._others: tuple[object, list[Any]] = (None, [])
 
     def machine(self, name: str) -> Machine:
         """The machine, with what it has reported filled in."""
@@ -114,17 +116,25 @@ class Fleet:
         for active in mine:
             if active.site is not None and active.resources is not None:
                 taken.setdefault(active.site, Taken()).add(active.resources, active.devices)
-        own = ",".join(str(int(seq)) for seq in (0, *my_experiments))
-        for *key, site, cpus, memory, gpus, devices in db.rows(
-            "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
-            f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
-        ):
+        for *key, site, cpus, memory, gpus, devices in self._of_others(db, my_experiments):
             if tuple(key) in ended:
                 continue
             taken.setdefault(site, Taken()).add(
                 Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else ()
             )
         return taken
+
+    def _of_others(self, db: Database, my_experiments: Iterable[int]) -> list[Any]:
+        """What tasks of other experiments hold; read again when another process has written."""
+        own = ",".join(str(int(seq)) for seq in (0, *my_experiments))
+        key = (db.data_version(), own)
+        if self._others[0] != key:
+            rows = db.rows(
+                "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
+                f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
+            )
+            self._others = (key, rows)
+        return self._others[1]
 
     def view(self, name: str, taken: Mapping[str, Taken]) -> MachineView:
         """The machine as a scheduler sees it."""

@@ -125,11 +125,10 @@ class PostgresDatabase(Database):
         self._version = cursor.fetchone()[0] if self._is_prepared else None  # type: ignore[index]
 
     def _commit(self) -> None:
-        self._send_written()
-        if not self._wrote:
+        if not (self._wrote or self._written):
             self._run("COMMIT")
             return
-        number = self._run(_CHANGED).fetchone()[0]  # type: ignore[index]
+        number = self._send_written(_CHANGED)[0]
         try:
             self._run("COMMIT")
         except StoreOutage as outage:
@@ -234,13 +233,15 @@ class PostgresDatabase(Database):
         if not self._is_inside or len(self._written) >= _CHUNK:
             self._send_written()
 
-    def _send_written(self) -> None:
-        """Send what was written, in one go: each statement alone would wait for its answer."""
-        if not self._written:
-            return
+    def _send_written(self, last: str | None = None) -> Any:
+        """Send what was written, in one go: one by one each would wait for its answer. Gives the row of ``last``."""
+        if not self._written and last is None:
+            return None
         written, self._written, self._wrote = self._written, [], True
-        for _, _, refused in self._guarded(lambda connection: send(connection, written, self._types_of)):
-            raise refused()
+        refused, row = self._guarded(lambda connection: send(connection, written, self._types_of, last))
+        for _, _, why in refused:
+            raise why()
+        return row
 
     def _types_of(self, table: str) -> dict[str, str]:
         if table not in self._types:

@@ -56,8 +56,13 @@ def insert_many(connection: psycopg.Connection[Any], sql: str, rows: Iterable[Se
         return cursor.rowcount
 
 
-def send(connection: psycopg.Connection[Any], written: Sequence[Written], types: Types) -> list[Written]:
-    """Run all in their order; returns those that have not changed one row for each of theirs."""
+def send(
+    connection: psycopg.Connection[Any], written: Sequence[Written], types: Types, last: str | None = None
+) -> tuple[list[Written], Any]:
+    """Run all in their order, and ``last`` behind them.
+
+    Returns those that have not changed one row for each of theirs, and the row that ``last`` gives.
+    """
     sent = []
     for sql, rows, _ in written:
         joined = _joined(sql, rows, types) if len(rows) > 1 else None
@@ -66,11 +71,13 @@ def send(connection: psycopg.Connection[Any], written: Sequence[Written], types:
         if any(len(rows) > 1 for _, rows, _ in written):
             connection.execute(_PLAN)
         cursors = [[connection.execute(sql, values) for sql, values in statements] for statements in sent]
-    return [
+        found = connection.execute(last) if last is not None else None
+    refused = [
         each
         for each, own in zip(written, cursors, strict=True)
         if sum(cursor.rowcount for cursor in own) != len(each[1])
     ]
+    return refused, found.fetchone() if found is not None else None
 
 
 def _joined(sql: str, rows: Sequence[Sequence[Any]], types: Types) -> tuple[str, Sequence[Any]] | None:

@@ -21,6 +21,8 @@ IDLE_TIMEOUT_S = 3
 _SESSION = (
     f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_S}s'; SET lock_timeout = '{LOCK_TIMEOUT_S}s';"
     " SET client_min_messages = warning;"
+    # compiling costs more than any of the store's statements, and the plans of ``postgres_bulk`` look dear
+    " SET jit = off;"
     # a commit that was told must survive: a server-wide 'off' is for others
     " SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )

@@ -48,17 +48,23 @@ class Recorder:
 
     Events are numbered on from the experiment's own counter, read under the transaction's lock. ``gather``: changes
     of tasks reach the store only at ``settle`` or ``flush``, many at once; who reads tasks before calls ``settle``.
+    ``count``: the counter, where the caller knows that nobody else has written.
     """
 
-    def __init__(self, db: Database, exp: int, now_s: float, *, gather: bool = False) -> None:
+    def __init__(self, db: Database, exp: int, now_s: float, *, gather: bool = False, count: int | None = None) -> None:
         self.db, self.exp, self.now_s = db, exp, now_s
-        self._n: int = db.row("SELECT events FROM experiments WHERE seq = ?", (exp,))[0]
+        self._n: int = db.row("SELECT events FROM experiments WHERE seq = ?", (exp,))[0] if count is None else count
         self._first = self._n
         self._gather = gather
         self._encode = _quick_encoder() if gather else _encode
         self._events: list[tuple[Any, ...]] = []
         #: By task: the state in the store as far as it is known, and the new values.
         self._changed: dict[int, tuple[str | None, dict[str, Any]]] = {}
+
+    @property
+    def count(self) -> int:
+        """The number of the last event."""
+        return self._n
 
     def _event(
         self,
