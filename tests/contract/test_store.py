@@ -16,7 +16,7 @@ import pytest
 from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database
+from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database, workers
 from wlmctl.store.permits import Permits
 from wlmctl.store.record import IllegalTransition, Recorder
 
@@ -433,3 +433,14 @@ def test_a_time_has_the_same_milliseconds_in_every_store(db):
     assert shown == [
         datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03}Z" for ms in rounded_ms
     ]
+
+
+def test_a_worker_that_ended_is_remembered_for_a_week(db):
+    day_s = 86_400.0
+    for number in range(3):
+        with db.transaction():
+            workers.put(db, f"u.box-{number}", {"name": "box"}, workers.ALIVE, 0.0)
+    for number, ended_s in enumerate((1 * day_s, 2 * day_s, 8.5 * day_s)):
+        with db.transaction():
+            workers.end(db, f"u.box-{number}", workers.GONE, ended_s, "drained")
+    assert {row.id for row in workers.rows(db)} == {"u.box-1", "u.box-2"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.orchestra import PREFIX, assert_told_in_full
 from tests.play import DONE, RUNNING, STOPPED, Clock, inventory, machine, play_types
 from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl import control
+from wlmctl.broker.contract import Depth
 from wlmctl.errors import StoreOutage
 from wlmctl.host import this_process
 from wlmctl.message import (
@@ -516,6 +518,30 @@ def test_a_dispatch_that_waits_in_its_queue_is_not_lost(play: PlayedFleet) -> No
     play.step(15)
     assert play.dispatch(seq, "a") == 1
     assert play.broker.depth(type_queue(PREFIX, "step")) == 1
+
+
+def test_on_a_queue_that_is_never_empty_the_delivery_of_a_later_dispatch_shows_that_one_is_lost(
+    play: PlayedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = play.worker("w", slots=3)
+    depth = play.broker.probe
+
+    def never_empty(queue: str, timeout_s: float = 10.0) -> Depth | None:
+        found = depth(queue, timeout_s)
+        return found and replace(found, ready=max(found.ready, int(queue == type_queue(PREFIX, "step"))))
+
+    monkeypatch.setattr(play.broker, "probe", never_empty)
+    seq = play.submit(ONE)
+    play.step()
+    worker.drop("a")
+    play.step(12)
+    assert play.dispatch(seq, "a") == 1, "it may wait in the queue"
+    play.submit("name: p\npriority: urgent\ntasks: {urgent: {type: step}}")
+    play.step(12)
+    assert play.dispatch(seq, "a") == 1, "the urgent one may have overtaken it"
+    play.submit("tasks: {later: {type: step}}")
+    play.step(12)
+    assert play.dispatch(seq, "a") == 2
 
 
 def test_a_dispatch_that_a_worker_lists_is_not_lost(play: PlayedFleet) -> None:

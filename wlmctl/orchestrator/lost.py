@@ -1,8 +1,9 @@
 """Which dispatches are lost: confirmed by the broker, in no queue, and in no worker's hands.
 
-A queue without ready messages, and results that nobody else reads, are seen first. Then a mark goes to each live
-worker, which takes it behind its deliveries and repeats it in its heartbeats. Two heartbeats of each with the mark and
-without the dispatch, and the same two observations again: nobody has it. A wrong guess costs work, never correctness.
+A queue without ready messages, and results that nobody else reads, are seen first; on a queue that is never empty, the
+delivery of a later message stands for the former. Then a mark goes to each live worker, which takes it behind its
+deliveries and repeats it in its heartbeats. Two heartbeats of each with the mark and without the dispatch, and the same
+two observations again: nobody has it. A wrong guess costs work, never correctness.
 """
 
 from __future__ import annotations
@@ -30,13 +31,22 @@ HEARTBEATS = 2
 ROUND_S = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A dispatch that is missing: the queues it may be in, its priority, its running number."""
+
+    queues: tuple[str, ...]
+    priority: int
+    number: int
+
+
 @dataclass(slots=True)
 class _Round:
-    """One round, for all dispatches that were missing at its beginning; by dispatch, the queues it may be in."""
+    """One round, for all dispatches that were missing at its beginning."""
 
     number: int
     begun_s: float
-    suspects: dict[TaskKey, tuple[str, ...]]
+    suspects: dict[TaskKey, _Suspect]
     heard: dict[str, int] = field(default_factory=dict)
     is_marked: bool = False
     is_looking: bool = True
@@ -51,10 +61,19 @@ class LostRule:
         self._number = epoch << 32  # a mark of an earlier leader is below those of this one
         self._round: _Round | None = None
         self._look_s = 0.0
+        #: By queue and priority: the highest running number that a worker has listed.
+        self._delivered: dict[tuple[str, int], int] = {}
 
     def interrupted(self) -> None:
-        """The connection was lost, or a worker: what the round has seen is worth nothing."""
+        """The connection was lost, or a worker: what the round has seen is worth nothing, and messages go back."""
         self._round = None
+        self._delivered.clear()
+
+    def delivered(self, active: Active, priority: int) -> None:
+        """A worker has the dispatch: what was sent to its queue before it, and counts as much, waits there no more."""
+        key = active.queue, priority
+        if active.number > self._delivered.get(key, 0):
+            self._delivered[key] = active.number
 
     def heard(self, member: Member) -> None:
         """A worker's heartbeat, after it was noted."""
@@ -92,7 +111,7 @@ class LostRule:
 
     def _begin(self, works: Mapping[int, Work], now_s: float, waited_for: Collection[TaskKey]) -> None:
         suspects = {
-            active.key(work.seq): self._queues(active)
+            active.key(work.seq): _Suspect(self._queues(active), work.row.priority, active.number)
             for work in works.values()
             for active in work.active.values()
             if _is_missing(active, now_s)
@@ -114,7 +133,7 @@ class LostRule:
     def _observe(self, found: _Round) -> None:
         """Which of the suspects' queues are empty, and is this process alone with the results?"""
         found.is_looking = True
-        queues = sorted({queue for queues in found.suspects.values() for queue in queues})
+        queues = sorted({queue for suspect in found.suspects.values() for queue in suspect.queues})
 
         def answer(depths: list[Depth | None] | BrokerError) -> None:
             if found is not self._round:
@@ -123,12 +142,23 @@ class LostRule:
                 self._round = None
                 return
             empty = {queue for queue, depth in zip(queues, depths, strict=False) if depth is None or not depth.ready}
-            found.suspects = {key: where for key, where in found.suspects.items() if empty.issuperset(where)}
+            found.suspects = {
+                key: suspect
+                for key, suspect in found.suspects.items()
+                if all(queue in empty or self._is_past(queue, suspect) for queue in suspect.queues)
+            }
             found.is_looking, found.is_proven = False, found.is_marked
             if not found.suspects:
                 self._round = None
 
         self._errands.look([*queues, RESULTS.format(prefix=self._prefix)], answer)
+
+    def _is_past(self, queue: str, suspect: _Suspect) -> bool:
+        """True when a message that stood behind the suspect in this queue has been delivered."""
+        return any(
+            known == queue and priority <= suspect.priority and number > suspect.number
+            for (known, priority), number in self._delivered.items()
+        )
 
 
 def _is_missing(active: Active, now_s: float) -> bool:

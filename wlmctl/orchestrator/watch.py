@@ -151,6 +151,7 @@ class Watch:
             found = current(works, key, None)
             if found is not None and found[1].dispatch == key.dispatch and found[1].is_at_work:
                 self._has(found[1], member.id, is_begun=key in member.begun)
+                self._lost.delivered(found[1], found[0].row.priority)
         for key in beat.leased:
             found = current(works, key, None)
             if found is not None and found[1].dispatch == key.dispatch and found[1].is_at_work:

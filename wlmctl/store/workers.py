@@ -15,6 +15,9 @@ ALIVE, DRAINING, DEAD, GONE = "alive", "draining", "dead", "gone"
 
 LIVE = frozenset({ALIVE, DRAINING})
 
+#: Seconds for which one that has ended is remembered.
+REMEMBERED_S = 7 * 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
@@ -87,11 +90,12 @@ def put(db: Database, worker: str, info: Mapping[str, Any], state: str, now_s: f
 
 
 def end(db: Database, worker: str, state: str, now_s: float, reason: str) -> None:
-    """A worker is dead, or gone; inside a transaction."""
+    """A worker is dead, or gone, and those that ended long ago are forgotten; inside a transaction."""
     db.execute(
         "UPDATE workers SET state = ?, ended = ?, reason = ?, under_way = 0 WHERE id = ? AND ended IS NULL",
         (state, now_s, reason, worker),
     )
+    db.execute("DELETE FROM workers WHERE ended < ?", (now_s - REMEMBERED_S,))
 
 
 def seen(db: Database, under_way: Iterable[tuple[str, int]], now_s: float) -> None:
