@@ -42,7 +42,7 @@ def test_a_buried_message_is_a_dead_letter_with_its_reason_and_origin(broker):
     channel = broker.channel()
     channel.declare("q")
     channel.consume("q", 1)
-    channel.publish("q", b"\xff poison")
+    channel.publish("q", b"\xff poison", priority=7)
     channel.publish("q", b"next")
     channel.bury(channel.receive(5), "cannot be decoded")
     assert channel.receive(5).body == b"next"
@@ -50,6 +50,7 @@ def test_a_buried_message_is_a_dead_letter_with_its_reason_and_origin(broker):
     reader.consume(DEAD, 10)
     letter = reader.receive(10)
     assert (letter.body, letter.reason, letter.origin) == (b"\xff poison", "cannot be decoded", "q")
+    assert letter.priority == 7, "it goes back as it came"
 
 
 def test_a_lost_connection_voids_what_was_held_and_says_so(bench, broker):

@@ -350,6 +350,17 @@ def test_the_queues_of_a_dead_worker_are_deleted(play: PlayedFleet) -> None:
     assert play.broker.probe(worker_queue(PREFIX, worker.id)) is None
 
 
+def test_a_new_leader_deletes_the_queues_that_the_one_before_had_not_come_to(play: PlayedFleet) -> None:
+    worker = play.worker("w")
+    play.step(1)
+    worker.die()
+    with play.others.transaction():
+        workers.end(play.others, worker.id, workers.DEAD, play.clock.time(), "played")
+    play.lead()
+    play.step()
+    assert play.broker.probe(worker_queue(PREFIX, worker.id)) is None
+
+
 def test_silence_does_not_count_while_the_leader_hears_nobody(play: PlayedFleet) -> None:
     play.worker("w")
     play.step(1)

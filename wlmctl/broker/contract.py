@@ -63,6 +63,7 @@ class Delivery:
     origin: str = ""
     #: Who published it, by the broker's own word; empty where it does not know, None where it knows no users.
     user: str | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class MemoryChannel:
                     subscription.unacked += 1
                 if messages:
                     self._broker._wake(queue)
-                return Delivery(queue, entry[3], tag, entry[2], self.epoch, entry[4], entry[5])
+                return Delivery(queue, entry[3], tag, entry[2], self.epoch, entry[4], entry[5], priority=-entry[0])
         return None
 
     def ack(self, *deliveries: Delivery) -> None:
@@ -153,7 +153,7 @@ class MemoryChannel:
         """Move the message to the dead letters, with the reason."""
         if delivery.tag in self._unacked:
             self.declare(self._broker.dead)
-            self._broker._put(self._broker.dead, 0, delivery.body, reason, delivery.queue)
+            self._broker._put(self._broker.dead, delivery.priority, delivery.body, reason, delivery.queue)
             self.ack(delivery)
 
     def _goes(self, queue: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -30,8 +31,9 @@ class Errands:
         self._ask(lambda: [self._broker.probe(queue) for queue in queues], answer)
 
     def delete(self, queues: list[str]) -> None:
-        """Delete these queues; one that is not there, or cannot be reached now, is left."""
-        self._ask(lambda: [self._broker.delete(queue) for queue in queues], lambda _: None)
+        """Delete these queues, as soon as the broker can be reached; one that is not there is left."""
+        for queue in queues:
+            self._ask(partial(self._broker.delete, queue), lambda _: None)
 
     def make(self, queue: str) -> None:
         """Make the queue where it is missing, now and whenever it is found missing."""

@@ -30,7 +30,7 @@ from wlmctl.orchestrator.taking_up import Works
 from wlmctl.orchestrator.watch import Watch
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
-from wlmctl.store import Database, experiments, host_keys, leases, logs
+from wlmctl.store import Database, experiments, host_keys, leases, logs, workers
 from wlmctl.store.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ FLEET_GATHER_S = 0.01
 
 #: Seconds between two renewals of the leases.
 BEAT_S = 1.0
+
+#: Seconds in which a leader must have deleted the queues of a worker that has ended.
+LATELY_S = 600.0
 
 
 class Orchestrator:
@@ -92,6 +95,7 @@ class Orchestrator:
         self._fleet.recall(self._db, time.monotonic())
         if self._watch is not None:
             self._registry.recall(self._db)
+            self._watch.bury(workers.ended_since(self._db, time.time() - LATELY_S))
 
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is set or ``done`` says so; gives the leases back. Waits while the store is away."""

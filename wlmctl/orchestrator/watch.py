@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from wlmctl.broker.contract import Broker, Channel
@@ -234,6 +234,11 @@ class Watch:
         self._lost.interrupted()
         lost(member.id)
         self._deaths.bury(member.id)
+
+    def bury(self, ended: Iterable[str]) -> None:
+        """These workers ended under an earlier leader, who may not have come to delete their queues."""
+        for worker in ended:
+            self._deaths.bury(worker)
 
     def read(self, db: Database) -> None:
         """Another process has written: who is asked to drain?"""

@@ -114,7 +114,7 @@ def _put_back(channel: Channel, letter: Delivery) -> str:
     if not letter.origin:
         return "it does not say which queue it came from"
     try:
-        channel.publish(letter.origin, letter.body, timeout_s=PATIENCE_S)
+        channel.publish(letter.origin, letter.body, priority=letter.priority, timeout_s=PATIENCE_S)
     except Unroutable:
         return f"there is no queue {letter.origin} any more"
     except BrokerRefused as error:

@@ -60,6 +60,11 @@ def live(db: Database) -> list[WorkerRow]:
     return [WorkerRow(*row) for row in db.rows(f"SELECT {_COLUMNS} FROM workers WHERE ended IS NULL ORDER BY id")]
 
 
+def ended_since(db: Database, since_s: float) -> list[str]:
+    """The ids of those that have ended since."""
+    return [row[0] for row in db.rows("SELECT id FROM workers WHERE ended >= ? ORDER BY ended", (since_s,))]
+
+
 def get(db: Database, worker: str) -> WorkerRow | None:
     """The worker with this id."""
     row = db.row(f"SELECT {_COLUMNS} FROM workers WHERE id = ?", (worker,))

@@ -248,7 +248,10 @@ class RabbitChannel:
             if error is None:
                 self._consuming.settle([delivery], is_done=True)
 
-        post = Post(Outgoing(dead, delivery.body, told=told), {REASON: reason[:REASON_LENGTH], ORIGIN: delivery.queue})
+        post = Post(
+            Outgoing(dead, delivery.body, delivery.priority, told=told),
+            {REASON: reason[:REASON_LENGTH], ORIGIN: delivery.queue},
+        )
         self._send([post])
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ class ConsumeLine:
         else:
             for tag in sorted(tags, reverse=True):  # each goes to the front
                 channel.basic_nack(tag, requeue=True)
-        touched = {}
+        touched = dict[str, Subscription]()
         for tag in tags:
             subscription, consumer = self._unacked.pop(tag)
             subscription.acked(consumer)
@@ -139,8 +139,7 @@ class ConsumeLine:
 
     def _subscribe(self, subscription: Subscription) -> None:
         """Make the queue if need be, then consume. One whose end is to be told is made only the first time."""
-        queue, topology = subscription.queue, self._topology
-        epoch = self.epoch
+        queue, topology, epoch = subscription.queue, self._topology, self.epoch
 
         def go_on(said: Any) -> None:
             if epoch != self.epoch or self._subscriptions.get(queue) is not subscription:
@@ -158,8 +157,7 @@ class ConsumeLine:
                 subscription.waits_for = said.reply_text
                 self._link.later(1.0, lambda: self._again(subscription))
 
-        is_only_looked_for = subscription.gone is not None and subscription.is_known
-        script = topology.look if is_only_looked_for else topology.declare
+        script = topology.look if subscription.gone is not None and subscription.is_known else topology.declare
         self._errands.ask(lambda: script(queue), go_on)
 
     def _give_up(self, subscription: Subscription) -> None:
@@ -233,8 +231,8 @@ class ConsumeLine:
             subscription.delivered(method.consumer_tag, time.monotonic())
             self._unacked[tag] = (subscription, method.consumer_tag)
         reason, origin = reason_and_origin(properties.headers) if properties.headers else ("", "")
-        user = properties.user_id or ""
-        self._inbox.put(Delivery(queue, body, tag, method.redelivered, self.epoch, reason, origin, user))
+        user, priority = properties.user_id or "", properties.priority or 0
+        self._inbox.put(Delivery(queue, body, tag, method.redelivered, self.epoch, reason, origin, user, priority))
 
     def _cancelled(self, frame: Any) -> None:
         """The broker has ended a consumer: its queue was deleted, or has moved."""
