@@ -1,4 +1,7 @@
-"""A plugin whose task type ``noop`` does nothing, so that what wlmctl itself costs a task can be seen."""
+"""A plugin whose task types do nothing, so that what wlmctl itself costs a task can be seen.
+
+``noop`` is done at once, or after a time; ``endless`` goes on without a worker until it is told to end.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import wlmctl
 from wlmctl.errors import SpecError
 from wlmctl.quantities import parse_duration
 from wlmctl.spec import check_keys, found, has_placeholder
-from wlmctl.task import Done, TaskContext, TaskType
+from wlmctl.task import Deferred, Done, Gone, PollAnswer, PollContext, Running, TaskContext, TaskType
 
 #: How often a waiting execution looks whether it is to stop.
 _LOOK_S = 0.1
@@ -55,10 +58,42 @@ class Noop:
         return Done()
 
 
+@dataclass(frozen=True, slots=True)
+class EndlessSpec:
+    """It has no keys."""
+
+
+class Endless:
+    """Work as in a batch system without a machine: it runs for ever, and is gone as soon as it is to end."""
+
+    spec_type = EndlessSpec
+
+    def parse(self, mapping: Mapping[str, Any], folder: Path) -> EndlessSpec:  # noqa: ARG002
+        """No keys."""
+        check_keys(mapping, ())
+        return EndlessSpec()
+
+    def machines(self, spec: EndlessSpec) -> Sequence[str]:  # noqa: ARG002
+        """It is nowhere."""
+        return ("local",)
+
+    def execute(self, spec: EndlessSpec, context: TaskContext) -> Deferred:  # noqa: ARG002
+        """Start, and leave it alone."""
+        return Deferred({"token": context.token})
+
+    def poll(self, handles: Mapping[str, Mapping[str, Any]], context: PollContext) -> Mapping[str, PollAnswer]:  # noqa: ARG002
+        """All of them run."""
+        return dict.fromkeys(handles, Running())
+
+    def cancel(self, handle: Mapping[str, Any], context: PollContext) -> PollAnswer:  # noqa: ARG002
+        """End it."""
+        return Gone()
+
+
 @wlmctl.hookimpl
 def wlmctl_task_types() -> Mapping[str, Callable[[], TaskType]]:
-    """The task type ``noop``."""
-    return {"noop": Noop}
+    """The task types ``noop`` and ``endless``."""
+    return {"noop": Noop, "endless": Endless}
 
 
 def install(folder: Path) -> dict[str, str]:
