@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,18 @@ def counts(line: CommandLine, name: str) -> dict[str, int]:
     return found
 
 
+def seconds_between(line: CommandLine, identifier: str, first: str, last: str) -> float:
+    """From the one state of the experiment to the other, by its events."""
+    events = [json.loads(text) for text in line.run("events", identifier, "-o", "json").stdout.splitlines()]
+    at = {each["to"]: datetime.fromisoformat(each["time"]) for each in events if each["kind"] == "experiment"}
+    return (at[last] - at[first]).total_seconds()
+
+
 def test_thousands_of_deferred_tasks_are_cancelled_at_once(line: CommandLine) -> None:
     text = f"name: many\ntasks:\n  job: {{type: endless, foreach: {{n: 1..{MANY}}}}}\n"
     identifier = line.run("submit", line.write("many.yaml", text)).stdout.strip()
     wait_until(lambda: counts(line, "many") == {"deferred": MANY}, "all of them are under way", 60)
-    begin_s = time.monotonic()
     line.run("cancel", identifier)
     line.run("wait", identifier, "--timeout", "60", code=None)
-    took_s = time.monotonic() - begin_s
     assert counts(line, "many") == {"cancelled": MANY}
-    assert took_s < ORDER_S * BUSY_HOST
+    assert seconds_between(line, identifier, "cancelling", "cancelled") < ORDER_S * BUSY_HOST
