@@ -1,0 +1,150 @@
+"""What a worker of a fleet takes, executes and answers; the test is its leader."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.leading import Leader, waits_for_end
+from tests.waiting import wait_until
+from wlmctl.broker.contract import Broker, Outgoing
+from wlmctl.message import (
+    MarkMessage,
+    ReturnedMessage,
+    StartedMessage,
+    TaskKey,
+    encode,
+)
+from wlmctl.queues import type_queue, worker_queue
+from wlmctl.worker import intake
+
+Connect = Callable[[], Broker]
+
+
+def cut(rabbit: Any, connect: Connect) -> None:
+    """What a broken connection does to all of this vhost."""
+    wait_until(lambda: rabbit.close_connections(connect.vhost), "the broker knows the connections", 20)  # type: ignore[attr-defined]
+
+
+def test_five_thousand_tasks_go_through_one_worker_and_each_is_answered_once(leader: Leader, connect: Connect) -> None:
+    messages = [leader.message(key=TaskKey(1, number, 1, 1)) for number in range(5000)]
+    leader.channel.send([Outgoing(type_queue("wlm", "a"), encode(message)) for message in messages])
+    leader.worker(connect(), slots=4)
+    raised = set[TaskKey]()
+
+    def all_have_ended() -> bool:
+        leader.listen()
+        returned = {said.key: said.reason for said in leader.said if isinstance(said, ReturnedMessage)}
+        for key in returned.keys() - raised:  # delivered to a consumer on its way out, as the credit fell
+            raised.add(key)
+            leader.send(key=replace(key, dispatch=key.dispatch + 1))
+        return len(leader.results()) >= 5000
+
+    wait_until(all_have_ended, "all have ended", 60)
+    assert sorted(key.idx for key in leader.results()) == list(range(5000))
+    assert len(raised) < 500
+    assert not any(isinstance(said, StartedMessage) for said in leader.said)
+
+
+def test_marks_are_repeated_once_all_before_them_is_taken(
+    leader: Leader, connect: Connect, go_on: threading.Event, rabbit: Any
+) -> None:
+    worker = leader.worker(connect(), slots=4)
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    message = leader.send("long")
+    leader.wait(StartedMessage)
+    leader.mark(worker, MarkMessage(7))
+    beat = leader.beat(worker, lambda each: each.mark == 7)
+    assert message.key in beat.started
+    cut(rabbit, connect)
+    leader.beat(worker, lambda each: each.mark == 0 and message.key in each.started)
+
+
+def test_what_is_delivered_again_is_handed_back_and_not_executed(leader: Leader, connect: Connect) -> None:
+    thief = connect().channel()
+    thief.consume(type_queue("wlm", "a"), 10)
+    message = leader.send()
+    assert thief.receive(10) is not None
+    leader.worker(connect())
+    thief.close()
+    returned = leader.wait(ReturnedMessage)
+    assert (returned.key, returned.nonce, returned.reason) == (message.key, "nonce", "redelivered")
+    assert leader.type.executed == []
+    wait_until(lambda: leader.broker.probe(type_queue("wlm", "a")).ready == 0, "it is acked")  # type: ignore[union-attr]
+
+
+def test_a_connection_that_breaks_costs_no_step_and_what_had_not_begun_is_left_to_others(
+    leader: Leader, connect: Connect, go_on: threading.Event, rabbit: Any
+) -> None:
+    worker = leader.worker(connect(), slots=1)
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    first = leader.send("long")
+    leader.beat(worker, lambda each: first.key in each.started)
+    second = leader.send("second", to=worker)
+    leader.beat(worker, lambda each: second.key in each.held)
+    cut(rabbit, connect)
+    leader.beat(worker, lambda each: list(each.started) == [first.key])
+    assert leader.wait(ReturnedMessage).key == second.key
+    go_on.set()
+    assert leader.result(first).outcome.what == "done"
+    leader.beat(worker, lambda each: not each.started and not each.held)
+    assert leader.type.executed == ["long"]
+    assert [each for each in leader.said if isinstance(each, ReturnedMessage) and each.key == first.key] == []
+    wait_until(lambda: leader.broker.probe(worker_queue("wlm", "w")).ready == 0, "all is acked")  # type: ignore[union-attr]
+
+
+def test_a_dispatch_that_is_sent_twice_is_executed_and_answered_once(
+    leader: Leader, connect: Connect, go_on: threading.Event
+) -> None:
+    worker = leader.worker(connect(), slots=2)
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    message = leader.send("long", to=worker)
+    leader.wait(StartedMessage)
+    leader.resend(message, worker)
+    leader.result(leader.send("after", to=worker))
+    go_on.set()
+    leader.result(message)
+    leader.beat(worker, lambda each: not each.started)
+    assert leader.type.executed == ["long", "after"]
+    assert leader.results().count(message.key) == 1
+
+
+def test_what_no_slot_comes_free_for_is_handed_back_so_that_others_may_have_it(
+    leader: Leader, connect: Connect, go_on: threading.Event
+) -> None:
+    worker = leader.worker(connect(), slots=2, types=("a", "b"))
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    long = [leader.send("long", "a") for _ in range(2)]
+    leader.beat(worker, lambda each: len(each.started) == 2)
+    other, own = leader.send("other", "b"), leader.send("own", "b", to=worker)
+    returned = leader.wait(ReturnedMessage)
+    assert (returned.key, returned.reason) == (other.key, "busy")
+    go_on.set()
+    for message in (*long, own):
+        leader.result(message)
+    assert leader.type.executed == ["long", "long", "own"]
+
+
+def test_higher_priority_begins_first(
+    leader: Leader, connect: Connect, go_on: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BUSY_S", 60.0)
+    worker = leader.worker(connect(), slots=1, types=("a", "b"))
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    leader.send("long")
+    leader.wait(StartedMessage)
+    low, high = leader.send("low", to=worker, priority=1), leader.send("high", "b", priority=9)
+    leader.beat(worker, lambda each: {*each.held} == {low.key, high.key})
+    go_on.set()
+    leader.result(low)
+    assert leader.type.executed == ["long", "high", "low"]
+
+
+def test_what_a_worker_does_not_reach_is_declined(leader: Leader, connect: Connect) -> None:
+    worker = leader.worker(connect(), reaches=("lab*",))
+    outcome = leader.result(leader.send(to=worker)).outcome
+    assert (outcome.what, outcome.reason) == ("declined", "this worker does not reach machine local")
