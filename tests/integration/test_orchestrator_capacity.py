@@ -65,6 +65,20 @@ def test_jobs_start_while_the_machine_has_room_and_the_next_when_one_ends(
     assert list(play.states(seq).values()).count("succeeded") == 1
 
 
+def test_the_room_of_an_experiment_that_has_ended_is_given_to_the_next(start: Start) -> None:
+    play = start(machine("m", cpus=1))
+    first = play.submit(jobs("m", 1, "{cpus: 1}"))
+    play.step()
+    second = play.submit(jobs("m", 1, "{cpus: 1}"))
+    play.defer(play.names()[0])
+    play.step()
+    assert under_way(play, second) == 0
+    play.answer(play.polls()[0], DONE)
+    play.step()
+    assert set(play.states(first).values()) == {"succeeded"}
+    assert under_way(play.step(), second) == 1
+
+
 def test_steps_take_no_room_of_a_machine(start: Start) -> None:
     play = start(machine("m", cpus=1))
     seq = play.submit("tasks: {s: {type: step, machine: m, foreach: {n: 1..5}}, j: {type: play, machine: m}}")

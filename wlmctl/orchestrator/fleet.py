@@ -62,7 +62,8 @@ class Fleet:
         self._backoff: dict[str, float] = {}
         self.held: dict[str, str] = {}
         self._probe_due: dict[str, float] = {}
-        self._others: tuple[object, list[Any]] = (None, [])
+        #: When the tasks of other experiments were seen to hold nothing: the store's version, and what was own then.
+        self._nothing: tuple[int, str] | None = None
 
     def machine(self, name: str) -> Machine:
         """The machine, with what it has reported filled in."""
@@ -125,16 +126,17 @@ class Fleet:
         return taken
 
     def _of_others(self, db: Database, my_experiments: Iterable[int]) -> list[Any]:
-        """What tasks of other experiments hold; read again when another process has written."""
+        """What tasks of other experiments hold. Where that was nothing, only another process can change it."""
         own = ",".join(str(int(seq)) for seq in (0, *my_experiments))
         key = (db.data_version(), own)
-        if self._others[0] != key:
-            rows = db.rows(
-                "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
-                f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
-            )
-            self._others = (key, rows)
-        return self._others[1]
+        if key == self._nothing:
+            return []
+        rows = db.rows(
+            "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
+            f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
+        )
+        self._nothing = None if rows else key
+        return rows
 
     def view(self, name: str, taken: Mapping[str, Taken]) -> MachineView:
         """The machine as a scheduler sees it."""
