@@ -60,7 +60,9 @@ class BurstServices(SelectorIOServicesAdapter):  # type: ignore[misc]
 
     def cut(self) -> None:
         """Drop the line at once, without a word to the broker."""
-        if self.transport is not None:
+        if isinstance(self.transport, BurstTransport):
+            self.transport.cut()
+        elif self.transport is not None:
             self.transport.abort()
 
     def release(self) -> None:
@@ -138,7 +140,11 @@ class BurstTransport(AbstractStreamTransport):  # type: ignore[misc]
         self._waiting_bytes += len(data)
 
     def abort(self) -> None:
-        """Close at once; the protocol hears of it in a later turn."""
+        """Close at once, as pika wants it, which knows why; the protocol hears of it in a later turn."""
+        self._end(None)
+
+    def cut(self) -> None:
+        """The same, though pika has found nothing wrong."""
         self._end(ConnectionAbortedError("cut off"))
 
     def close(self) -> None:

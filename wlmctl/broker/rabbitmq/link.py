@@ -201,8 +201,9 @@ class Link:
         except BrokerRefused as error:
             self._fault = Fault(str(error), is_refusal=True)
         except Exception:
-            log.exception("a fault of the connection to the broker: it is made again")
-            self._fault = Fault("a fault of the connection, see the log")
+            if not self._fault.text:  # else it was cut here, which pika's transport for TLS does not expect
+                log.exception("a fault of the connection to the broker: it is made again")
+                self._fault = Fault("a fault of the connection, see the log")
         was_up = self._is_ready
         self._ended(services)
         if not self._is_closing:
