@@ -50,9 +50,9 @@ _COLUMNS = ", ".join(field.name for field in fields(WorkerRow))
 
 
 def rows(db: Database) -> list[WorkerRow]:
-    """All workers that the store knows, live ones first, then the newest."""
+    """All workers that the store knows: live ones by name, then those that have ended, the newest first."""
     found = [WorkerRow(*row) for row in db.rows(f"SELECT {_COLUMNS} FROM workers ORDER BY since DESC, id")]
-    return sorted(found, key=lambda row: not row.is_live)
+    return sorted(found, key=lambda row: (not row.is_live, row.name if row.is_live else ""))
 
 
 def live(db: Database) -> list[WorkerRow]:
