@@ -20,6 +20,8 @@ class Group:
 
     ``machine`` is what the resources are taken from; None while the role ``unbound`` has no machine yet.
     ``may_start`` is how many more of the experiment's tasks may be under way (None: no cap).
+    ``anywhere`` is set where each task takes a machine of its own, any that fits (``machine`` and ``unbound`` are
+    None then); with ``resources.nodes`` above 1 it takes so many, and the resources from each of them.
     """
 
     id: str
@@ -35,6 +37,9 @@ class Group:
     order: int = 0
     age_s: float = 0.0
     may_start: int | None = None
+    anywhere: Requirement | None = None
+    user: str | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +93,15 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One task to start now. A worker of None is any that can do it: the core picks the queue."""
+    """One task to start now. A worker of None is any that can do it: the core picks the queue.
+
+    Of a task that may be ``anywhere``, ``machine`` is the one it takes; ``more`` are the others, where it takes several.
+    """
 
     task: str
     machine: str | None
     worker: str | None = None
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
