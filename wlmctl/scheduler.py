@@ -71,18 +71,37 @@ class MachineView:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleNeed:
+    """What some of a role's tasks ask, whether they are ready or not."""
+
+    type: str
+    resources: Resources = field(default_factory=Resources)
+    worker_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UnboundRole:
-    """A role that has no machine yet: ``role`` is its name, or ``name[value]`` with ``each``."""
+    """A role that has no machine yet: ``role`` is its name, or ``name[value]`` with ``each``.
+
+    ``groups`` are those of its ready tasks, ``needs`` what any of its tasks will ask of the machine. It cannot be bound
+    to ``barred`` machines. ``data_bytes`` is how much of what its tasks read is on a machine already.
+    """
 
     experiment: str
     role: str
     requires: Requirement
     groups: tuple[str, ...] = ()
+    needs: tuple[RoleNeed, ...] = ()
+    barred: frozenset[str] = frozenset()
+    data_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A task under way, with what it holds and when it is expected to end (None: not known)."""
+    """A task under way, with what it holds and when it is expected to end (None: not known).
+
+    One that holds several machines is there once for each of them.
+    """
 
     task: str
     machine: str | None
@@ -132,10 +151,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a user or a project has: cpu-seconds running now, and decayed over its past."""
+    """What a user or a project has: what runs now, and cpu-seconds decayed over its past."""
 
     running_cpus: float = 0.0
     decayed_cpu_s: float = 0.0
+    running_memory_bytes: float = 0.0
+    running_gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +174,8 @@ class Snapshot:
     roles: Sequence[UnboundRole] = ()
     bindings: Sequence[Binding] = ()
     reservations: Sequence[Reservation] = ()
+    #: What is left of each counter that all machines share; one that is not named has none left.
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     def tasks(self) -> Iterator[tuple[str, Group]]:
         """Each ready task with its group, lazily, in the order of the groups."""
@@ -163,7 +186,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a scheduler wants done now. ``reasons`` maps the id of a group that was not placed to why."""
+    """What a scheduler wants done now. ``reasons`` maps the id of a group that was not placed to why.
+
+    ``look_again_s`` is in how many seconds it wants to be asked although nothing has happened.
+    """
 
     assignments: Sequence[Assignment] = ()
     bindings: Sequence[Binding] = ()
