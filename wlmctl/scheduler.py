@@ -40,6 +40,10 @@ class Group:
     anywhere: Requirement | None = None
     user: str | None = None
     project: str | None = None
+    #: When the experiment is to be done, in seconds since the epoch.
+    deadline_s: float | None = None
+    #: What each task takes of the counters that all machines share: names and amounts.
+    counters: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
