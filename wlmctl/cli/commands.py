@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "copy": ("wlmctl.cli.copy:copy", "Copy files between any two machines."),
     "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
     "queue": ("wlmctl.cli.queue:queue", "Look after the queues at the broker."),
+    "simulate": ("wlmctl.cli.simulate:simulate", "Try schedulers on a trace, or on the own past."),
     "plugin": ("wlmctl.cli.plugin:plugin", "List and show plugins."),
     "doctor": ("wlmctl.cli.doctor:doctor", "Check this installation and its settings."),
     "db": ("wlmctl.cli.db:db", "Bring the store up to date, check it, copy it."),
@@ -33,4 +34,4 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 #: Commands of later work: known, and refused as such whatever their arguments.
-RESERVED = ("watch", "explain", "report", "graph", "orphans", "simulate")
+RESERVED = ("watch", "explain", "report", "graph", "orphans")
