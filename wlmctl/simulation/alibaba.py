@@ -19,28 +19,32 @@ POD_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class PodTrace:
-    """The jobs, and how many pods are none: they never ran."""
+    """The jobs; how many pods never ran, and how many ask for no GPU or for several."""
 
     jobs: Sequence[Job]
-    left_out: int
+    never_ran: int
+    other_gpus: int
 
 
 def read_pods(path: Path) -> PodTrace:
-    """The pods that ran; a part of a GPU counts as a whole one, a part of a cpu likewise."""
-    jobs, left_out = list[Job](), 0
+    """The pods with one GPU that ran, typed slots to a scheduler; a part of a GPU or of a cpu counts as a whole one."""
+    jobs, never_ran, other_gpus = list[Job](), 0, 0
     for line, row in rows(path, POD_COLUMNS):
+        gpus = files.whole(path, line, "num_gpu", row["num_gpu"], 0)
+        if gpus != 1:
+            other_gpus += 1
+            continue
         if not row["scheduled_time"] or not row["deletion_time"]:
-            left_out += 1
+            never_ran += 1
             continue
         start_s, end_s, arrive_s = (
             files.number(path, line, name, row[name]) for name in ("scheduled_time", "deletion_time", "creation_time")
         )
         if end_s < start_s:
-            left_out += 1
+            never_ran += 1
             continue
         milli = files.whole(path, line, "cpu_milli", row["cpu_milli"], 0)
         memory_bytes = files.whole(path, line, "memory_mib", row["memory_mib"], 0) * 2**20
-        gpus = files.whole(path, line, "num_gpu", row["num_gpu"], 0)
         models = "|".join(sorted(word for word in row["gpu_spec"].split("|") if word))
         jobs.append(
             Job(
@@ -49,5 +53,5 @@ def read_pods(path: Path) -> PodTrace:
             )
         )  # fmt: skip
     if not jobs:
-        files.wrong(path, None, "", "no pod that ran", "a list of pods with their times")
-    return PodTrace(jobs, left_out)
+        files.wrong(path, None, "", "no pod with one GPU that ran", "a list of pods with their times")
+    return PodTrace(jobs, never_ran, other_gpus)

@@ -82,11 +82,9 @@ class Picture:
 
     def find(self, task: str) -> tuple[int, Shape] | None:
         """The waiting job that a scheduler knows by this name."""
-        if not task.isdecimal() or int(task) >= len(self._problem.shapes):
+        if not task.isdecimal() or (job := int(task)) not in self._waiting.all:
             return None
-        job = int(task)
-        shape = self._problem.shapes[job]
-        return (job, shape) if job in self._waiting.jobs.get(shape.number, ()) else None
+        return job, self._problem.shapes[job]
 
     def snapshot(self, site: Site, now_s: float) -> Snapshot:
         """All that a scheduler may know now."""

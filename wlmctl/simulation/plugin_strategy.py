@@ -111,6 +111,8 @@ class PluginStrategy:
 
     def _chosen(self, assignment: Assignment, shape: Shape, site: Site) -> tuple[int, ...] | None:
         """The nodes of an assignment, completed from those that have room where it does not name them all."""
+        if assignment.machine is None and not self._waiting.fits(site, shape.number):
+            return None  # any node would do, and none has room: later
         named = [] if assignment.machine is None else [assignment.machine, *assignment.more]
         places = [self._places.get(name, -1) for name in named]
         if len(set(places)) < len(places) or len(places) > shape.nodes:
@@ -125,7 +127,7 @@ class PluginStrategy:
                 return None
         if len(places) < shape.nodes:
             places += [place for place in site.fitting(shape) if place not in places][: shape.nodes - len(places)]
-        return tuple(places) if len(places) == shape.nodes else None  # it said where, or that any will do: later
+        return tuple(places) if len(places) == shape.nodes else None
 
     def _refuse(self, text: str) -> None:
         self._refusals += 1

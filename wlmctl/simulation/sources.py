@@ -23,14 +23,18 @@ def from_trace(path: Path, machines: str | None, inventory: Mapping[str, Machine
     if _is_pods(path):
         pods = read_pods(path)
         nodes = _nodes(machines, inventory) or read_machines(_beside(path, "*node_list*"))
-        return Workload(pods.jobs, nodes, _left_out(pods.left_out, "pod", "never ran"))
+        notes = [
+            *_left_out(pods.other_gpus, "pod", "not with one GPU"),
+            *_left_out(pods.never_ran, "pod", "that never ran"),
+        ]
+        return Workload(pods.jobs, nodes, notes)
     trace = read_swf(path)
     nodes = _nodes(machines, inventory) or _of_swf(path, trace)
-    return Workload(trace.jobs, nodes, _left_out(trace.left_out, "job", "did not run, or came at no known time"))
+    return Workload(trace.jobs, nodes, _left_out(trace.left_out, "job", "that did not run, or came at no known time,"))
 
 
 def _left_out(count: int, noun: str, why: str) -> list[str]:
-    return [f"{counted(count, noun)} {why}, and {'is' if count == 1 else 'are'} left out"] if count else []
+    return [f"{counted(count, noun)} {why} {'is' if count == 1 else 'are'} left out"] if count else []
 
 
 def _is_pods(path: Path) -> bool:

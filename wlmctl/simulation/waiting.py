@@ -9,10 +9,14 @@ from wlmctl.simulation.workload import Shape
 
 
 class Waiting:
-    """``jobs`` are the positions of the waiting jobs of each shape, the eldest first; empty shapes are not there."""
+    """``jobs`` are the positions of the waiting jobs of each shape, the eldest first; empty shapes are not there.
+
+    ``all`` has the same jobs as one set.
+    """
 
     def __init__(self) -> None:
         self.jobs: dict[int, list[int]] = {}
+        self.all: set[int] = set()
         self.shapes: dict[int, Shape] = {}
         #: Shapes with new jobs, or with room that was not there before: what may have become possible.
         self.changed: set[int] = set()
@@ -27,12 +31,14 @@ class Waiting:
             self.shapes[shape.number] = shape
             self._permitted.setdefault(shape.number, frozenset(shape.permitted))
         self.jobs[shape.number].append(job)
+        self.all.add(job)
         self.changed.add(shape.number)
 
     def remove(self, job: int, number: int) -> None:
         """The job waits no longer."""
         jobs = self.jobs[number]
         jobs.remove(job)
+        self.all.remove(job)
         if not jobs:
             del self.jobs[number], self.shapes[number]
             self.full.discard(number)
