@@ -118,8 +118,8 @@ class RunningTask:
 class Assignment:
     """One task to start now. A worker of None is any that can do it: the core picks the queue.
 
-    Of a task that may be ``anywhere``, ``machine`` is the one it takes; ``more`` are the others, where it takes several.
-    None, or too few, leave the choice to the core, among those that have room.
+    Of a task that may be ``anywhere``, ``machine`` is the one it takes; ``more`` are the others, where it takes
+    several. None, or too few, leave the choice to the core, among those that have room.
     """
 
     task: str
