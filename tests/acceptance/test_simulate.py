@@ -113,11 +113,29 @@ def test_the_own_past_is_played(line: CommandLine) -> None:
     assert done.stderr == "wlmctl: --history: no job of the past in the store, expected one that has run\n"
 
 
+def test_recorded_decisions_of_a_live_run_are_decided_again_in_the_same_way(line: CommandLine) -> None:
+    line.write("wlmctl.toml", 'record_decisions = "decisions.jsonl"\n[machines.local]\ncpus = 2\n')
+    line.write("experiment.yaml", "name: live\ntasks:\n  a: {type: job, foreach: {i: 1..5}, command: 'true'}\n")
+    line.run("run", "experiment.yaml")
+    (told,) = line.json("simulate", "--replay", "decisions.jsonl")["replayed"]
+    assert told["name"] == "fifo"
+    assert told["decisions"] == told["same"] == len((line.folder / "decisions.jsonl").read_text().splitlines())
+    assert told["difference"] is None
+    recorded = (line.folder / "decisions.jsonl").read_text()
+    line.write("changed.jsonl", recorded.replace('"more":[]', '"more":["m"]', 1) + '{"torn')
+    done = line.run("simulate", "--replay", "changed.jsonl", code=1)
+    assert "changed.jsonl:" in done.stdout
+    assert "was decided, and is not any more" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        ((), "simulate: expected --trace FILE or --history, and not both"),
-        (("--trace", "small.swf", "--history"), "simulate: expected --trace FILE or --history, and not both"),
+        ((), "simulate: expected one of --trace FILE, --history and --replay FILE"),
+        (("--trace", "small.swf", "--history"), "simulate: expected one of --trace FILE, --history and --replay FILE"),
+        (("--replay", "none"), "none: No such file or directory"),
+        (("--replay", "small.swf"), "expected a decision as record_decisions writes it"),
+        (("--replay", "none", "--strategy", "easy"), "--strategy 'easy': no such strategy, expected one of fifo"),
         (("--trace", "small.swf", "--since", "1d"), "--since: it is about the history, expected with --history"),
         (("--trace", "none.swf"), "none.swf: No such file or directory"),
         (("--trace", "bad.swf"), "bad.swf:2: 3 fields, expected 18 fields of the Standard Workload Format, or 21"),

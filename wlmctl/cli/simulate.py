@@ -38,6 +38,7 @@ class Factor(click.ParamType[float]):
 @click.option("--trace", metavar="FILE", help="A trace: SWF or Alibaba's list of pods, also as .gz.")
 @click.option("--history", is_flag=True, help="The jobs of the own store instead of a trace.")
 @click.option("--since", "since_s", type=common.Duration(), metavar="AGE", help="Of the history: this time (30d, 12h).")
+@click.option("--replay", metavar="FILE", help="Decisions of a live run (record_decisions), asked for again.")
 @click.option("--machines", metavar="FILE|inventory", help="The machines; default: the file beside the trace.")
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME[:KEY=VALUE,...]",
               help="A scheduler, typed-fifo or easy; may be repeated. Default: all.")  # fmt: skip
@@ -54,6 +55,7 @@ def simulate(
     trace: str | None,
     history: bool,
     since_s: float | None,
+    replay: str | None,
     machines: str | None,
     strategies: tuple[str, ...],
     compress: float,
@@ -66,17 +68,20 @@ def simulate(
 ) -> int:
     """Play a trace, or the own past, with schedulers, and compare how long jobs would have waited.
 
-    The schedulers are the installed plugins themselves. Ends with 1 when one of them leaves jobs unstarted.
+    The schedulers are the installed plugins themselves. Ends with 1 when one of them leaves jobs unstarted, or decides
+    otherwise than it did in the live run that is replayed.
     """
     from wlmctl import plugins
     from wlmctl.simulation import changes as conditions
     from wlmctl.simulation.strategies import YARDSTICKS, chosen
     from wlmctl.simulation.workload import Workload, prepare
 
-    if (trace is None) != history:
-        raise UsageError("simulate: expected --trace FILE or --history, and not both")
+    if (trace is not None) + history + (replay is not None) != 1:
+        raise UsageError("simulate: expected one of --trace FILE, --history and --replay FILE")
     if since_s is not None and not history:
         raise UsageError("--since: it is about the history, expected with --history")
+    if replay is not None:
+        return _replay(replay, strategies, output)
     installed = plugins.names("scheduler")
     choices = [chosen(text, installed) for text in dict.fromkeys(strategies or (*installed, *YARDSTICKS))]
     given = dict(map(_queue_priority, priorities))
@@ -124,6 +129,28 @@ def _play(ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: in
     else:
         _write(found)
     return code
+
+
+def _replay(file: str, strategies: Sequence[str], output: str) -> int:
+    from pathlib import Path
+
+    from wlmctl import plugins
+    from wlmctl.simulation.replay import replay
+    from wlmctl.simulation.strategies import chosen
+
+    if len(strategies) > 1:
+        raise UsageError("--replay: expected one --strategy at most: whom to ask instead of those who decided then")
+    other = None
+    for text in strategies:
+        choice = chosen(text, plugins.names("scheduler"), yardsticks=())
+        other = choice.name, choice.options
+    found = replay(Path(file), plugins.scheduler_factory, other)
+    if output == "json":
+        common.write_json({"replayed": [asdict(row) for row in found]})
+    else:
+        rows = [(row.name, row.decisions, row.same, row.difference or "-") for row in found]
+        common.table(("SCHEDULER", "DECISIONS", "THE SAME", "FIRST DIFFERENCE"), rows)
+    return ExitCode.DONE if all(row.difference is None for row in found) else ExitCode.FAILED
 
 
 def _from_trace(ctx: click.Context, trace: str, machines: str | None) -> Workload:

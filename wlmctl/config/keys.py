@@ -15,6 +15,7 @@ TOP: Mapping[str, Check] = {
     "prefix": values.name,
     "scheduler": values.name,
     "scheduler_options": values.table,
+    "record_decisions": values.file,
     "store_password": values.reference,
     "broker_password": values.reference,
     "heartbeat": values.duration("100ms", "1m"),

@@ -45,6 +45,7 @@ class Config:
     prefix: str = "wlm"
     scheduler: str = "fifo"
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    record_decisions: str | None = None
     store_password: Reference | None = None
     broker_password: Reference | None = None
     store_secret: str | None = field(default=None, repr=False)

@@ -27,6 +27,7 @@ from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work
+from wlmctl.recording import Recorder
 from wlmctl.scheduler import Scheduler, Snapshot
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import machines
@@ -59,8 +60,16 @@ class _Common:
 class Dispatcher:
     """Turns what is ready into dispatches, and sends again what has come to nothing."""
 
-    def __init__(self, store_id: str, scheduler: Scheduler, name: str, fleet: Fleet, routing: Routing) -> None:
-        self._store_id, self._scheduler = store_id, scheduler
+    def __init__(
+        self,
+        store_id: str,
+        scheduler: Scheduler,
+        name: str,
+        fleet: Fleet,
+        routing: Routing,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._store_id, self._scheduler, self._recorder = store_id, scheduler, recorder
         self._fleet, self._routing = fleet, routing
         self._telling = Telling(name)
         self.strangers = Strangers()
@@ -108,7 +117,8 @@ class Dispatcher:
             checked = Checked(complaints=[Complaint(type(error).__name__, f"{type(error).__name__}: {error}")])
         if checked.complaints and not (checked.placed or checked.bindings):
             complaints = [Complaint(each.kind, f"{each.text}; fifo decides instead") for each in checked.complaints]
-            checked = placement.ask(plugins.scheduler_factory("fifo")({}), snapshot)
+            fifo = plugins.scheduler_factory("fifo")({})
+            checked = placement.ask(self._recorder.of("fifo", {}, fifo) if self._recorder else fifo, snapshot)
             checked.complaints = complaints
         return checked
 

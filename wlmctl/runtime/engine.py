@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from wlmctl import plugins
 from wlmctl.broker.memory import MemoryBroker
@@ -19,6 +20,7 @@ from wlmctl.orchestrator.loop import Orchestrator
 from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.queues import DEAD, RESULTS
+from wlmctl.recording import Recorder
 from wlmctl.runtime.reach import open_transport
 from wlmctl.runtime.worker_process import worker_info
 from wlmctl.ssh.login import resolved_login
@@ -180,7 +182,10 @@ class Engine:
     def _dispatcher(self, db: Database, routing: Routing) -> Dispatcher:
         config = self._config
         scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
-        return Dispatcher(db.store_id, scheduler, config.scheduler, routing.fleet, routing)
+        recorder = Recorder(Path(config.record_decisions)) if config.record_decisions else None
+        if recorder is not None:
+            scheduler = recorder.of(config.scheduler, config.scheduler_options, scheduler)
+        return Dispatcher(db.store_id, scheduler, config.scheduler, routing.fleet, routing, recorder)
 
     def _publish_inventory(self, db: Database) -> None:
         """Who leads says what submits are checked against."""

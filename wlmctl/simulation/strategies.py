@@ -32,10 +32,10 @@ class Chosen:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def chosen(text: str, installed: Sequence[str]) -> Chosen:
+def chosen(text: str, installed: Sequence[str], yardsticks: Sequence[str] = YARDSTICKS) -> Chosen:
     """What the text of a ``--strategy`` means; ``UsageError`` where there is none of that name."""
     name, colon, rest = text.partition(":")
-    known = (*installed, *YARDSTICKS)
+    known = (*installed, *yardsticks)
     if name not in known:
         hint = did_you_mean(name, list(known))
         raise UsageError(
