@@ -17,6 +17,12 @@ class TestFifo(SchedulerContract):
         return scheduler_factory("fifo")
 
 
+class TestMatchmaking(SchedulerContract):
+    @pytest.fixture
+    def factory(self) -> SchedulerFactory:
+        return scheduler_factory("matchmaking")
+
+
 @pytest.mark.parametrize(
     ("assignments", "problem"),
     [
