@@ -121,7 +121,7 @@ def _play(ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: in
         for text in outcome.notes:
             common.note(f"{choice.text}: {text}")
         spent_ms = 1000 * outcome.spent_s / max(1, outcome.decisions)
-        common.note(f"{choice.text}: {outcome.decisions:,} decisions of {spent_ms:.3g} ms on average")
+        common.note(f"{choice.text}: {outcome.decisions:,} decisions of {spent_ms:.3g} ms each")
         if found[-1].jobs < len(problem.jobs):
             code = ExitCode.FAILED
     if output == "json":

@@ -38,7 +38,7 @@ class RunningJob:
 
 
 class Strategy(Protocol):
-    """Who decides in a simulation. ``decisions`` and ``spent_s`` tell how often it has, and how long that took."""
+    """Who decides in a simulation. ``decisions`` and ``spent_s``: how often it has, and in what processor time."""
 
     decisions: int
     spent_s: float
