@@ -16,6 +16,7 @@ TOP: Mapping[str, Check] = {
     "scheduler": values.name,
     "scheduler_options": values.table,
     "record_decisions": values.file,
+    "decision_limit": values.duration("100ms", "5m"),
     "store_password": values.reference,
     "broker_password": values.reference,
     "heartbeat": values.duration("100ms", "1m"),
@@ -74,6 +75,7 @@ RESERVED_MACHINE = frozenset({"bandwidth"})
 #: The field of ``Machine`` or ``Config`` that a key becomes, where the two differ.
 FIELDS: Mapping[str, str] = {
     "memory": "memory_bytes",
+    "decision_limit": "decision_limit_s",
     "heartbeat": "heartbeat_s",
     "lease": "lease_s",
     "ack_timeout": "ack_timeout_s",

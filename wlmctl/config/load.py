@@ -159,8 +159,8 @@ class _Merged:
 
 #: Keys that have a value even where nothing says one; shown with it.
 _WITH_DEFAULT = (
-    "store", "broker", "prefix", "scheduler", "heartbeat", "lease", "ack_timeout", "permit_grace", "message_limit",
-    "queue_type",
+    "store", "broker", "prefix", "scheduler", "decision_limit", "heartbeat", "lease", "ack_timeout", "permit_grace",
+    "message_limit", "queue_type",
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ class Config:
     scheduler: str = "fifo"
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
     record_decisions: str | None = None
+    decision_limit_s: float = 5.0
     store_password: Reference | None = None
     broker_password: Reference | None = None
     store_secret: str | None = field(default=None, repr=False)

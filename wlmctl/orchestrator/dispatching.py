@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wlmctl import plugins
 from wlmctl.errors import WlmctlError
 from wlmctl.message import Outcome
 from wlmctl.orchestrator import ending, impossible
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.capacity import Capacity
-from wlmctl.orchestrator.checking import Checked, Complaint, Placed
+from wlmctl.orchestrator.checking import Placed
 from wlmctl.orchestrator.contexts import Bound, bound, context
 from wlmctl.orchestrator.ends import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
 from wlmctl.orchestrator.placing import Placement
+from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing, places
@@ -27,8 +27,7 @@ from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work
-from wlmctl.recording import Recorder
-from wlmctl.scheduler import Scheduler, Snapshot
+from wlmctl.scheduler import Scheduler
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import machines
 
@@ -63,13 +62,13 @@ class Dispatcher:
     def __init__(
         self,
         store_id: str,
-        scheduler: Scheduler,
+        scheduler: Scheduler | Policy,
         name: str,
         fleet: Fleet,
         routing: Routing,
-        recorder: Recorder | None = None,
     ) -> None:
-        self._store_id, self._scheduler, self._recorder = store_id, scheduler, recorder
+        self._store_id = store_id
+        self._policy = scheduler if isinstance(scheduler, Policy) else Policy(scheduler)
         self._fleet, self._routing = fleet, routing
         self._telling = Telling(name)
         self.strangers = Strangers()
@@ -97,7 +96,7 @@ class Dispatcher:
         snapshot = placement.snapshot(book.now_s)
         if impossible.refuse(book, works, self._fleet):
             return True, placement.unknown
-        checked = self._ask(placement, snapshot)
+        checked = self._policy.decide(placement, snapshot)
         for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
         self._bound.clear()
@@ -108,19 +107,6 @@ class Dispatcher:
         self._telling.complain(book, works.values(), checked.complaints)
         self._telling.waiting(book, placement, checked.reasons, self._fleet, placement.unknown)
         return bool(checked.bindings), placement.unknown
-
-    def _ask(self, placement: Placement, snapshot: Snapshot) -> Checked:
-        """The scheduler's decision; where it throws, or nothing of what it wants is legal, fifo decides instead."""
-        try:
-            checked = placement.ask(self._scheduler, snapshot)
-        except Exception as error:  # a policy may throw anything
-            checked = Checked(complaints=[Complaint(type(error).__name__, f"{type(error).__name__}: {error}")])
-        if checked.complaints and not (checked.placed or checked.bindings):
-            complaints = [Complaint(each.kind, f"{each.text}; fifo decides instead") for each in checked.complaints]
-            fifo = plugins.scheduler_factory("fifo")({})
-            checked = placement.ask(self._recorder.of("fifo", {}, fifo) if self._recorder else fifo, snapshot)
-            checked.complaints = complaints
-        return checked
 
     def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken], capacity: Capacity) -> None:
         work, group, idx = placed.work, placed.group, placed.idx

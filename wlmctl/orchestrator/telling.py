@@ -11,6 +11,7 @@ from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.placing import Placement
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import Reason
+from wlmctl.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ LASTING = frozenset({"role", "worker"})
 
 #: The code of what is told of the machine already.
 HELD = "held"
+
+#: Characters of one event at most.
+MOST = 1000
 
 
 class Telling:
@@ -32,11 +36,12 @@ class Telling:
     def complain(self, book: Book, works: Iterable[Work], complaints: Sequence[Complaint]) -> None:
         """One event in each experiment for each kind of complaint about the scheduler."""
         for complaint in complaints:
+            text = _line(complaint.text)
             for work in works:
                 if (work.seq, complaint.kind) not in self._complained:
                     self._complained.add((work.seq, complaint.kind))
-                    log.warning("scheduler %s: %s", self._scheduler, complaint.text)
-                    book.of(work).note("scheduler", f"{self._scheduler}: {complaint.text}")
+                    log.warning("scheduler %s: %s", self._scheduler, text)
+                    book.of(work).note("scheduler", f"{self._scheduler}: {text}")
 
     def waiting(
         self, book: Book, placement: Placement, reasons: Mapping[str, Reason], fleet: Fleet, asked: Iterable[str]
@@ -56,5 +61,11 @@ class Telling:
             if not (is_unbound or reason.code in LASTING or not work.active):
                 continue
             self._waiting.add((key, reason.text))
-            log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), reason.text)
-            book.of(work).note("waiting", reason.text, group.tasks[0], tasks=len(group.tasks))
+            text = _line(reason.text)
+            log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), text)
+            book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks))
+
+
+def _line(text: str) -> str:
+    """What a scheduler says as one line that any store can hold."""
+    return shown(text if len(text) <= MOST else f"{text[: MOST - 3]}...")

@@ -17,6 +17,7 @@ from wlmctl.errors import StoreOutage
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
+from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.queues import DEAD, RESULTS
@@ -183,9 +184,8 @@ class Engine:
         config = self._config
         scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
         recorder = Recorder(Path(config.record_decisions)) if config.record_decisions else None
-        if recorder is not None:
-            scheduler = recorder.of(config.scheduler, config.scheduler_options, scheduler)
-        return Dispatcher(db.store_id, scheduler, config.scheduler, routing.fleet, routing, recorder)
+        policy = Policy(scheduler, config.scheduler, config.scheduler_options, recorder, config.decision_limit_s)
+        return Dispatcher(db.store_id, policy, config.scheduler, routing.fleet, routing)
 
     def _publish_inventory(self, db: Database) -> None:
         """Who leads says what submits are checked against."""
