@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 #: Codes of reasons that no end of a task will change: they are told even while other tasks run.
 LASTING = frozenset({"role", "worker"})
 
+#: Codes of reasons that nothing else in the store shows: without an event ``explain`` could not tell them.
+UNSEEN = frozenset({"counter", "reserved"})
+
 #: The code of what is told of the machine already.
 HELD = "held"
 
@@ -58,12 +61,12 @@ class Telling:
             is_unbound = placement.is_unbound(key)
             if is_open and reason.code != "worker":
                 continue
-            if not (is_unbound or reason.code in LASTING or not work.active):
+            if not (is_unbound or reason.code in LASTING | UNSEEN or not work.active):
                 continue
             self._waiting.add((key, reason.text))
             text = _line(reason.text)
             log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), text)
-            book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks))
+            book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks), code=_line(str(reason.code)))
 
 
 def _line(text: str) -> str:
