@@ -14,10 +14,11 @@ from wlmctl.orchestrator import ending, impossible
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.capacity import Capacity
-from wlmctl.orchestrator.checking import Placed
+from wlmctl.orchestrator.checking import Checked, Placed
 from wlmctl.orchestrator.contexts import Bound, bound, context
 from wlmctl.orchestrator.ends import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
+from wlmctl.orchestrator.gate import Gate
 from wlmctl.orchestrator.placing import Placement
 from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.ready import ReadyGroup
@@ -71,6 +72,7 @@ class Dispatcher:
         self._policy = scheduler if isinstance(scheduler, Policy) else Policy(scheduler)
         self._fleet, self._routing = fleet, routing
         self._telling = Telling(name)
+        self.gate = Gate()
         self.strangers = Strangers()
         self.window = Window()
         self._nonces = _Nonces()
@@ -86,6 +88,7 @@ class Dispatcher:
             if work.state is ExperimentState.RUNNING
             for group in work.ready.values()
         ):
+            self.gate.reset()
             return False, set()
         mine = [active for work in works.values() for active in work.active.values()]
         taken = self._fleet.taken(book.db, mine, works, self.strangers.ended)
@@ -96,7 +99,11 @@ class Dispatcher:
         snapshot = placement.snapshot(book.now_s)
         if impossible.refuse(book, works, self._fleet):
             return True, placement.unknown
-        checked = self._policy.decide(placement, snapshot)
+        if self.gate.is_open(snapshot, capacity, now):
+            checked = self._policy.decide(placement, snapshot)
+            self.gate.decided(checked, now)
+        else:
+            checked = Checked(reasons={**self.gate.reasons(snapshot), **placement.open})
         for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
         self._bound.clear()

@@ -154,6 +154,7 @@ def finish(book: Book, work: Work) -> bool:
     else:
         target = ExperimentState.SUCCEEDED
     book.of(work).experiment(work.state, target, ended=book.now_s, reason=reason)
+    book.of(work).settle()  # what it held is free in this look: from now on it is counted from the store
     work.state = target
     return True
 

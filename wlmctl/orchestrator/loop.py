@@ -283,7 +283,9 @@ class Orchestrator:
         due = [work.due[0][0] for work in live.values() if work.due and work.state is ExperimentState.RUNNING]
         starts = [work.row.start_due for work in live.values() if work.state is ExperimentState.SCHEDULED]
         due += [each for each in (*starts, self._series.next_s) if each is not None]
-        moments = [end_due, self._polls.next_s, self._fleet.next_probe(), self._routing.avoids()]
+        moments = [
+            end_due, self._polls.next_s, self._fleet.next_probe(), self._routing.avoids(), self._dispatcher.gate.next_s,
+        ]  # fmt: skip
         if self._watch is not None:
             moments.append(self._watch.next_s)
         if due:
