@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wlmctl.machine import Machine
 from wlmctl.runtime.explaining import ended, history, standing, under_way
-from wlmctl.runtime.explaining.facts import Explanation, Fact, Findings
+from wlmctl.runtime.explaining.facts import Explanation, Fact, Findings, stands
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import FINAL, TaskState
 from wlmctl.store import experiments
@@ -61,6 +61,6 @@ def _chain(scene: Scene, why: Fact) -> list[Fact]:
         seen.add(idx)
         scene = Scene(scene.db, scene.machines, scene.row, experiments.task(scene.db, scene.row.seq, idx), scene.now_s)
         why = _found(scene).causes[0]
-        text = f"{scene.task.name} is {scene.task.state}: {why.text}"
+        text = f"{scene.task.name} {stands(scene.task.state)}: {why.text}"
         links.append(Fact("needed", text, {"task": scene.task.name, "state": scene.task.state, "why": why.code}))
     return links

@@ -76,20 +76,25 @@ def loads(scene: Scene, workers: list[WorkerRow]) -> dict[str, tuple[int, int]]:
     return {worker.name: (counts.get(worker.id, 0), worker.details["slots"]) for worker in workers}
 
 
-def handed_out(scene: Scene) -> int:
-    """The tasks that were sent and that no worker has said to have begun."""
-    count: int = scene.db.row(
-        "SELECT count(*) FROM tasks WHERE state = 'assigned' AND exp IN"
-        " (SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit')"
-    )[0]
-    return count
+def handed_out(scene: Scene, workers: list[WorkerRow]) -> int:
+    """The tasks that were sent, that one of these may get, and that no worker has said to have begun."""
+    rows = scene.db.rows(
+        "SELECT type, machine, count(*) FROM tasks WHERE state = 'assigned' AND exp IN"
+        " (SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit') GROUP BY type, machine"
+    )
+    return sum(count for kind, machine, count in rows if any(_may_get(each, kind, machine) for each in workers))
+
+
+def _may_get(worker: WorkerRow, task_type: str, machine: str | None) -> bool:
+    info = worker.details
+    return task_type in info["types"] and any(fnmatchcase(machine or LOCAL, glob) for glob in info["machines"])
 
 
 def _fleet_busy(scene: Scene, found: Findings) -> None:
     able_now = able(scene)
     if not able_now:
         return
-    known, sent = loads(scene, able_now), handed_out(scene)
+    known, sent = loads(scene, able_now), handed_out(scene, able_now)
     if sum(slots for _, slots in known.values()) > sum(steps for steps, _ in known.values()) + sent:
         return
     each = listed(f"{name} has {steps} of {slots}" for name, (steps, slots) in known.items())
@@ -105,14 +110,14 @@ def _alone_busy(scene: Scene, found: Findings) -> None:
 
     assert scene.holder is not None
     slots = int(scene.holder.info.get("slots", DEFAULT_SLOTS))
-    which = "exp = ?" if scene.row.origin == "run" else (
-        "exp IN (SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit' AND seq != ?) OR exp = ?"
-    )  # fmt: skip
-    values = (scene.row.seq,) * which.count("?")
+    which, values = "exp IN (SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit')", tuple[int, ...]()
+    if scene.row.origin == "run":
+        which, values = "exp = ?", (scene.row.seq,)
     steps = scene.db.row(
         "SELECT count(*) FROM tasks WHERE handle IS NULL AND state IN ('assigned', 'running', 'cancelling')"
-        f" AND ({which})", values,
-    )[0]  # fmt: skip
+        f" AND {which}",
+        values,
+    )[0]
     if steps >= slots:
         text = f"the worker of the process that works on it has {counted(steps, 'step')} for its {slots} slots"
         found.cause("slots", text, steps=steps, slots=slots)

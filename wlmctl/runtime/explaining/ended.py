@@ -8,11 +8,10 @@ from wlmctl.experiment.model import Retry
 from wlmctl.orchestrator.ending import INFRA_LIMIT
 from wlmctl.quantities import format_duration
 from wlmctl.runtime.explaining import standing
-from wlmctl.runtime.explaining.facts import Findings, listed, moment
+from wlmctl.runtime.explaining.facts import Findings, listed, moment, stands
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import TaskState
 from wlmctl.store import experiments
-from wlmctl.store.events import events
 from wlmctl.text import counted
 
 _INFRA = frozenset({"infra", "preempted"})
@@ -93,12 +92,14 @@ def _rule(retry: Retry | None, failure: str, failures: int) -> str:
 def _culprits(scene: Scene, found: Findings) -> None:
     """The tasks whose end was its end, back to those that ran."""
     if scene.row.stopping:
-        first = next(
-            (e for e in events(scene.db, scene.row.seq) if e.target == TaskState.FAILED and e.task is not None), None
+        first = scene.db.row(
+            "SELECT task, n, reason FROM events WHERE exp = ? AND kind = 'task' AND target = 'failed'"
+            " ORDER BY n LIMIT 1",
+            (scene.row.seq,),
         )
-        if first is not None and first.task is not None:
-            name = experiments.task(scene.db, scene.row.seq, first.task).name
-            found.note("needed", f"{name} failed first, event {first.n}: {first.reason}", task=name, n=first.n)
+        if first is not None:
+            name = experiments.task(scene.db, scene.row.seq, first[0]).name
+            found.note("needed", f"{name} failed first, event {first[1]}: {first[2]}", task=name, n=first[1])
         return
     seen = {scene.task.idx}
     while True:
@@ -114,6 +115,6 @@ def _culprits(scene: Scene, found: Findings) -> None:
         seen.add(first_lost.idx)
         row = experiments.task(scene.db, scene.row.seq, first_lost.idx)
         more = f"; also {listed(each.name for each in lost if each is not first_lost)}" if len(lost) > 1 else ""
-        text = f"{scene.task.name} needs {row.name}, which is {row.state}: {row.reason}{more}"
+        text = f"{scene.task.name} needs {row.name}, which {stands(row.state)}: {row.reason}{more}"
         found.note("needed", text, task=row.name, state=row.state)
         scene = Scene(scene.db, scene.machines, scene.row, row, scene.now_s)

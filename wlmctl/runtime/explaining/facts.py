@@ -88,6 +88,17 @@ def moment(at_s: float, now_s: float) -> str:
     return f"{shown} ({format_duration(now_s - at_s)} ago)"
 
 
+def stands(state: str) -> str:
+    """A state as a verb: ``is running``, ``has failed``."""
+    match state:
+        case "succeeded" | "failed":
+            return f"has {state}"
+        case "cancelled" | "skipped":
+            return f"was {state}"
+        case _:
+            return f"is {state}"
+
+
 def listed(words: Iterable[str], total: int | None = None) -> str:
     """The first few, and how many more there are."""
     known = list(words)

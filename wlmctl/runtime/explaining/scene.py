@@ -17,7 +17,7 @@ from wlmctl.store import Database, experiments, machines, workers
 from wlmctl.store.events import events
 from wlmctl.store.leases import ORCHESTRATOR, LeaseRow, experiment_lease, look
 from wlmctl.store.machines import Hold
-from wlmctl.store.rows import EventRow, ExperimentRow, TaskRow
+from wlmctl.store.rows import EVENT_COLUMNS, EventRow, ExperimentRow, TaskRow
 from wlmctl.store.workers import WorkerRow
 from wlmctl.task import Defers
 
@@ -77,6 +77,14 @@ class Scene:
     def worker_rows(self) -> Mapping[str, WorkerRow]:
         """All workers that the store knows, by id."""
         return {worker.id: worker for worker in workers.rows(self.db)}
+
+    @cached_property
+    def of_experiment(self) -> list[EventRow]:
+        """What happened to the experiment as a whole, the newest first."""
+        rows = self.db.rows(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE exp = ? AND task IS NULL ORDER BY n DESC", (self.row.seq,)
+        )
+        return [EventRow(*row) for row in rows]
 
     @property
     def live(self) -> list[WorkerRow]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from wlmctl.experiment.model import Need
 from wlmctl.runtime.explaining import turn
-from wlmctl.runtime.explaining.facts import Findings, listed, moment
+from wlmctl.runtime.explaining.facts import Findings, listed, moment, stands
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import FINAL, ExperimentState, TaskState
-from wlmctl.store.events import events
 
 
 def look(scene: Scene) -> Findings:
@@ -32,8 +31,7 @@ def _experiment(scene: Scene, found: Findings) -> None:
     """What keeps all tasks of the experiment from starting."""
     row = scene.row
     if row.state == ExperimentState.PAUSED:
-        changes = [event for event in events(scene.db, row.seq) if event.task is None and event.target == "paused"]
-        last = changes[-1] if changes else None
+        last = next((event for event in scene.of_experiment if event.target == ExperimentState.PAUSED), None)
         said = f": {last.reason}, {moment(last.time, scene.now_s)}" if last is not None else ""
         since = {"since": last.time} if last is not None else {}
         found.cause("paused", f"the experiment is paused{said} (wlmctl resume {row.id})", **since)
@@ -41,9 +39,9 @@ def _experiment(scene: Scene, found: Findings) -> None:
         found.cause("start", f"the experiment starts at {moment(row.start_due, scene.now_s)}", at=row.start_due)
     if (text := nobody(scene)) is not None:
         found.cause(*text)
-    declined = [event for event in events(scene.db, row.seq) if event.kind == "declined"]
-    if declined and not any(event.n > declined[-1].n for event in scene.events if event.kind == "task"):
-        found.cause("declined", f"the orchestrator: {declined[-1].reason}", at=declined[-1].time)
+    declined = next((event for event in scene.of_experiment if event.kind == "declined"), None)
+    if declined is not None and not any(event.n > declined.n for event in scene.events if event.kind == "task"):
+        found.cause("declined", f"the orchestrator says that {declined.reason}", at=declined.time)
 
 
 def nobody(scene: Scene) -> tuple[str, str] | None:
@@ -127,7 +125,7 @@ def _needs(scene: Scene, found: Findings) -> None:
         names += [each.name for each in missing]
         to = "to have succeeded" if need.how == "succeeded" else "to have ended"
         if len(partners) == 1:
-            texts.append(f"it needs {missing[0].name} {to}, which is {missing[0].state}")
+            texts.append(f"it needs {missing[0].name} {to}, which {stands(missing[0].state)}")
         else:
             those = listed(f"{each.name} ({each.state})" for each in missing)
             texts.append(f"it needs all {len(partners)} of {need.task} {to}: {len(missing)} have not: {those}")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from wlmctl.machine import LOCAL, Machine, Requirement
 from wlmctl.runtime.explaining import able, room
 from wlmctl.runtime.explaining.facts import Findings, listed, moment
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store.events import events
-from wlmctl.store.rows import EventRow
+from wlmctl.store.rows import EVENT_COLUMNS, EventRow
 from wlmctl.text import counted
 
 #: Reasons of schedulers that the store itself confirms or refutes: they are causes only where that is found.
@@ -30,7 +27,7 @@ def look(scene: Scene, found: Findings) -> None:
     if is_bound and scene.touched:
         room.look(scene, found)
     able.busy(scene, found)
-    _said(scene, found)
+    _said(scene, found, is_bound=is_bound)
     _order(scene, found)
 
 
@@ -93,14 +90,17 @@ def _max_running(scene: Scene, found: Findings) -> None:
         found.cause("max_running", text, max_running=most, tasks=names[:100])
 
 
-def _said(scene: Scene, found: Findings) -> None:
-    """The newest reason that the scheduler gave for the task, or for another of its group."""
+def _said(scene: Scene, found: Findings, *, is_bound: bool) -> None:
+    """The newest reason that the scheduler gave for the task, or for another of its group.
+
+    It knows what machines have reported of themselves, which the store does not: so it may know why no role fits.
+    """
     said = _newest_reason(scene)
     if said is None:
         return
     code = str(said.values.get("code") or "scheduler")
     text = f"the scheduler said, {moment(said.time, scene.now_s)}: {said.reason}"
-    if found.causes or code in _DERIVED:
+    if found.causes or (code in _DERIVED and (is_bound or code != "role")):
         found.note("scheduler", text, at=said.time, scheduler_code=code)
     else:
         found.cause(code, text, at=said.time, scheduler_code=code)
@@ -108,26 +108,18 @@ def _said(scene: Scene, found: Findings) -> None:
 
 def _newest_reason(scene: Scene) -> EventRow | None:
     since = max((event.n for event in scene.events if event.kind == "task"), default=0)
-    newest: EventRow | None = None
-    alike = _alike(scene)
-    for event in events(scene.db, scene.row.seq, after=since):
-        if event.kind == "waiting" and event.task is not None and alike.get(event.task, False):
-            newest = event
-    return newest
-
-
-def _alike(scene: Scene) -> Mapping[int, bool]:
-    """The tasks that a scheduler takes for this one: the same template, roles and resources."""
     mine = _group_of(scene, scene.task.position)
     rows = scene.db.rows(
-        "SELECT DISTINCT idx, position FROM tasks WHERE exp = ? AND template = ? AND idx IN"
-        " (SELECT task FROM events WHERE exp = ? AND kind = 'waiting')",
-        (scene.row.seq, scene.task.template, scene.row.seq),
+        f"SELECT {', '.join(f'e.{name}' for name in EVENT_COLUMNS.split(', '))}, t.position FROM events e"
+        " JOIN tasks t ON t.exp = e.exp AND t.idx = e.task"
+        " WHERE e.exp = ? AND e.n > ? AND e.kind = 'waiting' AND t.template = ? ORDER BY e.n DESC",
+        (scene.row.seq, since, scene.task.template),
     )
-    return {idx: _group_of(scene, position) == mine for idx, position in rows}
+    return next((EventRow(*row) for *row, position in rows if _group_of(scene, position) == mine), None)
 
 
 def _group_of(scene: Scene, position: int) -> tuple[object, ...]:
+    """What an instance of the template asks for: a scheduler takes those that ask for the same for one another."""
     instance = scene.instances.at(position)
     roles = tuple(scene.role_key(role, position) for role in instance.roles)
     return roles, instance.resources, instance.worker_labels

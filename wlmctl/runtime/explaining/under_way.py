@@ -10,7 +10,7 @@ from wlmctl.quantities import format_duration
 from wlmctl.runtime.explaining import able, room, standing, turn
 from wlmctl.runtime.explaining.facts import Findings, listed, moment
 from wlmctl.runtime.explaining.scene import Scene
-from wlmctl.states import TaskState
+from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store.rows import EventRow
 
 
@@ -46,7 +46,7 @@ def _sent_again(scene: Scene, found: Findings) -> None:
     if again:
         said = f": {again[-1].reason}" if again[-1].reason else ""
         text = (
-            f"it was handed out again, for the {scene.task.dispatch}. time, {moment(again[-1].time, scene.now_s)}{said}"
+            f"it was handed out again (dispatch {scene.task.dispatch}) at {moment(again[-1].time, scene.now_s)}{said}"
         )
         found.note("sent_again", text, at=again[-1].time, dispatch=scene.task.dispatch)
 
@@ -142,8 +142,9 @@ def _at_work(scene: Scene, found: Findings, text: str) -> None:
         figures |= {"since": started_s}
         if timeout_s is not None:
             until_s = started_s + timeout_s
-            verb = "ends" if until_s > now_s else "has ended: it is being stopped; that was"
-            text += f"; its time-out of {format_duration(timeout_s)} {verb} {moment(until_s, now_s)}"
+            has_passed = until_s <= now_s
+            text += f"; its time-out of {format_duration(timeout_s)} {'passed' if has_passed else 'passes'} at"
+            text += f" {moment(until_s, now_s)}{': it is being stopped' if has_passed else ''}"
             figures |= {"until": until_s}
     found.cause("running", text, **figures)
 
@@ -164,8 +165,8 @@ def _cancelling(scene: Scene, found: Findings) -> None:
     turn.held(scene, found)
     _nobody(scene, found, is_cause=True)
     when, figures = _when(scene)
-    event = _since(scene)
-    said = f" ({event.reason})" if event is not None and event.reason else ""
+    reason = next((e.reason for e in scene.of_experiment if e.target == ExperimentState.CANCELLING), None)
+    said = f" ({reason})" if reason else ""
     on = f" on machine {scene.task.machine}" if scene.task.machine else ""
     text = f"it is being cancelled{when}{said}: it waits for the proof that its work{on} has ended"
     found.cause("cancelling", text, machine=scene.task.machine, **figures)
