@@ -47,6 +47,15 @@ def test_what_rounding_takes_from_one_kind_goes_to_the_next() -> None:
     assert len(scaled(kinds, 1 / 16)) == 5
 
 
+def test_scaling_keeps_the_gpus_of_each_machine_as_far_as_may_be() -> None:
+    nodes = [Node(f"a{number}", "a", 8, None, 8) for number in range(6)]
+    nodes += [Node(f"b{number}", "a", 8, None, 1) for number in range(20)]
+    nodes += [Node(f"c{number}", "c", 8, None, 8) for number in range(20)]
+    found = scaled(nodes, 1 / 16)
+    assert sum(node.gpus for node in found if node.machine == "a") == 4  # of 68 / 16
+    assert sum(node.gpus for node in found if node.machine == "c") == 8  # of 160 / 16
+
+
 def test_what_if_changes_the_nodes_of_a_machine() -> None:
     assert {node.cpus for node in what_if(NODES, "machines.large.cpus=64") if node.machine == "large"} == {64}
     assert {node.memory_bytes for node in what_if(NODES, "machines.small.memory=2GiB")} == {2 << 30, 4 << 30}

@@ -16,6 +16,9 @@ from wlmctl.text import in_quotes
 #: The priority of jobs whose queue says nothing about walltimes, and the levels that the others get.
 NORMAL, HIGHEST, LOWEST = 4, 8, 1
 
+#: Machine, cpus, bytes of memory and gpus of equal nodes.
+_Kind = tuple[str, int, int | None, int]
+
 _WHAT_IF_KEYS = ("nodes", "cpus", "memory", "gpus")
 
 
@@ -42,22 +45,45 @@ def capped(jobs: Sequence[Job], most_s: float) -> list[Job]:
 def scaled(nodes: Sequence[Node], factor: float) -> list[Node]:
     """So many times the nodes of each kind, at least one of each machine.
 
-    What rounding takes from one kind goes to the next, so that the sum of gpus (of cpus where a kind has none) is kept.
+    What rounding takes from the large kinds of a machine goes to its smaller ones, and in the end to the machine that
+    lacks most: the sum of gpus (of cpus where nodes have none) is kept, for each machine as far as may be.
     """
-    kinds = defaultdict[tuple[object, ...], list[Node]](list)
+    kinds = defaultdict[_Kind, list[Node]](list)
     for node in nodes:
         kinds[node.machine, node.cpus, node.memory_bytes, node.gpus].append(node)
-    counts, carried = dict[tuple[object, ...], int](), {True: 0.0, False: 0.0}
-    for kind, members in kinds.items():
-        unit = members[0].gpus or members[0].cpus
-        wanted = len(members) * factor * unit + carried[members[0].gpus > 0]
-        counts[kind] = max(0, round(wanted / unit))
-        carried[members[0].gpus > 0] = wanted - counts[kind] * unit
-    for machine in dict.fromkeys(node.machine for node in nodes):
-        own = [kind for kind in kinds if kind[0] == machine]
-        if not any(counts[kind] for kind in own):
-            counts[max(own, key=lambda kind: len(kinds[kind]))] = 1
+    counts = dict.fromkeys(kinds, 0)
+    for with_gpus in (True, False):
+        own = [kind for kind in kinds if (kind[3] > 0) is with_gpus]
+        lacking = {
+            machine: _scale([kind for kind in own if kind[0] == machine], kinds, counts, factor)
+            for machine in dict.fromkeys(kind[0] for kind in own)
+        }
+        total = sum(lacking.values())
+        for machine in sorted(lacking, key=lambda name: -lacking[name]):
+            smallest = min((kind for kind in own if kind[0] == machine), key=_unit)
+            if total >= _unit(smallest) / 2:
+                counts[smallest] += 1
+                total -= _unit(smallest)
     return [node for kind, members in kinds.items() for node in _so_many(members, counts[kind])]
+
+
+def _scale(
+    own: Sequence[_Kind], kinds: Mapping[_Kind, Sequence[Node]], counts: dict[_Kind, int], factor: float
+) -> float:
+    """Count the kinds of one machine; what is lacking of its gpus (or cpus) after that."""
+    lacking = 0.0
+    for kind in sorted(own, key=lambda kind: (-_unit(kind), -len(kinds[kind]))):
+        lacking += len(kinds[kind]) * factor * _unit(kind)
+        counts[kind] = max(0, round(lacking / _unit(kind)))
+        lacking -= counts[kind] * _unit(kind)
+    if not any(counts[kind] for kind in own):
+        most = max(own, key=lambda kind: len(kinds[kind]))
+        counts[most], lacking = 1, lacking - _unit(most)
+    return lacking
+
+
+def _unit(kind: _Kind) -> int:
+    return kind[3] or kind[1]
 
 
 def _so_many(nodes: Sequence[Node], count: int) -> Iterable[Node]:

@@ -83,7 +83,7 @@ def coarse_s(seconds: float) -> float:
     if seconds <= 0:
         return 0.0
     steps = max(0, math.ceil(math.log10(seconds / _FINEST_S) - 1e-9))
-    return round(_FINEST_S * 10**steps, 6)
+    return round(_FINEST_S * 10.0**steps, 6)
 
 
 def _jain(values: Sequence[float]) -> float | None:
