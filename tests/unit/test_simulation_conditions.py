@@ -52,8 +52,8 @@ def test_scaling_keeps_the_gpus_of_each_machine_as_far_as_may_be() -> None:
     nodes += [Node(f"b{number}", "a", 8, None, 1) for number in range(20)]
     nodes += [Node(f"c{number}", "c", 8, None, 8) for number in range(20)]
     found = scaled(nodes, 1 / 16)
-    assert sum(node.gpus for node in found if node.machine == "a") == 4  # of 68 / 16
-    assert sum(node.gpus for node in found if node.machine == "c") == 8  # of 160 / 16
+    assert sum(node.gpus for node in found if node.machine == "a") == 5  # 68 / 16, and what the others lack
+    assert sum(node.gpus for node in found if node.machine == "c") == 8  # 160 / 16, in nodes of 8
 
 
 def test_what_if_changes_the_nodes_of_a_machine() -> None:
