@@ -228,14 +228,19 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        ("resources: 4", "resources: found '4', expected a mapping with cpus, memory, gpus, nodes, walltime"),
-        ("resources: {cpu: 1}", "resources.cpu: unknown key, expected one of cpus, memory, gpus, nodes, walltime "
-         "(did you mean 'cpus'?)"),
+        ("resources: 4", "resources: found '4', expected a mapping with cpus, memory, gpus, nodes, "
+         "walltime, counters"),
+        ("resources: {cpu: 1}", "resources.cpu: unknown key, expected one of cpus, memory, gpus, nodes, walltime, "
+         "counters (did you mean 'cpus'?)"),
         ("resources: {cpus: 0}", "resources.cpus: found '0', expected a whole number of at least 1"),
         ("resources: {cpus: yes}", "resources.cpus: found 'yes', expected a whole number of at least 1"),
         ("resources: {memory: 12x}", f"resources.memory: found '12x', expected {SIZE}"),
         ("resources: {walltime: 0}", f"resources.walltime: found '0', expected more than 0: {DURATION}"),
-        ("resources: {counters: {}}", f"resources.counters: a reserved key ({NOT_YET})"),
+        ("resources: {counters: [a]}", "resources.counters: found a list, "
+         "expected a mapping of counters and amounts such as {matlab: 1}"),
+        ("resources: {counters: {matlab: 0}}",
+         "resources.counters.matlab: found '0', expected a whole number of at least 1"),
+        ("resources: {counters: {'mat lab': 1}}", f"resources.counters.mat lab: found this name, expected {NAME}"),
         ("retry: 3", "retry: found '3', expected a mapping with limit, delay, backoff, on"),
         ("retry: {limit: -1}", "retry.limit: found '-1', expected a whole number of at least 0"),
         ("retry: {backoff: 0}", "retry.backoff: found '0', expected a number from 1 to 1000"),
@@ -370,3 +375,33 @@ def test_every_wrong_reference_of_a_text_is_told(tmp_path: Path) -> None:
     assert [line.partition(": tasks.t.env.A: ")[2].partition(", expected")[0] for line in found] == [
         "${one}", "${two words}",
     ]  # fmt: skip
+
+
+def test_counters_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    found = experiment(tmp_path, job("resources: {counters: {matlab: 2, ansys: 1}}"))
+    made = instance(found.templates[0], 0, task_type=plugins.task_type)
+    assert made.counters == (("ansys", 1), ("matlab", 2))
+
+
+def test_what_is_taken_of_a_counter_may_be_a_value(tmp_path: Path) -> None:
+    found = experiment(tmp_path, job("foreach: {n: [1, 3]}\nresources: {counters: {matlab: '${n}'}}"))
+    taken = [instance(found.templates[0], n, task_type=plugins.task_type).counters for n in (0, 1)]
+    assert taken == [(("matlab", 1),), (("matlab", 3),)]
+
+
+@pytest.mark.parametrize(
+    ("counters", "line"),
+    [
+        ({"matlab": 4}, None),
+        (None, None),
+        ({"mathlab": 4}, "no such counter, expected one of mathlab (did you mean 'mathlab'?)"),
+        ({}, "no such counter, expected a counter of the configuration ([counters])"),
+        ({"matlab": 1}, "found 2, expected at most 1, which is all that there is ([counters])"),
+    ],
+)
+def test_a_counter_is_one_of_the_configuration(
+    tmp_path: Path, counters: dict[str, int] | None, line: str | None
+) -> None:
+    text = job("resources:\n  counters:\n    matlab: 2")
+    expected = [] if line is None else [f"x.yaml:8: tasks.t.resources.counters.matlab: {line}"]
+    assert mistakes(tmp_path, text, counters=counters) == expected

@@ -53,7 +53,7 @@ tasks:
     foreach: {seed: 1..4}
     command: ["./run.sh", "${samples}", "${seed}"]
     env: {OMP_NUM_THREADS: "8", TITLE: "${title}"}
-    resources: {cpus: 1, memory: 512MiB, gpus: 0, nodes: 1, walltime: 10m}
+    resources: {cpus: 1, memory: 512MiB, gpus: 0, nodes: 1, walltime: 10m, counters: {matlab: 2}}
     batch: {slurm: {account: p1, partition: gpu, extra: ["--exclusive"]}}
     outputs: {energy: {file: "out-${seed}.json", json: $.energy}}
     retry: {limit: 3, delay: 10s, backoff: 2, on: [user, time, memory]}
@@ -111,7 +111,8 @@ MUTATIONS = [
     ("cpus: 1,", "cpus: 0,"),
     ("memory: 512MiB", "memory: 512XB"),
     ("walltime: 10m", "walltime: ten"),
-    ("nodes: 1,", "counters: {},"),
+    ("{matlab: 2}", "{matlab: 0}"),
+    ("{matlab: 2}", "[matlab]"),
     ("limit: 3", "limit: -1"),
     ("on: [user, time, memory]", "on: [usr]"),
     ("on: [user, time, memory]", "memory: {resources: {}}"),

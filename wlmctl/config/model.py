@@ -59,6 +59,7 @@ class Config:
     queue_type: Literal["auto", "classic", "quorum"] = "auto"
     tls: Tls = Tls()
     machines: Mapping[str, Machine] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     state_folder: Path = Path()
     origins: Mapping[str, Setting] = field(default_factory=dict)

@@ -187,6 +187,12 @@ def _common_keys() -> dict[str, Any]:
                 "gpus": _integer(0),
                 "nodes": _integer(1),
                 "walltime": {"$ref": "#/$defs/duration"},
+                "counters": {
+                    "description": "what is taken of counters that all machines share, such as licences",
+                    "type": "object",
+                    "propertyNames": _NAME,
+                    "additionalProperties": _integer(1),
+                },
             },
         },
         "retry": {

@@ -77,6 +77,8 @@ class Instance:
     retry: Retry | None
     timeout_s: float | None
     worker_labels: tuple[str, ...]
+    #: What it takes of the counters that all machines share, by name in their order.
+    counters: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

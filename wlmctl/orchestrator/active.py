@@ -51,6 +51,8 @@ class Active:
     kills: int = 0
     #: True where the store counts what it takes of its machine.
     is_counted: bool = False
+    #: What it takes of the counters that all machines share.
+    counters: tuple[tuple[str, int], ...] = ()
     #: The worker that was last heard to have it; ``is_begun``: and to execute it.
     holder: str | None = None
     #: The worker that is expected to get it, while none has said so.

@@ -60,10 +60,12 @@ class DecisionCheck:
         views: Mapping[str, MachineView],
         fleet: Fleet,
         workers: WorkerRoom,
+        counters: Mapping[str, int],
     ) -> None:
         self._groups, self._unbound, self._views = groups, unbound, views
         self._fleet, self._workers = fleet, workers
         self._room = _Room(views, fleet.site)
+        self._counters = dict(counters)
         self._works = {work.row.id: work for work, _ in groups.values()}
         self._under_way = {work.seq: work.under_way for work in self._works.values()}
         #: By group: its machines, and the places that they are; those of all of its tasks are the same.
@@ -130,6 +132,8 @@ class DecisionCheck:
             self._under_way[work.seq] += 1
             place = assignment.machine or work.local or LOCAL
             self._room.take(place, group)
+            for name, amount in group.counters:
+                self._counters[name] -= amount
             worker = self._workers.take(group, assignment.worker, work.row.priority)
             checked.placed.append(Placed(work, group, idx, place, worker, assignment.worker is not None))
 
@@ -175,6 +179,9 @@ class DecisionCheck:
             return refusal
         if work.experiment.max_running is not None and self._under_way[work.seq] >= work.experiment.max_running:
             return "max_running is reached"
+        for name, amount in group.counters:
+            if self._counters.get(name, 0) < amount:
+                return f"counter {name} is used up"
         return self._room.refusal(where[0], group)
 
 

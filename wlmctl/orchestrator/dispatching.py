@@ -16,6 +16,7 @@ from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, Placed
 from wlmctl.orchestrator.contexts import Bound, bound, context
+from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.ends import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
 from wlmctl.orchestrator.gate import Gate
@@ -67,10 +68,12 @@ class Dispatcher:
         name: str,
         fleet: Fleet,
         routing: Routing,
+        counters: Counters | None = None,
     ) -> None:
         self._store_id = store_id
         self._policy = scheduler if isinstance(scheduler, Policy) else Policy(scheduler)
         self._fleet, self._routing = fleet, routing
+        self._counters = counters or Counters({})
         self._telling = Telling(name)
         self.gate = Gate()
         self.strangers = Strangers()
@@ -95,9 +98,10 @@ class Dispatcher:
         views = {name: self._fleet.view(name, taken) for name in self._fleet.names()}
         loads = Loads.of(works, self._routing.registry.members)
         capacity = Capacity(self._routing, loads, self.window, now)
-        placement = Placement(list(works.values()), self._fleet, views, capacity)
+        counters = self._counters.left(book.db, mine, works, self.strangers.ended)
+        placement = Placement(list(works.values()), self._fleet, views, capacity, counters)
         snapshot = placement.snapshot(book.now_s)
-        if impossible.refuse(book, works, self._fleet):
+        if impossible.refuse(book, works, self._fleet, self._counters.limits):
             return True, placement.unknown
         if self.gate.is_open(snapshot, capacity, now):
             checked = self._policy.decide(placement, snapshot)
@@ -146,7 +150,7 @@ class Dispatcher:
             idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, self._nonces.next(),
             group.type, machine, site, common.touches, placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
-            kills=care.kills if care is not None else 0, is_counted=group.needs_capacity,
+            kills=care.kills if care is not None else 0, is_counted=group.needs_capacity, counters=group.counters,
         )  # fmt: skip
         work.dispatches[idx] = active.dispatch
         changes: dict[str, object] = {
@@ -163,6 +167,8 @@ class Dispatcher:
                 "devices": json.dumps(devices) if devices else None,
                 "site": site,
             }
+        if group.counters:
+            changes["counters"] = json.dumps(dict(group.counters))
         book.move(work, idx, TaskState.ASSIGNED, **changes)
         work.active[idx] = active
         for name in active.touches:

@@ -85,7 +85,8 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: 
 
 
 def _released(active: Active) -> dict[str, None]:
-    return _ALL_RELEASED if active.is_counted else _RELEASED
+    released = _ALL_RELEASED if active.is_counted else _RELEASED
+    return {**released, "counters": None} if active.counters else released
 
 
 def failed_for_good(book: Book, work: Work) -> None:

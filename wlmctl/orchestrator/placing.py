@@ -49,10 +49,15 @@ class Placement:
     """One look at what is ready: builds the snapshot, asks the scheduler, has its answer checked."""
 
     def __init__(
-        self, works: Sequence[Work], fleet: Fleet, views: Mapping[str, MachineView], capacity: Capacity
+        self,
+        works: Sequence[Work],
+        fleet: Fleet,
+        views: Mapping[str, MachineView],
+        capacity: Capacity,
+        counters: Mapping[str, int],
     ) -> None:
         self._works, self._fleet, self._capacity = works, fleet, capacity
-        self._views = views
+        self._views, self._counters = views, counters
         self._groups: dict[str, tuple[Work, ReadyGroup]] = {}
         self._unbound: dict[tuple[int, str], UnboundRole] = {}
         self.unknown: set[str] = set()
@@ -84,6 +89,7 @@ class Placement:
                 for role, machine in work.bindings.items()
                 if role in work.experiment.roles
             ),
+            counters=self._counters,
         )
 
     def _limited(self, work: Work, groups: list[Group]) -> list[Group]:
@@ -135,6 +141,9 @@ class Placement:
             work.row.priority,
             work.seq,
             max(0.0, now_s - (ready.since_s or now_s)),
+            user=work.row.user,
+            project=work.row.project,
+            counters=ready.counters,
         )
 
     def _note_unbound(self, work: Work, role: str, key: str, group: str) -> None:
@@ -149,7 +158,9 @@ class Placement:
 
     def ask(self, scheduler: Scheduler, snapshot: Snapshot) -> Checked:
         """What is legal in the scheduler's decision; raises what the scheduler raises."""
-        check = DecisionCheck(self._groups, self._unbound, self._views, self._fleet, self._capacity.room())
+        check = DecisionCheck(
+            self._groups, self._unbound, self._views, self._fleet, self._capacity.room(), self._counters
+        )
         checked = check.check(scheduler.assign(snapshot))
         checked.reasons = {**checked.reasons, **self.open}
         return checked

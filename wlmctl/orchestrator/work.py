@@ -15,6 +15,7 @@ from wlmctl.experiment.model import Experiment, Instance
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
+from wlmctl.orchestrator.counters import from_text
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.states import FINAL, ExperimentState, TaskState
@@ -127,6 +128,7 @@ class Work:
             number=row.sent or 0,
             kills=row.kills,
             is_counted=row.site is not None,
+            counters=from_text(row.counters),
         )
 
     def keep(self, older: Work) -> None:
@@ -243,6 +245,8 @@ class Work:
             f"{self.seq}.{template}|{','.join(names)}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
             f"{resources.nodes}|{','.join(instance.worker_labels)}"
         )
+        if instance.counters:
+            key += f"|{','.join(f'{name}={amount}' for name, amount in instance.counters)}"
         if names == list(instance.roles):  # and none of them depends on the task's values
             self._group_keys[template] = instance, key
         return key

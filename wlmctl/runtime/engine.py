@@ -14,6 +14,7 @@ from wlmctl.broker.memory import MemoryBroker
 from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import StoreOutage
+from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
@@ -185,7 +186,7 @@ class Engine:
         scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
         recorder = Recorder(Path(config.record_decisions)) if config.record_decisions else None
         policy = Policy(scheduler, config.scheduler, config.scheduler_options, recorder, config.decision_limit_s)
-        return Dispatcher(db.store_id, policy, config.scheduler, routing.fleet, routing)
+        return Dispatcher(db.store_id, policy, config.scheduler, routing.fleet, routing, Counters(config.counters))
 
     def _publish_inventory(self, db: Database) -> None:
         """Who leads says what submits are checked against."""
@@ -193,6 +194,7 @@ class Engine:
             with db.transaction():
                 leases.check(db, self._leader)
                 inventory.put(db, self._config.machines)
+                inventory.put_counters(db, self._config.counters)
 
 
 def logins(config: Config) -> dict[str, str]:

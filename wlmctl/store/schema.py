@@ -94,8 +94,14 @@ ALTER TABLE experiments ADD COLUMN local_on TEXT;
 ALTER TABLE series ADD COLUMN local_on TEXT;
 """
 
+# What tasks under way take of the counters that all machines share.
+_FOURTH = """
+ALTER TABLE tasks ADD COLUMN counters TEXT;
+CREATE INDEX tasks_counters ON tasks (exp) WHERE counters IS NOT NULL;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 SCHEMA_VERSION = len(STEPS)
 

@@ -22,6 +22,7 @@ def problems(snapshot: Snapshot, decision: Decision) -> list[str]:
         *_beyond_workers(snapshot, decision),
         *_beyond_machines(snapshot, decision),
         *_beyond_caps(snapshot, decision),
+        *_beyond_counters(snapshot, decision),
     ]
 
 
@@ -140,3 +141,12 @@ def _beyond_caps(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
     for group in snapshot.groups:
         if group.may_start is not None and started[group.experiment] > group.may_start:
             yield f"{started.pop(group.experiment)} tasks of {group.experiment}, which may start {group.may_start}"
+
+
+def _beyond_counters(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
+    taken = Counter[str]()
+    for _, group in _valid(snapshot, decision):
+        taken.update(dict(group.counters))
+    for name, amount in taken.items():
+        if amount > snapshot.counters.get(name, 0):
+            yield f"{amount} of counter {name} are taken, {snapshot.counters.get(name, 0)} are left"

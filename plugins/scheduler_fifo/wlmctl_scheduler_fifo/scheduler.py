@@ -40,11 +40,12 @@ class Fifo:
         room = {name: _Room(view) for name, view in snapshot.machines.items()}
         slots = {worker.id: worker.free_slots for worker in snapshot.workers}
         may_start = {group.experiment: group.may_start for group in snapshot.groups}
+        counters = dict(snapshot.counters)
         assignments = list[Assignment]()
         for group in sorted(snapshot.groups, key=self._rank):
             if group.unbound is not None:
                 continue  # its role is bound by this decision, if at all: it is placed by the next one
-            reason = self._place(group, snapshot, room, slots, may_start, assignments)
+            reason = self._place(group, snapshot, room, slots, may_start, counters, assignments)
             if reason is not None:
                 reasons[group.id] = reason
         return Decision(
@@ -62,6 +63,7 @@ class Fifo:
         room: Mapping[str, _Room],
         slots: dict[str, int],
         may_start: dict[str, int | None],
+        counters: dict[str, int],
         assignments: list[Assignment],
     ) -> Reason | None:
         """Start as many of the group as fit; why not all, if not all."""
@@ -77,16 +79,23 @@ class Fifo:
         ]
         if not able:
             return Reason("worker", "no live worker can do it")
-        here = room.get(group.machine or "")
+        here, free = room.get(group.machine or ""), iter(able)
+        worker = next(free)
         for task in group.tasks:
             left = may_start[group.experiment]
             if left is not None and left < 1:
                 return Reason("max_running", "the experiment's max_running is reached")
-            worker = next((name for name in able if slots[name] > 0), None)
-            if worker is None:
-                return Reason("slots", "every worker that can do it is busy")
+            while slots[worker] < 1:  # slots only become fewer: none that was passed has one again
+                if (other := next(free, None)) is None:
+                    return Reason("slots", "every worker that can do it is busy")
+                worker = other
+            for name, amount in group.counters:
+                if counters.get(name, 0) < amount:
+                    return Reason("counter", f"counter {name} has {counters.get(name, 0)} left, it takes {amount}")
             if here is not None and not here.take(group):
                 return Reason("capacity", f"machine {group.machine} has no room for it")
+            for name, amount in group.counters:
+                counters[name] -= amount
             slots[worker] -= 1
             may_start[group.experiment] = None if left is None else left - 1
             assignments.append(Assignment(task, group.machine))
