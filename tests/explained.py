@@ -7,6 +7,7 @@ from typing import Any
 from tests.orchestra import Orchestra
 from wlmctl.cli.explain import as_json
 from wlmctl.runtime.explaining import explain
+from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.runtime.lookup import tasks_named
 from wlmctl.store import leases
 
@@ -14,7 +15,8 @@ from wlmctl.store import leases
 def told(play: Orchestra, seq: int, task: str) -> dict[str, Any]:
     """The explanation as ``-o json`` shows it, at the play's time."""
     [row] = tasks_named(play.others, play.row(seq), task)
-    document = as_json(explain(play.others, play.machines, play.row(seq), row, play.clock.time()))
+    scene = Scene(play.others, play.machines, play.row(seq), row, play.clock.time(), play.counters)
+    document = as_json(explain(scene))
     assert set(document) == {"experiment", "task", "state", "why", "facts", "expected_start"}
     assert document["state"] == row.state
     return document

@@ -24,7 +24,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Orchestra]
     clock = Clock()
     play_types(monkeypatch, clock)
     machines = inventory(machine("m", cpus=4, gpus=1), machine("nas", labels=("storage",)), machine("one", max_jobs=1))
-    orchestra = Orchestra(tmp_path, machines, clock=clock)
+    orchestra = Orchestra(tmp_path, machines, clock=clock, counters={"matlab": 2})
     leads_with(orchestra, '{"is_fleet": false, "slots": 2}')
     yield orchestra
     orchestra.close()
@@ -183,6 +183,15 @@ def test_priority_and_age_say_whose_tasks_are_before_it(play: Orchestra) -> None
     assert found["since"] == "2023-11-14T22:30:00.000Z"
     of_its_own = sum(state == "ready" for state in play.states(low).values()) - 1
     assert found["before"] == ready + of_its_own
+
+
+def test_a_counter_that_others_have_used_up_names_them(play: Orchestra) -> None:
+    first = play.submit("tasks: {x: {type: play, machine: m, resources: {counters: {matlab: 2}}}}")
+    play.step().defer("x")
+    seq = play.submit("tasks: {a: {type: step, machine: nas, resources: {counters: {matlab: 1}}}}")
+    found = told(play.step(), seq, "a")["why"]
+    assert (found["code"], found["counter"], found["wanted"], found["left"]) == ("counter", "matlab", 1, 0)
+    assert found["holders"] == [{"experiment": play.row(first).id, "task": "x", "amount": 2}]
 
 
 class Reserving:
@@ -391,6 +400,19 @@ def test_where_nothing_of_its_name_is_known_its_type_counts(play: Orchestra) -> 
     found = told(play.step(), seq, "a")
     assert found["expected_start"]["basis"] == "type"
     assert fact(found, "took")["median_s"] == 3
+
+
+@pytest.mark.parametrize("text_of", [
+    "machines: {r: {requires: {labels: [none]}}}\ntasks: {a: {type: step, machine: r}}",
+    "tasks: {a: {type: step, worker: {labels: [none]}}}",
+])  # fmt: skip
+def test_no_start_is_expected_of_what_no_turn_will_start(play: Orchestra, text_of: str) -> None:
+    play.submit(ONE)
+    play.step().begin("a")
+    play.step(3).end("a")
+    found = told(play.step(), play.submit(text_of), "a")
+    assert "waited" in [each["code"] for each in told(play.step(), play.submit(text_of), "a")["facts"]]
+    assert found["expected_start"] is None
 
 
 def test_no_start_is_expected_where_somebody_must_do_something_first(play: Orchestra) -> None:

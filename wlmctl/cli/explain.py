@@ -25,17 +25,19 @@ def explain(ctx: click.Context, /, experiment: str, task: str, output: str) -> N
     Reads the store and waits for nothing. Ends with 0 whatever the cause is.
     """
     from wlmctl.errors import UsageError
-    from wlmctl.runtime.explaining import explain as found_in
+    from wlmctl.runtime.explaining import explain as explained
+    from wlmctl.runtime.explaining.scene import Scene
     from wlmctl.runtime.lookup import tasks_named
-    from wlmctl.store import experiments
+    from wlmctl.store import experiments, inventory
 
-    machines = with_all_machines(ctx).machines
+    config = with_all_machines(ctx)
     with open_store(ctx) as db, db.snapshot():
         row = experiments.find(db, experiment)
         tasks = tasks_named(db, row, task)
         if len(tasks) > 1:
             raise UsageError(f"explain: {task} is {len(tasks)} tasks, expected one of them, such as {tasks[0].name}")
-        explanation = found_in(db, machines, row, tasks[0], now_s())
+        counters = config.counters if row.origin == "run" else inventory.counters(db) or config.counters
+        explanation = explained(Scene(db, config.machines, row, tasks[0], now_s(), counters))
     if output == "json":
         write_json(as_json(explanation))
     else:

@@ -6,42 +6,35 @@ event log; everything else is derived from what is stored now, since a reason of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from wlmctl.machine import Machine
 from wlmctl.runtime.explaining import ended, history, standing, under_way
 from wlmctl.runtime.explaining.facts import Explanation, Fact, Findings, stands
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import FINAL, TaskState
 from wlmctl.store import experiments
 
-if TYPE_CHECKING:
-    from wlmctl.store import Database
-    from wlmctl.store.rows import ExperimentRow, TaskRow
-
 #: So far the needs of needs are followed.
 MOST_LINKS = 20
 
 _NOT_STARTED = frozenset({TaskState.WAITING, TaskState.READY})
 
+#: Causes that no past tells the end of: somebody must do something first.
+_LASTING = frozenset({"role", "held", "local", "no_worker", "worker", "declined"})
 
-def explain(
-    db: Database, machines: Mapping[str, Machine], row: ExperimentRow, task: TaskRow, now_s: float
-) -> Explanation:
-    """Why the task is in its state. ``machines`` are those that the orchestrator counts on."""
-    scene = Scene(db, machines, row, task, now_s)
+
+def explain(scene: Scene) -> Explanation:
+    """Why the task is in its state."""
     findings = _found(scene)
     why, *others = findings.causes
     chain = _chain(scene, why) if why.code == "needs" else []
     expected = None
-    if task.state in _NOT_STARTED:
+    if scene.task.state not in FINAL:
         past = history.past(scene)
-        expected = history.expected_start(scene, past)
         findings.notes += history.facts(past)
-    elif task.state not in FINAL:
-        findings.notes += history.facts(history.past(scene))
-    return Explanation(row.id, task.name, task.state, why, [*chain, *others, *findings.notes], expected)
+        if scene.task.state in _NOT_STARTED and why.code not in _LASTING:
+            expected = history.expected_start(scene, past)
+    return Explanation(
+        scene.row.id, scene.task.name, scene.task.state, why, [*chain, *others, *findings.notes], expected
+    )
 
 
 def _found(scene: Scene) -> Findings:
@@ -59,7 +52,7 @@ def _chain(scene: Scene, why: Fact) -> list[Fact]:
         if idx is None or idx in seen:
             break
         seen.add(idx)
-        scene = Scene(scene.db, scene.machines, scene.row, experiments.task(scene.db, scene.row.seq, idx), scene.now_s)
+        scene = scene.of(experiments.task(scene.db, scene.row.seq, idx))
         why = _found(scene).causes[0]
         text = f"{scene.task.name} {stands(scene.task.state)}: {why.text}"
         links.append(Fact("needed", text, {"task": scene.task.name, "state": scene.task.state, "why": why.code}))

@@ -106,8 +106,8 @@ def _culprits(scene: Scene, found: Findings) -> None:
         lost = [
             each
             for need in scene.template.needs
-            for each in standing.needed(scene, need)
-            if each.state in _LOST and each.idx not in seen
+            for each in standing.missing(scene, need, _LOST).first
+            if each.idx not in seen
         ]
         if not lost:
             return
@@ -117,4 +117,4 @@ def _culprits(scene: Scene, found: Findings) -> None:
         more = f"; also {listed(each.name for each in lost if each is not first_lost)}" if len(lost) > 1 else ""
         text = f"{scene.task.name} needs {row.name}, which {stands(row.state)}: {row.reason}{more}"
         found.note("needed", text, task=row.name, state=row.state)
-        scene = Scene(scene.db, scene.machines, scene.row, row, scene.now_s)
+        scene = scene.of(row)

@@ -12,6 +12,9 @@ from wlmctl.quantities import format_duration
 #: So many of a list are named, the rest is counted.
 MOST_NAMED = 5
 
+#: So many are figures.
+MOST_LISTED = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from wlmctl.host import host_id
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.quantities import format_size
-from wlmctl.runtime.explaining.facts import MOST_NAMED, Findings, listed
+from wlmctl.runtime.explaining.facts import MOST_LISTED, MOST_NAMED, Findings, listed
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.text import counted
 
@@ -69,14 +69,17 @@ def look(scene: Scene, found: Findings) -> None:
 
 def _full(scene: Scene, found: Findings, machine: Machine, there: list[Holder]) -> None:
     asked, lacking, figures = scene.instance.resources, list[str](), dict[str, int]()
-    for key, what in (("cpus", "cpus"), ("memory_bytes", "of memory"), ("gpus", "gpus")):
+    for key in ("cpus", "memory_bytes", "gpus"):
         total, wanted = getattr(machine, key), getattr(asked, key)
         taken = sum(getattr(each, key) for each in there)
         if total is None or wanted == 0 or taken + wanted <= total:
             continue
         free = max(0, total - taken)
-        show = format_size if key == "memory_bytes" else str
-        lacking.append(f"it asks for {show(wanted)} {what}, {show(free)} of {show(total)} are free")
+        if key == "memory_bytes":
+            asks, left = f"{format_size(wanted)} of memory", f"{format_size(free)} of {format_size(total)}"
+        else:
+            asks, left = counted(wanted, key[:-1]), f"{free} of {total}"
+        lacking.append(f"it asks for {asks}, {left} are free")
         figures |= {f"{key}_wanted": wanted, f"{key}_free": free, f"{key}_total": total}
     if lacking:
         text = f"machine {machine.name} has no room for it: {'; '.join(lacking)}; taken by {_named(scene, there)}"
@@ -90,7 +93,7 @@ def _named(scene: Scene, there: list[Holder]) -> str:
 
 
 def _holders(there: Iterable[Holder]) -> list[dict[str, object]]:
-    return [{"experiment": each.experiment, "task": each.task, "cpus": each.cpus} for each in list(there)[:100]]
+    return [{"experiment": each.experiment, "task": each.task, "cpus": each.cpus} for each in list(there)[:MOST_LISTED]]
 
 
 def connections(scene: Scene, found: Findings) -> None:

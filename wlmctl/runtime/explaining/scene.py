@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +32,15 @@ class Scene:
     row: ExperimentRow
     task: TaskRow
     now_s: float
+    #: What there is of the counters that all machines share.
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, task: TaskRow) -> Scene:
+        """The same around another task of the experiment."""
+        other = replace(self, task=task)
+        known = ("experiment", "bindings", "holds", "worker_rows", "holder", "is_fleet", "of_experiment", "local_login")
+        other.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
+        return other
 
     @cached_property
     def experiment(self) -> Experiment:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wlmctl.experiment.model import Need
 from wlmctl.runtime.explaining import turn
-from wlmctl.runtime.explaining.facts import Findings, listed, moment, stands
+from wlmctl.runtime.explaining.facts import MOST_LISTED, Findings, listed, moment, stands
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import FINAL, ExperimentState, TaskState
 
@@ -88,47 +88,70 @@ class Needed:
     state: TaskState
 
 
-def needed(scene: Scene, need: Need) -> list[Needed]:
-    """The instances that a need of the task is about."""
-    numbers = {template.name: number for number, template in enumerate(scene.experiment.templates)}
-    sql, values = "SELECT idx, name, state FROM tasks WHERE exp = ? AND template = ?", [scene.row.seq]
-    values.append(numbers[need.task])
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A need that is not met: how many instances it is about, how many are missing, and the first of those.
+
+    Those under way come first, then those that are ready, that wait, and that will not end as they should.
+    """
+
+    need: Need
+    total: int
+    missing: int
+    is_lost: bool
+    first: Sequence[Needed]
+
+
+def missing(scene: Scene, need: Need, states: Collection[TaskState]) -> Unmet:
+    """The instances that a need of the task is about, and those of them that are in one of these states."""
+    number = next(n for n, template in enumerate(scene.experiment.templates) if template.name == need.task)
+    where, values = "exp = ? AND template = ?", [scene.row.seq, number]
     if need.which != "all":
-        sql += " AND position = ?"
+        where += " AND position = ?"
         values.append(scene.task.position if need.which == "same" else need.which)
-    return [Needed(idx, name, TaskState(state)) for idx, name, state in scene.db.rows(f"{sql} ORDER BY idx", values)]
+    counts: dict[str, int] = dict(
+        scene.db.rows(f"SELECT state, count(*) FROM tasks WHERE {where} GROUP BY state", values)
+    )
+    wanted = sorted(state.value for state in states)
+    rows = scene.db.rows(
+        f"SELECT idx, name, state FROM tasks WHERE {where} AND state IN ({', '.join('?' * len(wanted))}) ORDER BY"
+        " CASE state WHEN 'ready' THEN 1 WHEN 'waiting' THEN 2 WHEN 'skipped' THEN 4 WHEN 'failed' THEN 3"
+        f" WHEN 'cancelled' THEN 3 ELSE 0 END, idx LIMIT {MOST_LISTED}",
+        (*values, *wanted),
+    )
+    first = [Needed(idx, name, TaskState(state)) for idx, name, state in rows]
+    is_lost = any(counts.get(state, 0) for state in states if state in FINAL)
+    return Unmet(need, sum(counts.values()), sum(counts.get(state, 0) for state in wanted), is_lost, first)
 
 
-def _unmet(scene: Scene) -> Iterator[tuple[Need, list[Needed], list[Needed]]]:
-    """Each need that is not met: all it is about, and those that are missing, open ones first."""
+def _unmet(scene: Scene) -> list[Unmet]:
+    found = list[Unmet]()
     for need in scene.template.needs:
-        partners = needed(scene, need)
         good = {TaskState.SUCCEEDED} if need.how == "succeeded" else FINAL - {TaskState.CANCELLED}
-        missing = [each for each in partners if each.state not in good]
-        if missing:
-            yield need, partners, sorted(missing, key=lambda each: each.state in FINAL)
+        found.append(missing(scene, need, set(TaskState) - good))
+    return [each for each in found if each.missing]
 
 
 def first_open(scene: Scene) -> int | None:
     """The task that it needs and that has not ended: the one that is furthest, of several."""
+    firsts = [each.first[0] for each in _unmet(scene) if each.first[0].state not in FINAL]
     rank = {TaskState.WAITING: 2, TaskState.READY: 1}
-    waited_for = [each for _, _, missing in _unmet(scene) for each in missing if each.state not in FINAL]
-    first = min(waited_for, key=lambda each: (rank.get(each.state, 0), each.idx), default=None)
-    return None if first is None else first.idx
+    return min(firsts, key=lambda each: (rank.get(each.state, 0), each.idx)).idx if firsts else None
 
 
 def _needs(scene: Scene, found: Findings) -> None:
     """Tasks that it needs and that have not ended, or will not end as they should."""
-    texts, names, lost = list[str](), list[str](), False
-    for need, partners, missing in _unmet(scene):
-        lost = lost or any(each.state in FINAL for each in missing)
-        names += [each.name for each in missing]
-        to = "to have succeeded" if need.how == "succeeded" else "to have ended"
-        if len(partners) == 1:
-            texts.append(f"it needs {missing[0].name} {to}, which {stands(missing[0].state)}")
+    unmet = _unmet(scene)
+    if not unmet:
+        return
+    texts = list[str]()
+    for each in unmet:
+        to = "to have succeeded" if each.need.how == "succeeded" else "to have ended"
+        if each.total == 1:
+            texts.append(f"it needs {each.first[0].name} {to}, which {stands(each.first[0].state)}")
         else:
-            those = listed(f"{each.name} ({each.state})" for each in missing)
-            texts.append(f"it needs all {len(partners)} of {need.task} {to}: {len(missing)} have not: {those}")
-    if texts:
-        end = "; so it will be skipped" if lost else ""
-        found.cause("needs", "; ".join(texts) + end, tasks=names[:100], count=len(names))
+            those = listed((f"{one.name} ({one.state})" for one in each.first), each.missing)
+            texts.append(f"it needs all {each.total} of {each.need.task} {to}: {each.missing} have not: {those}")
+    end = "; so it will be skipped" if any(each.is_lost for each in unmet) else ""
+    names = [one.name for each in unmet for one in each.first]
+    found.cause("needs", "; ".join(texts) + end, tasks=names, count=sum(each.missing for each in unmet))

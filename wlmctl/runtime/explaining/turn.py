@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wlmctl.machine import LOCAL, Machine, Requirement
-from wlmctl.runtime.explaining import able, room
-from wlmctl.runtime.explaining.facts import Findings, listed, moment
+from wlmctl.runtime.explaining import able, counters, room
+from wlmctl.runtime.explaining.facts import MOST_LISTED, Findings, listed, moment
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store.rows import EVENT_COLUMNS, EventRow
@@ -26,6 +26,7 @@ def look(scene: Scene, found: Findings) -> None:
     _max_running(scene, found)
     if is_bound and scene.touched:
         room.look(scene, found)
+    counters.look(scene, found)
     able.busy(scene, found)
     _said(scene, found, is_bound=is_bound)
     _order(scene, found)
@@ -87,7 +88,7 @@ def _max_running(scene: Scene, found: Findings) -> None:
     ]
     if len(names) >= most:
         text = f"the experiment's max_running of {most} is reached: {listed(names)} under way"
-        found.cause("max_running", text, max_running=most, tasks=names[:100])
+        found.cause("max_running", text, max_running=most, tasks=names[:MOST_LISTED])
 
 
 def _said(scene: Scene, found: Findings, *, is_bound: bool) -> None:
@@ -100,6 +101,8 @@ def _said(scene: Scene, found: Findings, *, is_bound: bool) -> None:
         return
     code = str(said.values.get("code") or "scheduler")
     text = f"the scheduler said, {moment(said.time, scene.now_s)}: {said.reason}"
+    if any(str(said.reason) in fact.text for fact in found.causes):
+        return
     if found.causes or (code in _DERIVED and (is_bound or code != "role")):
         found.note("scheduler", text, at=said.time, scheduler_code=code)
     else:
@@ -122,7 +125,7 @@ def _group_of(scene: Scene, position: int) -> tuple[object, ...]:
     """What an instance of the template asks for: a scheduler takes those that ask for the same for one another."""
     instance = scene.instances.at(position)
     roles = tuple(scene.role_key(role, position) for role in instance.roles)
-    return roles, instance.resources, instance.worker_labels
+    return roles, instance.resources, instance.worker_labels, instance.counters
 
 
 def _order(scene: Scene, found: Findings) -> None:
