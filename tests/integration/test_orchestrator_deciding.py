@@ -13,7 +13,7 @@ from tests.orchestra import Orchestra, assert_told_in_full
 from tests.play import DONE, Clock, inventory, machine, play_types
 from wlmctl.machine import Machine
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Decision, Scheduler, Snapshot
+from wlmctl.scheduler import Assignment, Decision, Reservation, Scheduler, Snapshot
 
 Start = Callable[..., Orchestra]
 
@@ -177,3 +177,20 @@ def test_a_change_of_priority_is_seen_by_the_next_decision(start: Start, name: s
     play.step().end("a[1]")
     play.step()
     assert (play.states(high), play.states(low)) == ({"b": "assigned"}, {"b": "ready"})
+
+
+def test_reservations_are_carried_to_the_next_decision_while_their_tasks_wait(start: Start) -> None:
+    def keep(snapshot: Snapshot) -> Decision:
+        ready = [task for task, _ in snapshot.tasks()]
+        return Decision(
+            [Assignment(ready[-1], "local")], reservations=[Reservation(task, "local", 7.0) for task in ready[:2]]
+        )
+
+    counted = Counted(keep)
+    play = start(scheduler=counted)
+    seq = play.submit("tasks: {a: {type: step, foreach: {n: 1..3}}}")
+    play.step().step(1).step(1)
+    kept = [[each.task for each in snapshot.reservations] for snapshot in counted.asked]
+    both = [f"{seq}.0", f"{seq}.1"]
+    assert kept[:3] == [[], both, both[:1]], "one of them has been started"
+    assert {each.from_s for each in counted.asked[1].reservations} == {7.0}

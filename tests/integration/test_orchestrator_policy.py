@@ -92,7 +92,12 @@ def in_no_text(_: Snapshot) -> Any:
         (lambda s: Decision([(one(s), "local")]), "AttributeError"),  # type: ignore[list-item]
         (lambda s: Decision(look_again_s="soon"), "look_again_s is 'soon', expected a number of seconds"),  # type: ignore[arg-type]
         (lambda s: Decision(look_again_s=float("nan")), "look_again_s is nan"),
-        (lambda s: Decision(reservations=[Reservation(one(s), "moon", 0.0)]), "no such machine or time: moon"),
+        (
+            lambda s: Decision(reservations=[Reservation(one(s), "moon", 0.0)]),
+            "reservation of moon for 1.0: no such machine, task or",
+        ),
+        (lambda s: Decision(reservations=[Reservation("1.x", "local", 0.0)]), "reservation of local for 1.x: no such"),
+        (lambda s: Decision(reservations=[Reservation("1.0", "local", float("nan"))]), "no such machine, task or time"),
         (lambda s: Decision(bindings=[Binding("x", "y", "moon")]), "binding of y to moon: no such role or machine"),
     ],
 )

@@ -14,6 +14,16 @@ from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.routing import places
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, Reservation, UnboundRole
+from wlmctl.states import TaskState
+
+
+def is_waiting(task: str, works: Iterable[Work]) -> bool:
+    """True where a scheduler's name of a task is that of one that is ready."""
+    seq, _, idx = task.partition(".")
+    if not (seq.isascii() and seq.isdigit() and idx.isascii() and idx.isdigit() and len(task) < 30):
+        return False
+    work = next((work for work in works if work.seq == int(seq)), None)
+    return work is not None and int(idx) < len(work.states) and work.states[int(idx)] is TaskState.READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +150,8 @@ class DecisionCheck:
     def _keep(self, decision: Decision, checked: Checked) -> None:
         """What is for the next decision: reservations of ready tasks, and when it is to be made."""
         for reservation in decision.reservations:
-            if reservation.machine not in self._views or not math.isfinite(reservation.from_s):
-                text = f"reservation for {reservation.task}: no such machine or time: {reservation.machine}"
+            if not self._can_be_kept(reservation):
+                text = f"reservation of {reservation.machine} for {reservation.task}: no such machine, task or time"
                 checked.complaints.append(Complaint("reservation", text))
             else:
                 checked.reservations.append(reservation)
@@ -153,6 +163,13 @@ class DecisionCheck:
         else:
             text = f"look_again_s is {wanted_s!r}, expected a number of seconds or None"
             checked.complaints.append(Complaint("look_again_s", text))
+
+    def _can_be_kept(self, reservation: Reservation) -> bool:
+        return (
+            is_waiting(reservation.task, self._works.values())
+            and reservation.machine in self._views
+            and math.isfinite(reservation.from_s)
+        )
 
     def _owners(self, most: int | None) -> dict[str, tuple[Work, ReadyGroup, int]]:
         """Whose ready tasks these are, the first ``most`` of each group: schedulers nearly always take those."""

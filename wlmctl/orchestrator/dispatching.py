@@ -29,7 +29,7 @@ from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work
-from wlmctl.scheduler import Scheduler
+from wlmctl.scheduler import Reservation, Scheduler
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import machines
 
@@ -76,6 +76,8 @@ class Dispatcher:
         self._counters = counters or Counters({})
         self._telling = Telling(name)
         self.gate = Gate()
+        #: Machines that are kept for tasks, as the last decision has it.
+        self._reservations: Sequence[Reservation] = ()
         self.strangers = Strangers()
         self.window = Window()
         self._nonces = _Nonces()
@@ -100,12 +102,13 @@ class Dispatcher:
         capacity = Capacity(self._routing, loads, self.window, now)
         counters = self._counters.left(book.db, mine, works, self.strangers.ended)
         placement = Placement(list(works.values()), self._fleet, views, capacity, counters)
-        snapshot = placement.snapshot(book.now_s)
+        snapshot = placement.snapshot(book.now_s, self._reservations)
         if impossible.refuse(book, works, self._fleet, self._counters.limits):
             return True, placement.unknown
         if self.gate.is_open(snapshot, capacity, now):
             checked = self._policy.decide(placement, snapshot)
             self.gate.decided(checked, now)
+            self._reservations = checked.reservations
         else:
             checked = Checked(reasons={**self.gate.reasons(snapshot), **placement.open})
         for work, role, machine in checked.bindings:

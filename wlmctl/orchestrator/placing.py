@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
 from wlmctl.orchestrator.capacity import Capacity
-from wlmctl.orchestrator.checking import Checked, DecisionCheck
+from wlmctl.orchestrator.checking import Checked, DecisionCheck, is_waiting
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.work import Work
@@ -16,6 +16,7 @@ from wlmctl.scheduler import (
     Group,
     MachineView,
     Reason,
+    Reservation,
     Scheduler,
     Snapshot,
     UnboundRole,
@@ -64,8 +65,8 @@ class Placement:
         #: Why groups cannot be shown to a scheduler yet.
         self.open: dict[str, Reason] = {}
 
-    def snapshot(self, now_s: float) -> Snapshot:
-        """What the scheduler may know now."""
+    def snapshot(self, now_s: float, reservations: Sequence[Reservation] = ()) -> Snapshot:
+        """What the scheduler may know now; of its ``reservations``, those of tasks that still wait."""
         groups = list[Group]()
         for work in self._works:
             if work.state is not ExperimentState.RUNNING:
@@ -89,8 +90,13 @@ class Placement:
                 for role, machine in work.bindings.items()
                 if role in work.experiment.roles
             ),
+            reservations=self._kept(reservations),
             counters=self._counters,
         )
+
+    def _kept(self, reservations: Sequence[Reservation]) -> tuple[Reservation, ...]:
+        works = [work for work in self._works if work.state is ExperimentState.RUNNING]
+        return tuple(each for each in reservations if each.machine in self._views and is_waiting(each.task, works))
 
     def _limited(self, work: Work, groups: list[Group]) -> list[Group]:
         """The groups with how many more of the experiment's tasks may be under way."""
