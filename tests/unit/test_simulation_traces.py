@@ -111,7 +111,7 @@ def test_pods_are_typed_slots(tmp_path: Path) -> None:
     ]
     nodes = ["n0,8000,4096,1,T4", "n1,8000,4096,1,G2", "n2,32000,4096,0,"]
     workload = from_trace(write_pods(tmp_path, pods, nodes), None, {})
-    assert list(workload.jobs) == [Job(10, 80, 7, 100 << 20, 1, user="LS", queue="LS", wants=("P100|T4",))]
+    assert list(workload.jobs) == [Job(10, 80, 7, 100 << 20, 1, queue="LS", wants=("P100|T4",))]
     assert [workload.nodes[place].name for place in prepare(workload, LEVELS).shapes[0].permitted] == ["n0"]
     assert len(workload.notes) == 2
 

@@ -49,7 +49,7 @@ def read_pods(path: Path) -> PodTrace:
         jobs.append(
             Job(
                 arrive_s, end_s - start_s, max(1, math.ceil(milli / 1000)), memory_bytes, gpus,
-                user=row["qos"], queue=row["qos"], wants=(models,) if models else (),
+                queue=row["qos"], wants=(models,) if models else (),
             )
         )  # fmt: skip
     if not jobs:
