@@ -8,7 +8,7 @@ import pytest
 
 from tests.reading import experiment, job, mistakes
 from wlmctl import plugins
-from wlmctl.experiment import instance
+from wlmctl.experiment import from_document, instance, to_document
 from wlmctl.experiment.model import Retry, Role
 from wlmctl.machine import Requirement
 from wlmctl.task import Resources
@@ -50,6 +50,31 @@ def test_a_start_can_count_from_the_submit(tmp_path: Path, written: str, seconds
     assert (found.start, found.start_after_s) == (None, seconds)
 
 
+@pytest.mark.parametrize(
+    ("written", "due_s"),
+    [("2001-09-09T03:46:40+02:00", 1_000_000_000.0), ("+2h", 500.0 + 7200), ("'+90'", 590)],
+)
+def test_a_deadline_is_a_time_or_counts_from_the_start(tmp_path: Path, written: str, due_s: float) -> None:
+    found = experiment(tmp_path, job(head=f"name: x\ndeadline: {written}\n"))
+    assert found.deadline_s(500.0) == due_s
+    assert from_document(to_document(found)).deadline_s(500.0) == due_s
+    assert experiment(tmp_path, job()).deadline_s(500.0) is None
+    assert "deadline" not in to_document(experiment(tmp_path, job())), "digests stay what they were"
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        ("start: 2027-01-10T02:00:00Z\ndeadline: 2027-01-10T02:00:00+01:00", "found 2027-01-10T01:00:00Z, "
+         "expected a time after the start, 2027-01-10T02:00:00Z"),
+        ("schedule: {cron: '@daily'}\ndeadline: 2027-01-10T02:00:00Z", "found 2027-01-10T02:00:00Z, "
+         'expected a duration after each start such as "+2h", since this file makes a series'),
+    ],
+)  # fmt: skip
+def test_a_deadline_that_nobody_can_keep_is_refused(tmp_path: Path, head: str, line: str) -> None:
+    assert mistakes(tmp_path, job(head=f"name: x\n{head}\n")) == [f"x.yaml:3: deadline: {line}"]
+
+
 def test_a_name_given_on_the_command_line_wins(tmp_path: Path) -> None:
     assert experiment(tmp_path, job(head=""), name="other").name == "other"
     (line,) = mistakes(tmp_path, job(), name="a b")
@@ -62,8 +87,8 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        ("nmae: x", "nmae: unknown key, expected one of name, project, labels, priority, start, max_running, "
-         "on_failure, params, machines, clean, schedule, tasks (did you mean 'name'?)"),
+        ("nmae: x", "nmae: unknown key, expected one of name, project, labels, priority, start, deadline, "
+         "max_running, on_failure, params, machines, clean, schedule, tasks (did you mean 'name'?)"),
         ("project: a b", "project: found 'a b', expected a name: 1-100 letters, digits and _ . @ / -"),
         ("labels: gpu", "labels: found 'gpu', expected a list of texts such as [gpu, \"site=a\"]"),
         ("labels: [a, 3]", "labels: found '3', expected a text without control characters for each label"),
@@ -82,7 +107,7 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
         ("clean: yes", "clean: found 'yes', expected one of never, succeeded, always"),
         ("params: [a]", "params: found a list, expected a mapping such as {samples: 100}"),
         ("params: {a b: 1}", f"params.a b: found this name, expected {NAME}"),
-        ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
+        ("deadline: 2h", f"deadline: found '2h', expected {START}"),
         ("project:", "project: found nothing, expected a value (leave the key out)"),
     ],
 )  # fmt: skip

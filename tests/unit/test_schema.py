@@ -23,6 +23,7 @@ project: lab-a
 labels: [paper-2, "site=a"]
 priority: normal
 start: 2027-01-10T02:00:00Z
+deadline: +8h
 max_running: 50
 on_failure: continue
 params: {samples: 100000, title: t}
@@ -94,7 +95,7 @@ MUTATIONS = [
     ("clean: never", "clean: maybe"),
     ("clean: never", "schedule: {cron: x}"),
     ("clean: never", 'schedule: {cron: "0 2 * * *", overlap: wait}'),
-    ("clean: never", "deadline: 2h"),
+    ("deadline: +8h", "deadline: 2h"),
     ("    machine: store\n", "    machne: store\n"),
     ("directories: [work]", "directories: work"),
     ("mode: 0755", "mode: 999"),

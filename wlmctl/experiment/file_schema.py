@@ -66,6 +66,11 @@ def _header() -> dict[str, Any]:
             "type": "string",
             "pattern": f"{_OFFSET_TIME}|^\\+{DURATION_PATTERN[1:]}",
         },
+        "deadline": {
+            "description": "a time with its offset, or +2h after the start",
+            "type": "string",
+            "pattern": f"{_OFFSET_TIME}|^\\+{DURATION_PATTERN[1:]}",
+        },
         "max_running": _integer(1),
         "on_failure": {"enum": list(ON_FAILURE)},
         "clean": {"enum": list(CLEAN)},

@@ -112,6 +112,8 @@ def _experiment(
         priority=header.priority,
         start=header.start,
         start_after_s=header.start_after_s,
+        deadline=header.deadline,
+        deadline_after_s=header.deadline_after_s,
         max_running=header.max_running,
         on_failure=header.on_failure,
         clean=header.clean,

@@ -76,12 +76,12 @@ class Active:
         return TaskKey(exp, self.idx, self.attempt, self.dispatch)
 
     def view(self, exp: int) -> RunningTask:
-        """The task as a scheduler sees it; its end is expected at its time-out at the latest."""
+        """The task as a scheduler sees it; its end is expected at its time-out or walltime at the latest."""
         seen = (self.holder or self.likely, self.started_s)
         if self._view is None or self._view[0] != seen:
-            is_timed = self.started_s is not None and self.timeout_s is not None
-            end_s = self.started_s + self.timeout_s if is_timed else None  # type: ignore[operator]
             resources = self.resources or Resources(cpus=0)
+            limits = [limit for limit in (self.timeout_s, resources.walltime_s) if limit is not None]
+            end_s = self.started_s + min(limits) if self.started_s is not None and limits else None
             self._view = seen, RunningTask(f"{exp}.{self.idx}", self.place, seen[0], resources, end_s)
         return self._view[1]
 

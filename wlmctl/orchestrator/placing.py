@@ -149,6 +149,7 @@ class Placement:
             max(0.0, now_s - (ready.since_s or now_s)),
             user=work.row.user,
             project=work.row.project,
+            deadline_s=work.experiment.deadline_s(work.row.start_due or work.row.created),
             counters=ready.counters,
         )
 

@@ -108,7 +108,8 @@ class Work:
 
     def _active(self, row: Any, state: TaskState) -> Active:
         instance = self.instance(row.idx)
-        resources = Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0)
+        walltime_s = instance.resources.walltime_s
+        resources = Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0, walltime_s=walltime_s)
         return Active(
             row.idx,
             state,
