@@ -139,11 +139,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A machine kept for a task that must not starve; carried back in the next snapshot."""
+    """A machine kept for a task that must not starve; carried back in the next snapshot.
+
+    ``from_s`` is when the task is expected to fit; None: that is not known, the machine is drained for it.
+    """
 
     task: str
     machine: str
-    from_s: float
+    from_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

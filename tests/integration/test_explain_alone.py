@@ -12,6 +12,7 @@ from tests.orchestra import Orchestra
 from tests.play import BROKEN, DONE, FAILED, STOPPED, Clock, away, inventory, machine, play_types
 from wlmctl import control
 from wlmctl.message import Outcome
+from wlmctl.plugins import scheduler_factory
 from wlmctl.scheduler import Decision, Reason, Snapshot
 from wlmctl.store.record import Recorder
 
@@ -194,11 +195,29 @@ def test_a_counter_that_others_have_used_up_names_them(play: Orchestra) -> None:
     assert found["holders"] == [{"experiment": play.row(first).id, "task": "x", "amount": 2}]
 
 
+def test_a_machine_that_is_kept_for_a_task_that_waits_for_longer_names_that_task(play: Orchestra) -> None:
+    play.scheduler = scheduler_factory("matchmaking")({"reserve_after": "10s"})
+    play.lead()
+    leads_with(play, '{"is_fleet": false, "slots": 50}')
+    play.submit("tasks: {x: {type: play, machine: m, foreach: {n: 1..3}}}")
+    play.step()
+    for number in (1, 2, 3):
+        play.defer(f"x[{number}]")
+    play.step()
+    big = play.submit("tasks: {big: {type: play, machine: m, resources: {cpus: 4}}}")
+    play.step(20)
+    small = play.submit("tasks: {s: {type: play, machine: m, foreach: {n: 1..2}}}")
+    found = told(play.step(5), small, "s:2")["why"]
+    assert found["code"] == "reserved"
+    assert f"machine m is kept for {play.row(big).id} big" in found["text"]
+    assert why(play, big, "big") == "capacity"
+
+
 class Reserving:
     """Places nothing, and says why."""
 
     def assign(self, snapshot: Snapshot) -> Decision:
-        return Decision(reasons={g.id: Reason("reserved", "machine m is kept for 1.0") for g in snapshot.groups})
+        return Decision(reasons={g.id: Reason("moon", "the moon is not full") for g in snapshot.groups})
 
 
 @pytest.mark.parametrize("task", ["a:1", "a:3"])
@@ -207,15 +226,15 @@ def test_what_only_the_scheduler_knows_is_told_for_each_task_of_the_group(play: 
     play.lead()
     seq = play.submit("tasks: {a: {type: step, foreach: {n: 1..3}}}")
     found = told(play.step(), seq, task)["why"]
-    assert found["code"] == "reserved"
-    assert "machine m is kept for 1.0" in found["text"]
+    assert found["code"] == "moon"
+    assert "the moon is not full" in found["text"]
 
 
 def test_what_the_scheduler_said_before_the_task_moved_is_told_no_more(play: Orchestra) -> None:
     play.scheduler = Reserving()
     play.lead()
     seq = play.submit("tasks: {a: {type: step, retry: {limit: 1, delay: 1s}}}")
-    assert why(play.step(), seq, "a") == "reserved"
+    assert why(play.step(), seq, "a") == "moon"
     play.scheduler = None
     play.lead()
     play.step().end("a", FAILED)

@@ -168,7 +168,7 @@ class DecisionCheck:
         return (
             is_waiting(reservation.task, self._works.values())
             and reservation.machine in self._views
-            and math.isfinite(reservation.from_s)
+            and (reservation.from_s is None or math.isfinite(reservation.from_s))
         )
 
     def _owners(self, most: int | None) -> dict[str, tuple[Work, ReadyGroup, int]]:

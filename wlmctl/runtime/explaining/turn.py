@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from wlmctl.machine import LOCAL, Machine, Requirement
 from wlmctl.runtime.explaining import able, counters, room
 from wlmctl.runtime.explaining.facts import MOST_LISTED, Findings, listed, moment
@@ -12,6 +14,8 @@ from wlmctl.text import counted
 
 #: Reasons of schedulers that the store itself confirms or refutes: they are causes only where that is found.
 _DERIVED = frozenset({"role", "held", "worker", "max_running"})
+
+_TASK_ID = re.compile(r"\b(\d{1,9})\.(\d{1,9})\b")
 
 
 def look(scene: Scene, found: Findings) -> None:
@@ -100,13 +104,22 @@ def _said(scene: Scene, found: Findings, *, is_bound: bool) -> None:
     if said is None:
         return
     code = str(said.values.get("code") or "scheduler")
-    text = f"the scheduler said, {moment(said.time, scene.now_s)}: {said.reason}"
+    reason = str(said.reason)
+    if code == "reserved":  # the task that it is kept for has the name that schedulers know
+        reason = _TASK_ID.sub(lambda found: _named(scene, found), reason)
+    text = f"the scheduler said, {moment(said.time, scene.now_s)}: {reason}"
     if any(str(said.reason) in fact.text for fact in found.causes):
         return
     if found.causes or (code in _DERIVED and (is_bound or code != "role")):
         found.note("scheduler", text, at=said.time, scheduler_code=code)
     else:
         found.cause(code, text, at=said.time, scheduler_code=code)
+
+
+def _named(scene: Scene, found: re.Match[str]) -> str:
+    sql = "SELECT e.id, t.name FROM tasks t JOIN experiments e ON e.seq = t.exp WHERE t.exp = ? AND t.idx = ?"
+    row = scene.db.row(sql, (int(found[1]), int(found[2])))
+    return found[0] if row is None else " ".join(row)
 
 
 def _newest_reason(scene: Scene) -> EventRow | None:
