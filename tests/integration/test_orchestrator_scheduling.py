@@ -276,3 +276,30 @@ def test_the_end_of_what_runs_is_expected_at_its_limit_also_by_a_new_leader(
     play.submit("tasks: {j: {type: play}}")
     play.step()
     assert [each.expected_end_s for each in seen.asked[-1].running if each.task.endswith(".0")] == ends
+
+
+def test_a_scheduler_sees_what_was_used_lately_by_user_and_project(start: Start) -> None:
+    seen = Says(lambda s: Decision([Assignment(first(s), "local")]))
+    play = start(scheduler=seen)
+    seq = play.submit("project: lab\ntasks: {j: {type: play, resources: {cpus: 3}}, s: {type: step}}")
+    play.step().defer("j")
+    play.step(100)
+    play.answer(play.polls()[0], DONE)
+    play.step()
+    user = play.row(seq).user
+
+    def used_s(later_s: float) -> list[float]:
+        play.step(later_s)
+        play.submit("tasks: {j: {type: play}}")
+        play.step()
+        last = seen.asked[-1]
+        return [last.usage_by_user[user].decayed_cpu_s, last.usage_by_project["lab"].decayed_cpu_s]
+
+    at_first = used_s(60)
+    assert at_first == [pytest.approx(300, rel=0.1)] * 2, "the middle of six hours counts"
+    a_day_later = used_s(24 * 3600)
+    assert a_day_later[1] == pytest.approx(at_first[1] / 2, rel=0.01)
+    play.lead()
+    play.submit("tasks: {j: {type: play}}")
+    play.step()
+    assert seen.asked[-1].usage_by_project["lab"].decayed_cpu_s == a_day_later[1], "from the store"

@@ -8,7 +8,7 @@ from wlmctl.message import Message
 from wlmctl.orchestrator.sending import Letter
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
-from wlmctl.store import Database
+from wlmctl.store import Database, usage
 from wlmctl.store.record import Recorder
 
 
@@ -23,6 +23,8 @@ class Book:
         self._numbers = numbers
         self._recorders: dict[int, Recorder] = {}
         self.outbox: list[Letter] = []
+        #: By user and project: cpu-seconds of the attempts that have ended.
+        self.used: dict[tuple[str, str | None], float] = {}
 
     def give_numbers(self, numbers: Iterator[int]) -> None:
         """Dispatches get these running numbers."""
@@ -56,3 +58,4 @@ class Book:
         """Store what was gathered and the event counters; the last thing before the commit."""
         for recorder in self._recorders.values():
             recorder.flush()
+        usage.add(self.db, self.now_s, self.used)

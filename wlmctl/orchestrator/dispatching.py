@@ -25,6 +25,7 @@ from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing, places
+from wlmctl.orchestrator.shares import Shares
 from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
@@ -75,7 +76,7 @@ class Dispatcher:
         self._fleet, self._routing = fleet, routing
         self._counters = counters or Counters({})
         self._telling = Telling(name)
-        self.gate = Gate()
+        self.gate, self._shares = Gate(), Shares()
         #: Machines that are kept for tasks, as the last decision has it.
         self._reservations: Sequence[Reservation] = ()
         self.strangers = Strangers()
@@ -102,7 +103,8 @@ class Dispatcher:
         capacity = Capacity(self._routing, loads, self.window, now)
         counters = self._counters.left(book.db, mine, works, self.strangers.ended)
         placement = Placement(list(works.values()), self._fleet, views, capacity, counters)
-        snapshot = placement.snapshot(book.now_s, self._reservations)
+        shares = self._shares.look(book.db, book.now_s, list(works.values()))
+        snapshot = placement.snapshot(book.now_s, shares, self._reservations)
         if impossible.refuse(book, works, self._fleet, self._counters.limits):
             return True, placement.unknown
         if self.gate.is_open(snapshot, capacity, now):

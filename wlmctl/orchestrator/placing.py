@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
@@ -65,8 +65,14 @@ class Placement:
         #: Why groups cannot be shown to a scheduler yet.
         self.open: dict[str, Reason] = {}
 
-    def snapshot(self, now_s: float, reservations: Sequence[Reservation] = ()) -> Snapshot:
-        """What the scheduler may know now; of its ``reservations``, those of tasks that still wait."""
+    def snapshot(
+        self,
+        now_s: float,
+        usage: tuple[Mapping[str, Usage], Mapping[str, Usage]] = ({}, {}),
+        reservations: Sequence[Reservation] = (),
+    ) -> Snapshot:
+        """What the scheduler may know now: ``usage`` by user and project; ``reservations`` of tasks that still wait."""
+        by_user, by_project = usage
         groups = list[Group]()
         for work in self._works:
             if work.state is not ExperimentState.RUNNING:
@@ -81,8 +87,8 @@ class Placement:
             self._capacity.views(),
             dict(self._views),
             running=[active.view(work.seq) for work in self._works for active in work.active.values()],
-            usage_by_user=self._usage(lambda work: work.row.user),
-            usage_by_project=self._usage(lambda work: work.row.project),
+            usage_by_user=by_user,
+            usage_by_project=by_project,
             roles=tuple(self._unbound.values()),
             bindings=tuple(
                 Binding(work.row.id, role, machine)
@@ -105,16 +111,6 @@ class Placement:
         allowed = self._capacity.most(group.id for group in groups)
         may_start = min((most for most in (left, allowed) if most is not None), default=None)
         return groups if may_start is None else [replace(group, may_start=may_start) for group in groups]
-
-    def _usage(self, name_of: Callable[[Work], str | None]) -> dict[str, Usage]:
-        """The cpus in use now, by the name that ``name_of`` gives."""
-        cpus: dict[str, float] = {}
-        for work in self._works:
-            name = name_of(work)
-            if name is not None:
-                taken = sum(active.resources.cpus for active in work.active.values() if active.resources is not None)
-                cpus[name] = cpus.get(name, 0.0) + taken
-        return {name: Usage(running_cpus=taken) for name, taken in cpus.items()}
 
     def _group(self, work: Work, ready: ReadyGroup, now_s: float) -> Group | None:
         self._groups[ready.key] = (work, ready)
