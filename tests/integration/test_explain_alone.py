@@ -213,6 +213,11 @@ def test_a_machine_that_is_kept_for_a_task_that_waits_for_longer_names_that_task
     assert why(play, big, "big") == "capacity"
 
 
+def test_a_deadline_is_told_beside_the_cause(play: Orchestra) -> None:
+    seq = play.submit("deadline: +2h\nmax_running: 1\ntasks: {a: {type: step}, b: {type: step}}")
+    assert fact(told(play.step(), seq, "b"), "deadline")["until"] == "2023-11-15T00:30:00.000Z"
+
+
 class Reserving:
     """Places nothing, and says why."""
 
@@ -280,11 +285,12 @@ def test_a_running_task_says_since_when_and_until_when_it_may(play: Orchestra) -
 
 
 def test_a_job_that_has_begun_runs_on_its_machine(play: Orchestra) -> None:
-    seq = play.submit("tasks: {a: {type: play, machine: m}}")
+    seq = play.submit("tasks: {a: {type: play, machine: m, resources: {walltime: 1h}}}")
     play.step().end("a", Outcome("deferred", handle={"job": {"id": "77"}}, started=True))
     found = told(play.step(), seq, "a")["why"]
     assert (found["code"], found["machine"]) == ("running", "m")
     assert "job 77" in found["text"]
+    assert found["walltime_s"] == 3600
 
 
 def test_a_job_that_has_not_begun_is_in_the_batch_queue(play: Orchestra) -> None:

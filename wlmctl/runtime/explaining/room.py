@@ -26,9 +26,16 @@ class Holder:
 
 
 def with_own_capacity(scene: Scene, machine: Machine) -> Machine:
-    """The machine with what this host has, where it is this host and the inventory leaves that to it."""
+    """The machine with what this host has, where it is this host and the inventory leaves that to it.
+
+    What the inventory says of ``local`` is said of the leader's host; of that of others only they know what it has.
+    """
     login = scene.local_login
-    if machine.name != LOCAL or login is None or login[0] != host_id():
+    if machine.name != LOCAL or login is None:
+        return machine
+    if scene.is_fleet and scene.holder is not None and login[0] != scene.holder.process.host:
+        machine = replace(machine, cpus=None, memory_bytes=None, gpus=None)
+    if login[0] != host_id():
         return machine
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -153,6 +153,10 @@ def _order(scene: Scene, found: Findings) -> None:
     )
     since_s = ready_since(scene.events)
     age = f", ready since {moment(since_s, scene.now_s)}" if since_s is not None else ""
+    deadline_s = scene.experiment.deadline_s(row.start_due or row.created)
+    if deadline_s is not None:
+        text = f"the experiment is to be done by {moment(deadline_s, scene.now_s)}"
+        found.note("deadline", text, until=deadline_s)
     before = sum(count for *_, count in rows)
     whose = listed(f"{count} of {name} (priority {level}, {user})" for name, user, level, count in rows)
     those = f"; {counted(before, 'ready task')} before it: {whose}" if rows else "; no ready task is before it"

@@ -146,6 +146,9 @@ def _at_work(scene: Scene, found: Findings, text: str) -> None:
             text += f"; its time-out of {format_duration(timeout_s)} {'passed' if has_passed else 'passes'} at"
             text += f" {moment(until_s, now_s)}{': it is being stopped' if has_passed else ''}"
             figures |= {"until": until_s}
+    if (walltime_s := scene.instance.resources.walltime_s) is not None and scene.is_counted:
+        text += f"; its walltime is {format_duration(walltime_s)}"
+        figures |= {"walltime_s": walltime_s}
     found.cause("running", text, **figures)
 
 
