@@ -41,6 +41,12 @@ def test_one_experiment_is_submitted_shown_and_run_at_every_size() -> None:
     assert "tasks of type `job`" not in said
 
 
+def test_match_making_is_measured_beside_greedy() -> None:
+    said = quickly("matching")
+    assert "| seed | slots | placed | prototype |" in said
+    assert "more than the prototype's greedy" in said
+
+
 def test_files_go_up_down_and_across() -> None:
     require_sshd()
     said = quickly("copying")

@@ -14,7 +14,7 @@ Sets of classes are bits of integers: a search is a few operations on whole sets
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 
@@ -30,7 +30,8 @@ class Flow:
         self.steps = 0
         self._limit = limit
         self._holds = [0] * len(slots)
-        self._free = sum(1 << worker for worker, count in enumerate(self.left) if count)
+        #: The worker classes that have a slot left.
+        self.free = sum(1 << worker for worker, count in enumerate(self.left) if count)
         #: For each price, the worker classes that cost no more, the lowest price first.
         self._within = [
             sum(1 << worker for worker, price in enumerate(prices) if price <= most) for most in sorted(set(prices))
@@ -55,30 +56,37 @@ class Flow:
         """
         wanted = dict(band)
         for within in self._within:
-            if not within & self._free:
+            if not within & self.free:
                 continue
             dead = _Dead(self._closed_workers, self._closed_demands)
             for demand, _ in band:
                 while wanted[demand] and not dead.demands >> demand & 1:
-                    path = self._path(demand, within & self._free, dead)
+                    path = self._path(demand, within & self.free, dead)
                     if path is None:
                         break
                     wanted[demand] -= self._augment(path, wanted[demand])
-            if self._free & ~within == 0:  # what reached no free slot at any price is closed for good
+            if self.free & ~within == 0:  # what reached no free slot at any price is closed for good
                 self._closed_workers, self._closed_demands = dead.workers, dead.demands
         return [tasks - wanted[demand] for demand, tasks in band]
 
-    def reach(self, demand: int) -> int:
-        """The worker classes whose tasks would have to make room for one more of this class, or have it themselves."""
-        reached, fresh = self.able[demand], self.able[demand]
-        while fresh:
-            lowest = fresh & -fresh
-            fresh ^= lowest
-            for other in self.held[lowest.bit_length() - 1]:
-                new = self.able[other] & ~reached
+    def reaches(self, demands: Iterable[int]) -> dict[int, int]:
+        """For each demand class the worker classes on which one more slot would start one more of its tasks."""
+        onward = list[int]()
+        for held in self.held:
+            mask = 0
+            for other in held:
+                mask |= self.able[other]
+            onward.append(mask)
+        found = dict[int, int]()
+        for demand in sorted(demands):
+            reached = fresh = self.able[demand]
+            while fresh:
+                lowest = fresh & -fresh
+                new = onward[lowest.bit_length() - 1] & ~reached
                 reached |= new
-                fresh |= new
-        return reached
+                fresh = fresh ^ lowest | new
+            found[demand] = reached
+        return found
 
     def _path(self, start: int, goals: int, dead: _Dead) -> list[tuple[int, int]] | None:
         """The shortest way from a demand class to a slot of ``goals``: (demand class, worker class it moves to), ...
@@ -88,7 +96,7 @@ class Flow:
         if not self.is_exact:
             direct = self.able[start] & goals
             return [(start, _lowest(direct))] if direct else None
-        workers, demands = dead.workers, dead.demands | 1 << start
+        workers, demands, holds = dead.workers, dead.demands | 1 << start, self._holds
         came_from = dict[int, tuple[int, int]]()  # by demand class: whose way leads here, over which worker class
         queue = [start]
         for demand in queue:
@@ -100,11 +108,17 @@ class Flow:
                     way.append((demand, worker))
                 return way[::-1]
             workers |= new
-            for worker in bits(new):
-                self.steps += 1
-                others = self._holds[worker] & ~demands
+            self.steps += new.bit_count()
+            while new:
+                lowest = new & -new
+                new ^= lowest
+                worker = lowest.bit_length() - 1
+                others = holds[worker] & ~demands
                 demands |= others
-                for other in bits(others):
+                while others:
+                    first = others & -others
+                    others ^= first
+                    other = first.bit_length() - 1
                     came_from[other] = demand, worker
                     queue.append(other)
         dead.workers, dead.demands = workers, demands
@@ -126,7 +140,7 @@ class Flow:
             self._holds[worker] |= 1 << demand
         self.left[last] -= tasks
         if not self.left[last]:
-            self._free &= ~(1 << last)
+            self.free &= ~(1 << last)
         return tasks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wlmctl.machine import Machine, Requirement
 from wlmctl.scheduler import Group, MachineView, RoleNeed, UnboundRole
@@ -16,79 +16,86 @@ class Machines:
     """The machines of one decision."""
 
     def __init__(self, rooms: Mapping[str, Room], fleet: Fleet, *, is_spread: bool) -> None:
-        self._rooms, self._fleet, self._is_spread = rooms, fleet, is_spread
-        self._names = sorted(rooms)
-        self._prices: dict[str, int] | None = None
-        self._misfits: dict[Requirement, dict[str, str | None]] = {}
-        self._known: dict[tuple[object, ...], list[str]] = {}
+        self._fleet, self._sign = fleet, -1 if is_spread else 1
+        self._rooms = [rooms[name] for name in sorted(rooms)]
+        self._prices = machine_prices([room.view for room in self._rooms])
+        self._misfits: dict[Requirement, list[str | None]] = {}
+        self._known: dict[tuple[object, ...], Sequence[Room]] = {}
 
-    def for_each(self, group: Group) -> list[str]:
-        """Where a task of a group that may go anywhere could ever run, the best first."""
+    def for_each(self, group: Group) -> Sequence[Room]:
+        """The machines, whatever their size, that have what tasks of a group need that may go anywhere."""
         requires = group.anywhere or Requirement()
-        key = (requires, group.type, group.resources, group.worker_labels)
-        names = self._known.get(key)
-        if names is None:
-            need = RoleNeed(group.type, group.resources, group.worker_labels)
-            names = self._known[key] = self._ranked(
-                [name for name in self._names if self._why_not(name, requires, (need,)) is None], group.resources
-            )
-        return names
+        key = (requires, group.type, group.worker_labels)
+        found = self._known.get(key)
+        if found is None:
+            need = RoleNeed(group.type, Resources(cpus=0), group.worker_labels)
+            found = self._known[key] = [
+                room for number, room in enumerate(self._rooms) if self._why_not(number, requires, (need,)) is None
+            ]
+        return found
 
-    def for_role(self, role: UnboundRole, groups: Sequence[Group], near: frozenset[str]) -> list[str]:
-        """Where the role could be bound with all of its tasks in view, the best first; ``near`` has data of them."""
-        needs = (*role.needs, *(RoleNeed(each.type, each.resources, each.worker_labels) for each in groups))
+    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Sequence[Room]:
+        """The machines that the role could be bound to, with all of its tasks in view."""
+        needs = _needs(role, groups)
         key = (role.requires, needs, role.barred)
-        names = self._known.get(key)
-        if names is None:
-            largest = max((need.resources for need in needs), key=lambda asked: (asked.cpus, asked.memory_bytes))
-            names = self._known[key] = self._ranked(
-                [
-                    name
-                    for name in self._names
-                    if name not in role.barred and self._why_not(name, role.requires, needs) is None
-                ],
-                largest,
-            )
-        if not near and not role.data_bytes:
-            return names
-        return sorted(names, key=lambda name: (-role.data_bytes.get(name, 0), name not in near))
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = [
+                room
+                for number, room in enumerate(self._rooms)
+                if room.view.name not in role.barred and self._why_not(number, role.requires, needs) is None
+            ]
+        return found
+
+    def ranked(self, rooms: Iterable[Room], asked: Resources) -> list[Room]:
+        """Those that have room for one such task now, the best first.
+
+        That is the cheapest with the least left over of its cpus and memory (the most, where tasks are spread).
+        """
+        sign, prices = self._sign, self._prices
+        found = [
+            (prices[room.view.name] + sign * room.left_over(asked), room.view.name, room)
+            for room in rooms
+            if room.has_room(asked)
+        ]
+        return [room for _, _, room in sorted(found, key=lambda each: each[:2])]
 
     def no_fit(self, what: str, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> str:
         """Why no machine fits, as a sentence."""
         whys = [
-            f"{name} {self._why_not(name, requires, needs) or 'fits'}" for name in self._names if name not in barred
+            f"{room.view.name} {self._why_not(number, requires, needs) or 'fits'}"
+            for number, room in enumerate(self._rooms)
+            if room.view.name not in barred
         ]
         more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
         return f"no machine fits {what}: {'; '.join(whys[:3]) or 'there is none'}{more}"
 
-    def _why_not(self, name: str, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
-        room = self._rooms[name]
-        if room.view.held:
-            return "is held"
-        misfits = self._misfits.setdefault(requires, {})
-        if name not in misfits:
-            misfits[name] = requires.misfit(_offered(room.view))
-        if misfits[name] is not None:
-            return misfits[name]
+    def role_needs(self, role: UnboundRole, groups: Iterable[Group]) -> str:
+        """Why no machine fits the role."""
+        return self.no_fit(f"the role {role.role}", role.requires, _needs(role, groups), role.barred)
+
+    def _why_not(self, number: int, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
+        misfits = self._misfits.get(requires)
+        if misfits is None:
+            misfits = self._misfits[requires] = [
+                "is held" if room.view.held else requires.misfit(_offered(room.view)) for room in self._rooms
+            ]
+        if misfits[number] is not None:
+            return misfits[number]
+        room = self._rooms[number]
         for need in needs:
             if not room.can_ever(need.resources):
                 return f"is too small for a task that asks for {asks(need.resources)}"
-            if not self._fleet.able(need.type, need.worker_labels, (name,)):
+            if not self._fleet.able(need.type, need.worker_labels, (room.view.name,)):
                 labels = f" with the labels {', '.join(need.worker_labels)}" if need.worker_labels else ""
                 return f"is reached by no live worker for {need.type}{labels}"
         return None
 
-    def _ranked(self, names: list[str], asked: Resources) -> list[str]:
-        """The cheapest machines first, and among equals the fullest (or the emptiest)."""
-        if self._prices is None:
-            self._prices = machine_prices({name: room.view for name, room in self._rooms.items()})
-        prices, rooms, sign = self._prices, self._rooms, -1 if self._is_spread else 1
 
-        def rank(name: str) -> tuple[float, ...]:
-            cpus, memory, gpus = rooms[name].left
-            return sign * gpus if asked.gpus else 0, prices[name], sign * cpus, sign * memory
-
-        return sorted(names, key=rank)
+def _needs(role: UnboundRole, groups: Iterable[Group]) -> tuple[RoleNeed, ...]:
+    """What tasks of the role ask, ready or not, each once."""
+    ready = [RoleNeed(each.type, each.resources, each.worker_labels) for each in groups]
+    return tuple(sorted({*role.needs, *ready}, key=repr))
 
 
 def asks(asked: Resources) -> str:
@@ -98,6 +105,8 @@ def asks(asked: Resources) -> str:
         parts.append(f"{asked.memory_bytes} bytes of memory")
     if asked.gpus:
         parts.append(f"{asked.gpus} gpus")
+    if asked.nodes > 1:
+        parts.append(f"each of {asked.nodes} machines")
     return ", ".join(parts)
 
 

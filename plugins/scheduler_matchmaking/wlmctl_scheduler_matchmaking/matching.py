@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wlmctl.machine import LOCAL, Requirement
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
+from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.machines import Machines, asks
 from wlmctl_scheduler_matchmaking.order import STARVING, Shares, fair_portions, owner
@@ -102,13 +103,15 @@ class Matching:
 
     def place(self, level: int, groups: Sequence[Group]) -> None:
         """Place one band group after group; who has least goes first, and is looked for again as shares grow."""
-        if level >= STARVING or self._shares is None or len({owner(group) for group in groups}) < 2:
+        if level >= STARVING or self._shares is None:
             for group in groups:
                 self.place_some(group, len(group.tasks))
             return
         shares = self._shares
         given = {owner(group): shares.of(owner(group)) for group in groups}
-        heap = [(*given[owner(group)], number, group.id) for number, group in enumerate(groups)]
+        # among equals small tasks first: that places most
+        in_order = sorted(groups, key=shares.each)
+        heap = [(*given[owner(group)], number, group.id) for number, group in enumerate(in_order)]
         heapq.heapify(heap)
         while heap:
             share, decayed, number, name = heapq.heappop(heap)
@@ -162,42 +165,41 @@ class Matching:
 
     def _place_anywhere(self, group: Group, wanted: int) -> int:
         """Place each task on machines of its own."""
-        names = self._machines.for_each(group)
+        rooms = self._machines.for_each(group)
         nodes, now_s, asked = group.resources.nodes, self._snapshot.now_s, group.resources
-        if len(names) < nodes:
-            text = self._machines.no_fit("it", group.anywhere or _ANY, (), frozenset())
+        if len(rooms) < nodes:
+            text = self._machines.no_fit("it", group.anywhere or Requirement(), (), frozenset())
             self.reasons[group.id] = Reason("role", text)
             return 0
         placed, is_short = 0, False
         if nodes > 1:
-            while placed < wanted:
-                open_ = [name for name in names if self._rooms[name].most(asked, 1, now_s)][:nodes]
+            while placed < wanted and not is_short:
+                open_ = [room for room in self._machines.ranked(rooms, asked) if room.most(asked, 1, now_s)][:nodes]
                 if len(open_) < nodes:
                     break
-                if not self._start_at(group, open_, 1):
-                    is_short = True
-                    break
-                placed += 1
+                is_short = not self._start_at(group, open_, 1)
+                placed += not is_short
         else:
-            for name in names:
+            for room in self._machines.ranked(rooms, asked):
                 if placed == wanted:
                     break
-                fitting = self._rooms[name].most(asked, wanted - placed, now_s)
+                fitting = room.most(asked, wanted - placed, now_s)
                 if fitting:
-                    sent = self._start_at(group, [name], fitting)
+                    sent = self._start_at(group, [room], fitting)
                     placed, is_short = placed + sent, sent < fitting
         if placed < wanted and not is_short:
-            self.reasons[group.id] = _full(group, [self._rooms[name] for name in names])
+            self.reasons[group.id] = _full(group, rooms)
         return placed
 
-    def _start_at(self, group: Group, names: list[str], wanted: int) -> int:
+    def _start_at(self, group: Group, rooms: Sequence[Room], wanted: int) -> int:
+        names = [room.view.name for room in rooms]
         able = self._fleet.able(group.type, group.worker_labels, tuple(names))
         demand = self.demand(able)
         sent = self._flow.send([(demand, wanted)])[0]
         if sent:
             self._note(Run(group, sent, demand, names[0], tuple(names[1:])))
-            for name in names:
-                self._rooms[name].take(group.resources, sent, self._snapshot.now_s)
+            for room in rooms:
+                room.take(group.resources, sent, self._snapshot.now_s)
         if sent < wanted:
             self.short[group.id] = demand
         return sent
@@ -233,34 +235,38 @@ class Matching:
             for each in (self._groups[name] for name in role.groups if name in self._groups)
             if each.machine is None and each.unbound == role.role
         ]
+        rooms = self._machines.for_role(role, main)
+        if not rooms:
+            self.reasons[group.id] = Reason("role", self._machines.role_needs(role, main))
+            return None
         near = {machine for (experiment, _), machine in self._bound.items() if experiment == role.experiment}
         near.update(name for each in role.groups if each in self._groups for name in self._groups[each].touches)
-        names = self._machines.for_role(role, main, frozenset(near))
-        if not names:
-            needs = (*role.needs,)
-            text = self._machines.no_fit(f"the role {role.role}", role.requires, needs, role.barred)
-            self.reasons[group.id] = Reason("role", text)
-            return None
-        for name in names:
+        asked = group.resources if is_main else NOTHING
+        for room in sorted(
+            self._machines.ranked(rooms, asked),
+            key=lambda each: (-role.data_bytes.get(each.view.name, 0), each.view.name not in near),
+        ):
+            name = room.view.name
             is_reached = self._fleet.able(group.type, group.worker_labels, (*group.touches, name))
-            if is_reached and (not is_main or self._rooms[name].most(group.resources, 1, self._snapshot.now_s)):
+            if is_reached and room.most(asked, 1, self._snapshot.now_s):
                 self._bound[role.experiment, role.role] = name
                 self.bindings.append(Binding(role.experiment, role.role, name))
                 return name
-        self.reasons[group.id] = _full(group, [self._rooms[name] for name in names])
+        self.reasons[group.id] = _full(group, rooms)
         return None
 
-    def where(self, group: Group) -> Iterator[str]:
+    def where(self, group: Group) -> Iterable[Room]:
         """The machines that may do for the group's next task."""
         if group.anywhere is not None:
-            yield from self._machines.for_each(group)
-        elif group.machine is not None:
-            if group.machine in self._rooms:
-                yield group.machine
-        else:
-            for role in self._roles.get(group.id, ()):
-                if role.role == group.unbound:
-                    yield from self._machines.for_role(role, [group], frozenset())
+            return self._machines.for_each(group)
+        if group.machine is not None:
+            return [self._rooms[group.machine]] if group.machine in self._rooms else ()
+        roles = [role for role in self._roles.get(group.id, ()) if role.role == group.unbound]
+        return self._machines.for_role(roles[0], [group]) if roles else ()
+
+
+#: What a task takes of a machine that it only touches.
+NOTHING = Resources(cpus=0)
 
 
 def _full(group: Group, rooms: Sequence[Room]) -> Reason:
@@ -276,6 +282,3 @@ def _full(group: Group, rooms: Sequence[Room]) -> Reason:
             return Reason("capacity", f"machine {room.view.name} takes no more jobs now")
         return Reason("capacity", f"machine {room.view.name} has no room for {asked}")
     return Reason("capacity", f"none of the {len(rooms)} machines that fit has room for {asked}")
-
-
-_ANY = Requirement()

@@ -47,14 +47,17 @@ def owner(group: Group) -> Owner:
 
 
 class Shares:
-    """What each owner has of the machines: the largest of its shares of cpus, memory and gpus (dominant share)."""
+    """What each owner has of the machines: the largest of its shares of cpus, memory and gpus (dominant share).
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    A task that takes nothing of a machine counts as a part of the free ``slots``.
+    """
+
+    def __init__(self, snapshot: Snapshot, slots: int) -> None:
         views = snapshot.machines.values()
         self._cpus = _total(views, "cpus") or 1.0
         self._memory = _total(views, "memory_bytes") or math.inf
         self._gpus = _total(views, "gpus") or math.inf
-        self._slots = max(1, sum(max(0, worker.free_slots) for worker in snapshot.workers))
+        self._slots = max(1, slots)
         self._users, self._projects = snapshot.usage_by_user, snapshot.usage_by_project
         self._known: dict[Owner, tuple[float, float]] = {}
 

@@ -12,6 +12,9 @@ from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
 #: Steps of each of the two parts of a worker class's price.
 _STEPS = 4
 
+#: What the rarest machine costs more than one that any other could replace; a large one costs at most 1.
+_RARITY = 3.0
+
 
 def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]:
     """The price of a slot of each worker class; ``demands`` are (able worker classes, ready tasks).
@@ -22,8 +25,10 @@ def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]
     classes = fleet.classes
     if len(classes) < 2:
         return [0] * len(classes)
-    pressure = [0.0] * len(classes)
+    pressure, ready = [0.0] * len(classes), Counter[int]()
     for able, tasks in demands:
+        ready[able] += tasks
+    for able, tasks in sorted(ready.items()):
         slots = fleet.slots_of(able)
         if slots:
             for number in bits(able):
@@ -54,23 +59,26 @@ def _abilities(found: WorkerClass) -> list[tuple[str, str]]:
     ]
 
 
-def machine_prices(machines: Mapping[str, MachineView]) -> dict[str, int]:
-    """How rare each machine is: the more of the others could take any task of it, the cheaper (0 the cheapest)."""
-    shapes = dict[tuple[float, float, float, frozenset[str]], list[str]]()
-    for name, view in machines.items():
-        shape = (_size(view.cpus), _size(view.memory_bytes), _size(view.gpus), frozenset(view.labels))
-        shapes.setdefault(shape, []).append(name)
-    room = dict[tuple[float, float, float, frozenset[str]], float]()
-    for shape in shapes:
-        room[shape] = sum(
-            len(names) * other[0]
-            for other, names in shapes.items()
-            if other[3] >= shape[3] and all(there >= here for there, here in zip(other[:3], shape[:3], strict=True))
-        )
-    # the larger the room for tasks that fill the machine, the cheaper it is
-    ranks = {size: rank for rank, size in enumerate(sorted(set(room.values()), reverse=True))}
-    return {name: ranks[room[shape]] for shape, names in shapes.items() for name in names}
+def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
+    """The price of each machine: large ones are dear, and so are those that have what few others have.
+
+    Small ones are taken first, so that large ones are left for what fits on no small one. Rarity is the sum over the
+    labels of the machine of one part of all cpus (or gpus, where there are some) that have the label.
+    """
+    largest = max([view.cpus for view in machines if view.cpus is not None], default=0) or 1
+    with_gpus = any(view.gpus for view in machines)
+    having = Counter[str]()
+    for view in machines:
+        for label in _labels(view):
+            having[label] += max(1, (view.gpus if with_gpus else view.cpus) or 1)
+    rarity = {view.name: sum(sorted([1 / having[label] for label in _labels(view)])) for view in machines}
+    rarest = max(rarity.values(), default=0.0) or 1.0
+    return {
+        view.name: (1.0 if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest
+        for view in machines
+    }
 
 
-def _size(amount: int | None) -> float:
-    return float("inf") if amount is None else float(amount)
+def _labels(view: MachineView) -> set[str]:
+    """What a task may want of the machine; to have gpus is one more label, which no user can give."""
+    return {*view.labels, "\0gpus"} if view.gpus else set(view.labels)

@@ -15,18 +15,17 @@ _NAMED = 3
 def for_want_of_slots(short: Mapping[str, int], flow: Flow, fleet: Fleet) -> dict[str, Reason]:
     """By group that is short of slots (with its demand class): which workers are full, and what one slot changes."""
     known = dict[int, Reason]()
-    for demand in short.values():
-        if demand not in known:
-            known[demand] = _reason(flow.able[demand], flow.reach(demand), flow, fleet)
+    for demand, reach in flow.reaches(set(short.values())).items():
+        known[demand] = _reason(flow.able[demand], reach, flow, fleet)
     return {group: known[demand] for group, demand in short.items()}
 
 
 def _reason(able: int, reach: int, flow: Flow, fleet: Fleet) -> Reason:
     slots = fleet.slots_of(reach)
-    names = sorted(worker.id for number in bits(able) for worker in fleet.classes[number].workers)
-    many = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    who = f"every worker that can do it is busy ({', '.join(names[:_NAMED])}{many})"
-    if flow.left and any(flow.left[number] for number in bits(reach)):
+    names = [fleet.classes[number].first for number in bits(able)]
+    many = sum([len(fleet.classes[number].workers) for number in bits(able)]) - len(names[:_NAMED])
+    who = f"every worker that can do it is busy ({', '.join(names[:_NAMED])}{f' and {many} more' if many else ''})"
+    if reach & flow.free:
         return Reason("slots", f"{who}; the search for a way to make room was given up at its limit")
     if not slots:
         return Reason("slots", f"{who}: no slot is free; one more slot there would start one more")

@@ -24,14 +24,14 @@ class Kept:
 class Room:
     """What is left of one machine."""
 
-    __slots__ = ("_beside", "_queueing", "_whole", "jobs", "kept", "left", "view")
+    __slots__ = ("_beside", "jobs", "kept", "left", "view", "whole")
 
     def __init__(self, view: MachineView) -> None:
         self.view = view
-        self._queueing = view.queueing
-        self._whole = (_amount(view.cpus), _amount(view.memory_bytes), _amount(view.gpus))
+        #: Cpus, bytes of memory and gpus of the empty machine, or of its largest node.
+        self.whole = (_amount(view.cpus), _amount(view.memory_bytes), _amount(view.gpus))
         free = (_amount(view.free_cpus), _amount(view.free_memory_bytes), _amount(view.free_gpus))
-        #: Cpus, bytes of memory and gpus that are free; a batch system queues what does not fit now.
+        #: What of it is free; a batch system queues what does not fit now.
         self.left = [PLENTY] * 3 if view.queueing else list(free)
         self.jobs = _amount(view.jobs_left)
         self.kept: Kept | None = None
@@ -41,9 +41,32 @@ class Room:
         """From now on the machine is kept for a task."""
         self.kept, self._beside = kept, list(kept.beside)
 
+    def has_room(self, asked: Resources) -> bool:
+        """Whether one such task fits now, but for what the machine is kept for."""
+        cpus, memory, gpus = self.left
+        return (
+            asked.cpus <= cpus
+            and asked.memory_bytes <= memory
+            and asked.gpus <= gpus
+            and (self.jobs > 0 or not asked.cpus)
+        )
+
+    def left_over(self, asked: Resources) -> float:
+        """What one such task would leave of the machine: the sum over cpus and memory, 1 for all of one kind.
+
+        Gpus do not count: where they are packed, cpus are stranded.
+        """
+        (cpus, memory, _), (all_cpus, all_memory, _) = self.left, self.whole
+        found = 0.0
+        if all_cpus and all_cpus != PLENTY:
+            found += (cpus - asked.cpus) / all_cpus
+        if all_memory and all_memory != PLENTY:
+            found += (memory - asked.memory_bytes) / all_memory
+        return found
+
     def can_ever(self, asked: Resources) -> bool:
         """Whether one such task fits on the empty machine."""
-        cpus, memory, gpus = self._whole
+        cpus, memory, gpus = self.whole
         return not asked.cpus or (asked.cpus <= cpus and asked.memory_bytes <= memory and asked.gpus <= gpus)
 
     def most(self, asked: Resources, wanted: int, now_s: float) -> int:

@@ -36,10 +36,10 @@ class Matchmaking:
         demands = [(fleet.able(group.type, group.worker_labels, group.touches), len(group.tasks)) for group in groups]
         flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
         machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
-        shares = Shares(snapshot) if settings.fair else None
+        shares = Shares(snapshot, fleet.slots) if settings.fair else None
         matching = Matching(snapshot, fleet, flow, rooms, machines, shares)
         by_slots_alone = binds_nothing(snapshot, rooms, fleet.slots)
-        reservations = () if by_slots_alone else self._reserve(snapshot, groups, rooms, matching)
+        reservations = () if by_slots_alone else self._reserve(snapshot, groups, matching)
         bands = dict[int, list[Group]]()
         for group in sorted(groups, key=_order):
             bands.setdefault(level(group, snapshot.now_s, settings), []).append(group)
@@ -51,7 +51,8 @@ class Matchmaking:
         reasons |= for_want_of_slots(matching.short, flow, fleet)
         reasons |= matching.reasons
         waiting = {name: reason for name, reason in reasons.items() if matching.left[name]}
-        again = min((each.from_s for each in reservations), default=math.inf) - snapshot.now_s
+        due = [each.from_s for each in reservations if each.from_s is not None]
+        again = min(due, default=math.inf) - snapshot.now_s
         return Decision(
             assigned(matching.runs, flow, fleet, settings.placement),
             matching.bindings,
@@ -60,9 +61,7 @@ class Matchmaking:
             again if 0 < again < math.inf else None,
         )
 
-    def _reserve(
-        self, snapshot: Snapshot, groups: Sequence[Group], rooms: Mapping[str, Room], matching: Matching
-    ) -> Sequence[Reservation]:
+    def _reserve(self, snapshot: Snapshot, groups: Sequence[Group], matching: Matching) -> Sequence[Reservation]:
         """Of the tasks that waited too long, start the oldest if it fits, and keep a machine for one that does not."""
         patience_s = self._settings.reserve_after_s
         old = [group for group in groups if group.age_s >= patience_s and group.resources.cpus and group.may_start != 0]
@@ -70,8 +69,8 @@ class Matchmaking:
             return ()
         old.sort(key=lambda group: (-group.age_s, *_order(group)))
         matching.place_some(old[0], 1)
-        blocked = [group for group in old if matching.left[group.id] == len(group.tasks)]
-        return reserve(blocked, matching.where, rooms, snapshot.running, snapshot.reservations, snapshot.now_s)
+        blocked = [group for group in old[:1] if matching.left[group.id] == len(group.tasks)]
+        return reserve(blocked, matching.where, snapshot.running, snapshot.reservations, snapshot.now_s)
 
 
 def _order(group: Group) -> tuple[int, str]:

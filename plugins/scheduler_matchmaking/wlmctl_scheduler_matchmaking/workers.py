@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from wlmctl.scheduler import WorkerView
 from wlmctl_scheduler_matchmaking.flow import bits
@@ -11,13 +11,14 @@ from wlmctl_scheduler_matchmaking.flow import bits
 
 @dataclass(slots=True)
 class WorkerClass:
-    """Workers that can do the same. ``slots`` is what all of them have free."""
+    """Workers that can do the same: ``slots`` is what all of them have free, ``first`` the least of their ids."""
 
     types: frozenset[str]
     labels: frozenset[str]
     machines: frozenset[str]
-    workers: list[WorkerView] = field(default_factory=list)
-    slots: int = 0
+    workers: list[WorkerView]
+    slots: int
+    first: str
 
 
 class Fleet:
@@ -33,15 +34,22 @@ class Fleet:
             else:
                 members.append(worker)
         classes = [
-            WorkerClass(*key, members, sum([max(0, worker.free_slots) for worker in members]))
+            WorkerClass(
+                *key,
+                members,
+                sum([worker.free_slots if worker.free_slots > 0 else 0 for worker in members]),
+                min([worker.id for worker in members]),
+            )
             for key, members in found.items()
         ]
         # whatever the order in which the workers came
-        self.classes: Sequence[WorkerClass] = sorted(
-            classes, key=lambda found: min([worker.id for worker in found.workers])
-        )
+        self.classes: Sequence[WorkerClass] = sorted(classes, key=lambda each: each.first)
         self.slots = sum(found.slots for found in classes)
         self._all = (1 << len(classes)) - 1
+        self._doing: dict[str, int] = {}
+        for number, each in enumerate(self.classes):
+            for task_type in each.types:
+                self._doing[task_type] = self._doing.get(task_type, 0) | 1 << number
         self._known: dict[tuple[str, str], int] = {}
         self._able: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
 
@@ -50,7 +58,7 @@ class Fleet:
         key = task_type, labels, machines
         mask = self._able.get(key)
         if mask is None:
-            mask = self._with("type", task_type, lambda each: each.types)
+            mask = self._doing.get(task_type, 0)
             for label in labels:
                 mask &= self._with("label", label, lambda each: each.labels)
             for machine in machines:
