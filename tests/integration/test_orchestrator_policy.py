@@ -191,3 +191,17 @@ def test_a_reason_that_is_no_line_is_told_as_one(start: Start) -> None:
     seq = play.submit("tasks: {a: {type: step}}")
     play.step()
     assert play.told(seq, "waiting") == ["a\\x0ab\\ud800"]
+
+
+def test_a_cause_whose_figures_change_is_told_once_a_minute(start: Start) -> None:
+    numbers = itertools.count()
+    play = start(
+        scheduler=Says(
+            lambda s: Decision(reasons={g.id: Reason("slots", f"{next(numbers)} before it") for g in s.groups},
+                               look_again_s=1)
+        )
+    )  # fmt: skip
+    seq = play.submit("tasks: {a: {type: step}}")
+    for _ in range(130):
+        play.step(1)
+    assert len(play.told(seq, "waiting")) == 3

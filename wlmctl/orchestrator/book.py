@@ -8,7 +8,7 @@ from wlmctl.message import Message
 from wlmctl.orchestrator.sending import Letter
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
-from wlmctl.store import Database, usage
+from wlmctl.store import Database
 from wlmctl.store.record import Recorder
 
 
@@ -58,4 +58,3 @@ class Book:
         """Store what was gathered and the event counters; the last thing before the commit."""
         for recorder in self._recorders.values():
             recorder.flush()
-        usage.add(self.db, self.now_s, self.used)

@@ -24,6 +24,9 @@ UNSEEN = frozenset({"counter", "reserved"})
 #: The code of what is told of the machine already.
 HELD = "held"
 
+#: Seconds in which one cause is not told again in other words.
+AGAIN_S = 60.0
+
 #: Characters of one event at most.
 MOST = 1000
 
@@ -35,6 +38,8 @@ class Telling:
         self._scheduler = scheduler
         self._complained: set[tuple[int, str]] = set()
         self._waiting: set[tuple[str, str]] = set()
+        #: By group and code: when it was told last.
+        self._told_s: dict[tuple[str, str], float] = {}
 
     def complain(self, book: Book, works: Iterable[Work], complaints: Sequence[Complaint]) -> None:
         """One event in each experiment for each kind of complaint about the scheduler."""
@@ -63,7 +68,10 @@ class Telling:
                 continue
             if not (is_unbound or reason.code in LASTING | UNSEEN or not work.active):
                 continue
+            if book.now_s < self._told_s.get((key, reason.code), 0.0) + AGAIN_S:
+                continue  # the same cause in other words, or with other figures
             self._waiting.add((key, reason.text))
+            self._told_s[key, reason.code] = book.now_s
             text = _line(reason.text)
             log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), text)
             book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks), code=_line(str(reason.code)))
