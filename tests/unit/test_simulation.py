@@ -215,6 +215,12 @@ def test_a_scheduler_is_asked_again_when_it_wants_to_be() -> None:
     assert play(scheduler, problem([Job(0, 50, 4)])).start_s == [500]
 
 
+def test_the_last_decision_says_whether_to_ask_again() -> None:
+    scheduler = Scripted(Decision(look_again_s=500), Decision())
+    play(scheduler, problem([Job(0, 50, 4), Job(10, 50, 4)]))
+    assert [shown.now_s for shown in scheduler.seen] == [0, 10]
+
+
 def test_a_scheduler_that_always_wants_to_be_asked_again_and_starts_nothing_comes_to_an_end() -> None:
     class Idle:
         def assign(self, snapshot: Snapshot) -> Decision:

@@ -91,8 +91,8 @@ class PluginStrategy:
     def _look_again(self, decision: Decision, now_s: float, is_idle: bool) -> None:
         self._in_vain = self._in_vain + 1 if is_idle else 0
         after_s = decision.look_again_s
-        if after_s is not None and self._waiting.jobs and self._in_vain < _PATIENCE:
-            self.look_again_s = now_s + max(1.0, after_s)
+        wants_to = after_s is not None and bool(self._waiting.jobs) and self._in_vain < _PATIENCE
+        self.look_again_s = now_s + max(1.0, after_s or 0.0) if wants_to else None
 
     def _legal(self, decision: Decision, site: Site) -> Iterator[Start]:
         for assignment in decision.assignments:

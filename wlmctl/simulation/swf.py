@@ -57,7 +57,7 @@ def _job(path: Path, line: int, words: list[str]) -> Job | None:
     if len(words) not in (_FIELDS, _EXTENDED_FIELDS):
         expected = f"{_FIELDS} fields of the Standard Workload Format, or {_EXTENDED_FIELDS}"
         files.wrong(path, line, "", f"{len(words)} field{'s' * (len(words) != 1)}", expected)
-    numbers = [files.number(path, line, f"field {at}", words[at - 1]) for at in range(1, _FIELDS + 1) if at != 19]
+    numbers = [files.number(path, line, f"field {at}", words[at - 1]) for at in range(1, _FIELDS + 1)]
     submit_s, run_s, used, asked, walltime_s, memory = (numbers[at - 1] for at in (2, 4, 5, 8, 9, 10))
     procs = int(asked if asked > 0 else used)
     if submit_s < 0 or run_s < 0 or procs < 1:
@@ -69,9 +69,7 @@ def _job(path: Path, line: int, words: list[str]) -> Job | None:
         bytes_each = int(memory * 1024 * procs) if memory > 0 else 0
         return Job(submit_s, run_s, procs, bytes_each, walltime_s=walltime, user=user, queue=queue)
     nodes, cpus, wants, is_exclusive = _node_wishes(words[20], procs)
-    return Job(
-        submit_s, run_s, cpus, max(0, int(memory)), 0, nodes, walltime, user, words[19], wants, is_exclusive
-    )  # fmt: skip
+    return Job(submit_s, run_s, cpus, max(0, int(memory)), 0, nodes, walltime, user, words[19], wants, is_exclusive)
 
 
 def _node_wishes(text: str, procs: int) -> tuple[int, int, tuple[str, ...], bool]:
