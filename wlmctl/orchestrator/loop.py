@@ -19,7 +19,7 @@ from wlmctl.message import (
     ResultMessage,
     StartedMessage,
 )
-from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releasing, results, undelivered
+from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releasing, results, shares, undelivered
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.inbox import BATCH, Inbox
@@ -30,7 +30,7 @@ from wlmctl.orchestrator.taking_up import Works
 from wlmctl.orchestrator.watch import Watch
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
-from wlmctl.store import Database, experiments, host_keys, leases, logs, usage
+from wlmctl.store import Database, experiments, host_keys, leases, logs
 from wlmctl.store.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Orchestrator:
             self._registry.write(self._db, book.now_s, now, self._under_way)
             if self._watch is not None:
                 self._sender.write(self._db)
-            usage.add(self._db, book.now_s, book.used)
+            shares.write(book)
             book.flush()
         self._registry.committed()
         self._sender.committed()

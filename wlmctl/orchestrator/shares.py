@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import Usage
 from wlmctl.store import Database, usage
@@ -28,6 +29,11 @@ class Shares:
             _usage(works, lambda work: work.row.user, by_user),
             _usage(works, lambda work: work.row.project, by_project),
         )
+
+
+def write(book: Book) -> None:
+    """Keep what the attempts that have ended in this transaction have used."""
+    usage.add(book.db, book.now_s, book.used)
 
 
 def _usage(works: Iterable[Work], name_of: Callable[[Work], str | None], used: Mapping[str, float]) -> dict[str, Usage]:
