@@ -29,6 +29,8 @@ class Capacity:
     def __init__(self, routing: Routing, loads: Loads, window: Window, now: float) -> None:
         self._routing, self.loads, self._window, self._now = routing, loads, window, now
         self._shown: dict[str, _Shown] = {}
+        #: Types of tasks that a scheduler asks about before any is ready.
+        self._expected: set[str] = set()
         self._only = routing.registry.only
 
     def show(self, work: Work, group: ReadyGroup, places: Sequence[str]) -> None:
@@ -36,6 +38,10 @@ class Capacity:
         able = self._routing.able(group.type, group.worker_labels, places)
         ahead = self._window.ahead(work.seq, group.type, self._now) if self._only is None else 0
         self._shown[group.key] = _Shown(able, work.row.priority, ahead, group.type)
+
+    def expect(self, types: Iterable[str]) -> None:
+        """Tasks of these types will come; a worker that does everything is shown to do them."""
+        self._expected.update(types)
 
     def most(self, groups: Iterable[str]) -> int | None:
         """How many tasks of the groups of one experiment may be sent now; None: as many as there are slots."""
@@ -60,7 +66,7 @@ class Capacity:
         """The workers as a scheduler sees them."""
         members = self._routing.registry.taking()
         free = self._free(members)
-        types = frozenset(shown.task_type for shown in self._shown.values())
+        types = frozenset(shown.task_type for shown in self._shown.values()) | self._expected
         return [
             WorkerView(
                 member.id,

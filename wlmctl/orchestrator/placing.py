@@ -10,6 +10,7 @@ from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, DecisionCheck, is_waiting
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.ready import ReadyGroup
+from wlmctl.orchestrator.role_needs import role_needs
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import (
     Binding,
@@ -60,6 +61,7 @@ class Placement:
         self._works, self._fleet, self._capacity = works, fleet, capacity
         self._views, self._counters = views, counters
         self._groups: dict[str, tuple[Work, ReadyGroup]] = {}
+        self._locals = [name for name in views if fleet.machine(name).name == LOCAL]
         self._unbound: dict[tuple[int, str], UnboundRole] = {}
         self.unknown: set[str] = set()
         #: Why groups cannot be shown to a scheduler yet.
@@ -155,7 +157,10 @@ class Placement:
             self._unbound[work.seq, key] = replace(known, groups=(*known.groups, group))
             return
         requires = work.experiment.roles[role].requires or Requirement()
-        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,))
+        needs = role_needs(work, role, key)
+        self._capacity.expect(need.type for need in needs)
+        barred = frozenset(name for name in self._locals if name != work.local)
+        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,), needs, barred)
         if requires.cpus is not None or requires.memory_bytes is not None or requires.gpus is not None:
             self.unknown.update(name for name in self._views if not self._fleet.is_known(name))
 

@@ -18,6 +18,7 @@ from wlmctl.orchestrator.care import Care
 from wlmctl.orchestrator.counters import from_text
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
+from wlmctl.scheduler import RoleNeed
 from wlmctl.states import FINAL, ExperimentState, TaskState
 from wlmctl.store import Database, experiments
 from wlmctl.store.rows import ExperimentRow
@@ -49,6 +50,8 @@ class Work:
         self._near = (0, 0, 0)
         #: The group's name of templates whose tasks are all equal.
         self._group_keys: dict[int, tuple[Instance, str]] = {}
+        #: What the tasks of a role ask, by the name under which it is bound.
+        self.role_needs: dict[str, tuple[RoleNeed, ...]] = {}
         self.states: list[TaskState] = [TaskState.WAITING] * count
         self.needs = Needs(self.templates)
         self.bindings = experiments.bindings(db, row.seq)

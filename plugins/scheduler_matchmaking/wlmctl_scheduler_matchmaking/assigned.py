@@ -8,7 +8,7 @@ from itertools import accumulate, repeat
 from typing import Any, overload
 
 from wlmctl.scheduler import Assignment
-from wlmctl_scheduler_matchmaking.flow import Flow
+from wlmctl_scheduler_matchmaking.flow import Flow, bits
 from wlmctl_scheduler_matchmaking.matching import Run
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
@@ -65,7 +65,8 @@ class _Stretch:
 def assigned(runs: Sequence[Run], flow: Flow, fleet: Fleet, placement: str | None) -> Assigned:
     """The runs with a worker for each task, as the flow has it.
 
-    Where nothing competes for the able workers but tasks that all of them can do, any will do: the core chooses.
+    Where the able workers cost the same, and no tasks compete for them but such as all of them can do, any will do:
+    the core chooses.
     """
     workers = _by_demand(flow, fleet, placement)
     taken, used = dict[str, int](), dict[int, int]()
@@ -91,7 +92,7 @@ def _by_demand(flow: Flow, fleet: Fleet, placement: str | None) -> Mapping[int, 
             if able >> number & 1:
                 competing[number] = able if competing[number] in (0, able) else -1
     for number, held in enumerate(flow.held):
-        if not held or (competing[number] != -1 and _is_alone(competing, competing[number])):
+        if not held or (competing[number] != -1 and _is_alone(competing, competing[number], flow.prices)):
             continue
         names = _slots(fleet, number, sum(held.values()), placement)
         first = 0
@@ -101,9 +102,10 @@ def _by_demand(flow: Flow, fleet: Fleet, placement: str | None) -> Mapping[int, 
     return found
 
 
-def _is_alone(competing: Sequence[int], able: int) -> bool:
-    """Whether no other tasks can go to any worker of the set."""
-    return all(each == able for number, each in enumerate(competing) if able >> number & 1)
+def _is_alone(competing: Sequence[int], able: int, prices: Sequence[int]) -> bool:
+    """Whether no other tasks can go to any worker of the set, and all of it costs the same."""
+    numbers = list(bits(able))
+    return all(competing[number] == able and prices[number] == prices[numbers[0]] for number in numbers)
 
 
 def _slots(fleet: Fleet, number: int, wanted: int, placement: str | None) -> list[str]:

@@ -27,6 +27,7 @@ class Flow:
         self.held: list[dict[int, int]] = [{} for _ in slots]
         #: By demand class: the worker classes that are able.
         self.able: list[int] = []
+        self.prices = prices
         self.steps = 0
         self._limit = limit
         self._holds = [0] * len(slots)

@@ -15,6 +15,9 @@ _STEPS = 4
 #: What the rarest machine costs more than one that any other could replace; a large one costs at most 1.
 _RARITY = 3.0
 
+#: What a machine costs that has not reported what it has: it is dearer than any that has.
+_UNKNOWN = 10.0
+
 
 def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]:
     """The price of a slot of each worker class; ``demands`` are (able worker classes, ready tasks).
@@ -74,7 +77,7 @@ def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
     rarity = {view.name: sum(sorted([1 / having[label] for label in _labels(view)])) for view in machines}
     rarest = max(rarity.values(), default=0.0) or 1.0
     return {
-        view.name: (1.0 if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest
+        view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest
         for view in machines
     }
 

@@ -45,6 +45,7 @@ def reserve(
         for each in openings:
             each.room.keep(Kept(group.tasks[0], from_s, _beside(each.room, asked, ends, from_s)))
         known_s = None if from_s == math.inf else from_s
+        known_s = None if from_s == math.inf else from_s
         return tuple(Reservation(group.tasks[0], each.room.view.name, known_s) for each in openings)
     return ()
 
