@@ -9,7 +9,7 @@ import pytest
 from wlmctl.errors import ConfigError
 from wlmctl.machine import Requirement
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Decision, Group, Snapshot, UnboundRole
+from wlmctl.scheduler import Decision, Group, RoleNeed, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl.testing.builders import make_group, make_snapshot, make_view, make_worker
 
@@ -159,3 +159,14 @@ def test_slots_that_one_group_has_taken_are_taken_for_all() -> None:
     decision = decide(make_snapshot(groups, workers))
     assert [each.task for each in decision.assignments] == ["a/1", "b/1"]
     assert {name: reason.code for name, reason in decision.reasons.items()} == {"b": "slots", "c": "slots"}
+
+
+def test_a_machine_that_cannot_do_the_last_task_of_a_role_is_no_match_for_its_first() -> None:
+    needs = (RoleNeed("job", Resources(cpus=1)), RoleNeed("job", Resources(cpus=16, gpus=1)))
+    role = UnboundRole("x", "r", Requirement(), ("g",), needs, frozenset({"local@elsewhere"}))
+    views = [make_view("local@elsewhere", cpus=64, gpus=1), make_view("a"), make_view("b", cpus=16, gpus=1)]
+    group = make_group("g", machine=None, experiment="x", unbound="r")
+    decision = decide(make_snapshot([group], machines=views, roles=(role,)))
+    assert [binding.machine for binding in decision.bindings] == ["b"]
+    reason = decide(make_snapshot([group], machines=views[:2], roles=(role,))).reasons["g"]
+    assert reason.text == "no machine fits the role r: a has 8 cpus, a job of it asks for 16"

@@ -112,28 +112,16 @@ class Work:
     def _active(self, row: Any, state: TaskState) -> Active:
         instance = self.instance(row.idx)
         walltime_s = instance.resources.walltime_s
-        resources = Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0, walltime_s=walltime_s)
         return Active(
-            row.idx,
-            state,
-            row.attempt,
-            row.dispatch,
-            row.nonce or "",
-            row.type,
-            row.machine,
-            row.site,
+            row.idx, state, row.attempt, row.dispatch, row.nonce or "", row.type, row.machine, row.site,
             self.machines_of(row.idx, instance),
             self.place_of(row.machine) if row.machine is not None else None,
-            resources,
+            Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0, walltime_s=walltime_s),
             tuple(json.loads(row.devices)) if row.devices else (),
             json.loads(row.handle) if row.handle else None,
-            row.started,
-            instance.timeout_s,
-            number=row.sent or 0,
-            kills=row.kills,
-            is_counted=row.site is not None,
-            counters=from_text(row.counters),
-        )
+            row.started, instance.timeout_s, number=row.sent or 0, kills=row.kills,
+            is_counted=row.site is not None, counters=from_text(row.counters),
+        )  # fmt: skip
 
     def keep(self, older: Work) -> None:
         """Take over what ``older``, the same experiment before it was read again, knew beyond the store."""

@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wlmctl.errors import ConfigError
-from wlmctl.machine import Machine, Requirement
+from wlmctl.machine import Machine
 from wlmctl.quantities import parse_duration
-from wlmctl.scheduler import Assignment, Binding, Decision, Group, MachineView, Reason, Snapshot, WorkerView
+from wlmctl.scheduler import (
+    Assignment,
+    Binding,
+    Decision,
+    Group,
+    MachineView,
+    Reason,
+    Snapshot,
+    UnboundRole,
+    WorkerView,
+)
 
 #: Seconds of waiting after which a group counts as one priority level higher, so that nothing starves.
 AGEING_STEP_S = 3600.0
@@ -31,12 +41,12 @@ class Fifo:
         """Bind each open role to the first machine that fits, then place groups by priority and age."""
         bindings, reasons = dict[tuple[str, str], str](), dict[str, Reason]()
         for role in snapshot.roles:
-            machine = _first_fit(role.requires, snapshot.machines)
+            machine = _first_fit(role, snapshot.machines)
             if machine is not None:
                 bindings[role.experiment, role.role] = machine
             for waiting in role.groups:
                 if machine is None:
-                    reasons[waiting] = Reason("role", _no_fit(role.role, role.requires, snapshot.machines))
+                    reasons[waiting] = Reason("role", _no_fit(role, snapshot.machines))
         room = {name: _Room(view) for name, view in snapshot.machines.items()}
         slots = _Slots(snapshot.workers)
         may_start = {group.experiment: group.may_start for group in snapshot.groups}
@@ -126,21 +136,33 @@ class _Slots:
         self._free[worker] -= 1
 
 
-def _first_fit(requires: Requirement, machines: Mapping[str, MachineView]) -> str | None:
-    for name, view in machines.items():
-        if not view.held and requires.misfit(_offered(view)) is None:
-            return name
+def _first_fit(role: UnboundRole, machines: Mapping[str, MachineView]) -> str | None:
+    return next((name for name, view in machines.items() if _misfit(role, view) is None), None)
+
+
+def _misfit(role: UnboundRole, view: MachineView) -> str | None:
+    """Why the role cannot be bound to the machine; a machine that cannot do its last task is none for its first."""
+    if view.name in role.barred:
+        return "is not its local"
+    if view.held:
+        return "is held"
+    offered = Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
+    misfit = role.requires.misfit(offered)
+    if misfit is not None:
+        return misfit
+    for need in role.needs:
+        for kind in ("cpus", "memory_bytes", "gpus"):
+            asked, there = getattr(need.resources, kind), getattr(view, kind)
+            if there is not None and asked > there:
+                what = kind.removesuffix("_bytes")
+                return f"has {there} {what}, a {need.type} of it asks for {asked}"
     return None
 
 
-def _offered(view: MachineView) -> Machine:
-    return Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
-
-
-def _no_fit(role: str, requires: Requirement, machines: Mapping[str, MachineView]) -> str:
-    whys = [f"{name} {'is held' if view.held else requires.misfit(_offered(view))}" for name, view in machines.items()]
+def _no_fit(role: UnboundRole, machines: Mapping[str, MachineView]) -> str:
+    whys = [f"{name} {_misfit(role, view)}" for name, view in machines.items() if name not in role.barred]
     more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
-    return f"no machine fits the role {role}: {'; '.join(whys[:3])}{more}"
+    return f"no machine fits the role {role.role}: {'; '.join(whys[:3])}{more}"
 
 
 class _Room:
