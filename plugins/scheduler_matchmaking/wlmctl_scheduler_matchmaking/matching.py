@@ -225,7 +225,9 @@ class Matching:
             self.reasons.setdefault(group.id, Reason("role", f"its role {group.unbound} is not open"))
             return None
         if any(name == LOCAL or name.startswith(f"{LOCAL}@") for name in touches[len(group.touches) :]):
-            return None  # whose host that is, the core knows: it is placed by the next decision
+            # whose host that is, the core knows
+            self.reasons[group.id] = Reason("role", "its role has just been bound: it is placed by the next decision")
+            return None
         return machine, tuple(dict.fromkeys(touches))
 
     def _choose(self, role: UnboundRole, group: Group, is_main: bool) -> str | None:

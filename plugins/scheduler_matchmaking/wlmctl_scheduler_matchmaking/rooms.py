@@ -11,6 +11,9 @@ from wlmctl.task import Resources
 #: As good as no limit.
 PLENTY = 1 << 62
 
+#: What counts as left over, for each kind, of a machine where a task has to queue.
+_QUEUED = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -54,14 +57,20 @@ class Room:
     def left_over(self, asked: Resources) -> float:
         """What one such task would leave of the machine: the sum over cpus and memory, 1 for all of one kind.
 
-        Gpus do not count: where they are packed, cpus are stranded.
+        Gpus do not count: where they are packed, cpus are stranded. Where the task would wait in a batch system's
+        queue, it is as much as anything can leave.
         """
-        (cpus, memory, _), (all_cpus, all_memory, _) = self.left, self.whole
         found = 0.0
-        if all_cpus and all_cpus != PLENTY:
-            found += (cpus - asked.cpus) / all_cpus
-        if all_memory and all_memory != PLENTY:
-            found += (memory - asked.memory_bytes) / all_memory
+        for free, whole, each in (
+            (self.view.free_cpus if self.view.queueing else self.left[0], self.view.cpus, asked.cpus),
+            (
+                self.view.free_memory_bytes if self.view.queueing else self.left[1],
+                self.view.memory_bytes,
+                asked.memory_bytes,
+            ),
+        ):
+            if free is not None and whole:
+                found += (free - each) / whole if free >= each else _QUEUED
         return found
 
     def can_ever(self, asked: Resources) -> bool:
