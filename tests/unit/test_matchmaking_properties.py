@@ -15,8 +15,9 @@ from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.prices import worker_prices
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
+from wlmctl.machine import Requirement
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Decision, Group, Snapshot, WorkerView
+from wlmctl.scheduler import Decision, Group, Reservation, RunningTask, Snapshot, UnboundRole, WorkerView
 from wlmctl.task import Resources
 from wlmctl.testing.builders import make_group, make_snapshot, make_view, make_worker, random_snapshot
 from wlmctl.testing.decisions import able, problems
@@ -174,6 +175,102 @@ def test_at_its_limit_the_search_gives_up_and_the_decision_is_still_legal(snapsh
     decision, whole = decide(snapshot, steps=steps), decide(snapshot)
     assert problems(snapshot, decision) == []
     assert len(decision.assignments) <= len(whole.assignments) <= 2 * len(decision.assignments)
+
+
+@st.composite
+def machine_snapshots(draw: st.DrawFn) -> Snapshot:
+    """Tasks that choose their machines, with several resources and nodes, counters, roles, and what runs already."""
+    labels = st.sampled_from([(), (), ("x",), ("x", "y")])
+    amounts = st.integers(0, 8)
+    views = [
+        make_view(
+            name, 8, free_cpus=draw(amounts), memory_bytes=16, free_memory_bytes=draw(st.integers(0, 16)),
+            gpus=2, free_gpus=draw(st.integers(0, 2)), labels=draw(labels), queueing=draw(st.integers(0, 5)) == 0,
+            held=draw(st.integers(0, 6)) == 0, jobs_left=draw(st.sampled_from([None, None, 2])),
+        )
+        for name in "abcd"[: draw(st.integers(1, 4))]
+    ]  # fmt: skip
+    names = frozenset(view.name for view in views)
+    workers = [
+        make_worker(f"w{number}", draw(st.integers(0, 6)), machines=draw(st.sampled_from([names, frozenset("a")])))
+        for number in range(draw(st.integers(1, 2)))
+    ]
+    groups, roles = list[Group](), list[UnboundRole]()
+    for number in range(draw(st.integers(1, 6))):
+        name, is_role = f"g{number}", draw(st.integers(0, 3)) == 0
+        requires = Requirement(labels=draw(labels))
+        group = make_group(
+            name, draw(st.integers(1, 4)), machine=None, anywhere=None if is_role else requires,
+            unbound="r" if is_role else None, priority=draw(st.integers(3, 5)), order=number,
+            resources=Resources(
+                draw(st.integers(1, 8)), draw(st.integers(0, 8)), draw(st.integers(0, 1)),
+                1 if is_role else draw(st.sampled_from([1, 1, 2])), draw(st.sampled_from([None, 60.0, 9999.0])),
+            ),
+            age_s=draw(st.sampled_from([0.0, 4000.0, 90_000.0])), user=draw(st.sampled_from([None, "ann", "bob"])),
+            counters=draw(st.sampled_from([(), (), (("licence", 1),)])),
+            may_start=draw(st.sampled_from([None, None, 2])),
+        )  # fmt: skip
+        groups.append(group)
+        if is_role:
+            roles.append(UnboundRole(group.experiment, "r", requires, (name,)))
+    running = [
+        RunningTask(f"r{view.name}", view.name, "w0", Resources(8 - (view.free_cpus or 0)), draw(ends))
+        for view in views
+        for ends in [st.sampled_from([None, 1_700_000_100.0])]
+    ]
+    kept = draw(st.sampled_from([(), (Reservation("g0/1", "a", None),)]))
+    return make_snapshot(
+        groups, workers, views, roles=tuple(roles), running=running, counters={"licence": 2}, reservations=kept,
+    )  # fmt: skip
+
+
+@quickly
+@given(machine_snapshots(), st.randoms(use_true_random=False))
+def test_no_capacity_is_exceeded_in_any_dimension_and_all_that_wait_are_told_why(
+    snapshot: Snapshot, draw: random.Random
+) -> None:
+    decision = decide(snapshot)
+    assert problems(snapshot, decision) == []
+    groups = dict(snapshot.tasks())
+    started = [groups[item.task] for item in decision.assignments]
+    assert sum(amount for group in started for _, amount in group.counters) <= 2
+    placed = {item.task for item in decision.assignments}
+    for group in snapshot.groups:
+        assert placed.issuperset(group.tasks) or decision.reasons[group.id].text
+    for item in decision.assignments:
+        assert len(item.more) == groups[item.task].resources.nodes - 1
+    machines = list(snapshot.machines.items())
+    other = replace(
+        snapshot,
+        groups=draw.sample(list(snapshot.groups), len(snapshot.groups)),
+        workers=draw.sample(list(snapshot.workers), len(snapshot.workers)),
+        machines=dict(draw.sample(machines, len(machines))),
+        running=draw.sample(list(snapshot.running), len(snapshot.running)),
+    )
+    assert decide(other) == decision
+
+
+@quickly
+@given(machine_snapshots())
+def test_what_starts_does_not_delay_the_task_that_a_machine_is_kept_for(snapshot: Snapshot) -> None:
+    decision = decide(snapshot)
+    groups = dict(snapshot.tasks())
+    for kept in decision.reservations:
+        view, asked = snapshot.machines[kept.machine], groups[kept.task].resources
+        there = [
+            groups[item.task].resources for item in decision.assignments if kept.machine in (item.machine, *item.more)
+        ]
+        if kept.from_s is None:
+            assert there == [], "it is drained"
+            continue
+        until_s = kept.from_s - snapshot.now_s
+        late = sum(each.cpus for each in there if each.walltime_s is None or each.walltime_s > until_s)
+        ended = sum(
+            each.resources.cpus
+            for each in snapshot.running
+            if each.machine == view.name and each.expected_end_s is not None and each.expected_end_s <= kept.from_s
+        )
+        assert (view.free_cpus or 0) + ended - late >= asked.cpus
 
 
 @st.composite
