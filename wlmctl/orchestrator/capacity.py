@@ -29,6 +29,7 @@ class Capacity:
     def __init__(self, routing: Routing, loads: Loads, window: Window, now: float) -> None:
         self._routing, self.loads, self._window, self._now = routing, loads, window, now
         self._shown: dict[str, _Shown] = {}
+        self._allowances: dict[str, int] = {}
         #: Types of tasks that a scheduler asks about before any is ready.
         self._expected: set[str] = set()
         self._only = routing.registry.only
@@ -51,7 +52,14 @@ class Capacity:
 
     def allowance(self, key: str) -> int:
         """How many more tasks of the group may be sent now."""
-        return self.allowed(key, self.loads)
+        known = self._allowances.get(key)
+        if known is None:
+            known = self._allowances[key] = self.allowed(key, self.loads)
+        return known
+
+    def is_early(self, key: str) -> bool:
+        """True where what the group may send is under way, although workers that can do it have free slots."""
+        return self._only is None and self.allowance(key) < 1
 
     def allowed(self, key: str, loads: Loads) -> int:
         """The same, with other loads."""

@@ -39,7 +39,7 @@ class Gate:
     def is_open(self, snapshot: Snapshot, capacity: Capacity, now: float) -> bool:
         """True when the scheduler is to be asked."""
         slots = _Slots(snapshot, capacity)
-        blocks = {group.id: _block(group, snapshot, slots) for group in snapshot.groups}
+        blocks = {group.id: _block(group, snapshot, slots, capacity) for group in snapshot.groups}
         left = _left(snapshot, blocks)
         if left is None:
             self._left, self._aged_s = None, math.inf
@@ -120,7 +120,7 @@ class _Slots:
         return self._known[key]
 
 
-def _block(group: Group, snapshot: Snapshot, slots: _Slots) -> str | None:
+def _block(group: Group, snapshot: Snapshot, slots: _Slots, capacity: Capacity) -> str | None:
     """Why the check would refuse every task of the group, as one word; None where it would not."""
     if group.unbound is not None:
         return None
@@ -131,6 +131,8 @@ def _block(group: Group, snapshot: Snapshot, slots: _Slots) -> str | None:
         return "held"
     if (block := slots.block(group)) is not None:
         return block
+    if capacity.is_early(group.id):
+        return "slots"
     if any(snapshot.counters.get(name, 0) < amount for name, amount in group.counters):
         return "counter"
     view = views.get(group.machine or "")
