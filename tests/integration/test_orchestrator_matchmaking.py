@@ -94,3 +94,12 @@ def test_a_whole_experiment_runs_under_matchmaking(start: Start, watched: Watche
     assert set(play.states(seq).values()) == {"succeeded"}
     assert play.told(seq, "scheduler") == []
     assert_told_in_full(play.others, [seq])
+
+
+def test_a_task_starts_in_the_decision_that_binds_its_role_on_this_host_too(start: Start) -> None:
+    play = start()
+    seq = play.submit("machines: {r: {requires: {cpus: 1}}}\ntasks: {a: {type: play, machine: r}}")
+    assert play.step().states(seq) == {"a": "assigned"}
+    assert play.rows(seq)["a"].machine == "local"
+    assert play.told(seq, "waiting") == play.told(seq, "scheduler") == []
+    assert_told_in_full(play.others, [seq])

@@ -283,14 +283,6 @@ def test_a_role_is_not_bound_where_it_may_not_be() -> None:
     assert [each.machine for each in decision.bindings] == ["local@b"]
 
 
-def test_a_role_that_is_bound_to_a_local_host_is_placed_by_the_next_decision() -> None:
-    group = make_group("g", machine=None, unbound="r")
-    decision = decide(on_machines([group], [make_view("local")], roles=(role(group),)))
-    assert [each.machine for each in decision.bindings] == ["local"]
-    assert list(decision.assignments) == []
-    assert decision.reasons["g"].text == "its role has just been bound: it is placed by the next decision"
-
-
 def test_a_machine_where_a_task_can_start_goes_before_one_where_it_has_to_queue() -> None:
     group = make_group("g", machine=None, unbound="r", resources=Resources(4))
     views = [make_view("a", 8, free_cpus=0, queueing=True), make_view("b", 8), make_view("c", 8, free_cpus=0)]

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wlmctl.machine import LOCAL, Requirement
+from wlmctl.machine import Requirement
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.flow import Flow
@@ -223,10 +223,6 @@ class Matching:
             machine = name if is_main else machine
         if group.machine is None and machine is None:
             self.reasons.setdefault(group.id, Reason("role", f"its role {group.unbound} is not open"))
-            return None
-        if any(name == LOCAL or name.startswith(f"{LOCAL}@") for name in touches[len(group.touches) :]):
-            # whose host that is, the core knows
-            self.reasons[group.id] = Reason("role", "its role has just been bound: it is placed by the next decision")
             return None
         return machine, tuple(dict.fromkeys(touches))
 
