@@ -223,11 +223,3 @@ def test_options_of_a_worker_are_refused_before_a_subcommand(store: Database) ->
     assert store.name
     done = CliRunner().invoke(cli, ["worker", "--slots", "4", "list"])
     assert (done.exit_code, done.stderr) == (2, "wlmctl: worker list: --slots is an option of wlmctl worker itself\n")
-
-
-def test_counters_come_back_as_they_were_put(db: Database) -> None:
-    assert inventory.counters(db) == {}
-    for counters in ({"matlab": 4, "ansys": 0}, {"matlab": 2}):
-        with db.transaction():
-            inventory.put_counters(db, counters)
-        assert inventory.counters(db) == counters
