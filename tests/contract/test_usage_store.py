@@ -22,11 +22,12 @@ def db(store_url: str) -> Iterator[Database]:
 
 
 def test_what_was_used_adds_up_and_halves_each_day(db: Database) -> None:
-    for now_s, used in (
+    told: list[tuple[float, dict[tuple[str, str | None], float]]] = [
         (NOW_S - HALF_LIFE_S, {("ann", "lab"): 80.0, ("ben", None): 8.0}),
         (NOW_S, {("ann", "lab"): 1.0}),
         (NOW_S + 1, {("ann", "lab"): 2.0, ("ann", None): 4.0, ("ben", "lab"): 16.0}),
-    ):
+    ]
+    for now_s, used in told:
         with db.transaction():
             usage.add(db, now_s, used)
     by_user, by_project = usage.decayed(db, NOW_S)
