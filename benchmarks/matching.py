@@ -5,7 +5,8 @@
 Instances: classes of tasks and of workers, their sizes by Zipf's law (exponent 1 and 1/2), each class of tasks done by
 1 to 25 % of the workers, 1 to 16 slots a worker. Times are of the process: from a snapshot to a decision, in which the
 worker of each task is settled, and to make each single assignment of it, as the core does. "prototype" takes the tasks
-in random order, gives each a random able worker that has a free slot left, and never moves one again.
+in random order, gives each a random able worker that has a free slot left, and never moves one again. "best fit" takes
+them in order of submission, each to the node with the least left over of its cpus and memory.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import options
 from benchmarks.figures import Report, Spread
+from wlmctl.machine import Requirement
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Group, Scheduler, Snapshot, WorkerView
+from wlmctl.scheduler import Group, MachineView, Scheduler, Snapshot, WorkerView
+from wlmctl.task import Resources
 
 BANDS = 5
 
@@ -108,6 +111,68 @@ def prototype(snapshot: Snapshot, seed: int) -> int:
     return placed
 
 
+#: Nodes of the instances with several resources: cpus, GiB of memory, gpus.
+SHAPES = ((8, 32, 0), (16, 64, 0), (32, 128, 0), (48, 96, 2), (64, 256, 0), (64, 512, 4), (96, 384, 0), (128, 1024, 8))
+
+
+def nodes_instance(tasks: int, nodes: int, seed: int) -> Snapshot:
+    """Fifty kinds of tasks that ask for cpus, memory and gpus of any node, of two users, on empty nodes of 8 shapes."""
+    draw = random.Random(seed)
+    machines = dict[str, MachineView]()
+    for number in range(nodes):
+        name, (cpus, memory, gpus) = f"n{number:05}", draw.choice(SHAPES)
+        machines[name] = MachineView(name, (), cpus, memory, gpus, cpus, memory, gpus)
+    groups = list[Group]()
+    for number, count in enumerate(_zipf(tasks, 50, 0.5, draw)):
+        asked = Resources(
+            draw.choice((1, 2, 4, 8, 16, 32)), draw.choice((1, 4, 16, 64, 128)), draw.choice((0, 0, 0, 1, 2))
+        )
+        names = tuple(f"{number}.{task}" for task in range(count))
+        groups.append(
+            Group(
+                f"g{number}", f"e{number}", "job", names, None, (), None, asked, order=number, anywhere=Requirement(),
+                user=draw.choice("ab"),
+            )
+        )  # fmt: skip
+    worker = WorkerView("w", frozenset({"job"}), frozenset(machines), tasks)
+    return Snapshot(0.0, seed, groups, (worker,), machines)
+
+
+def best_fit(snapshot: Snapshot) -> int:
+    """How many tasks are placed, in order of submission, each on the node with the least left over."""
+    left = [
+        [view.free_cpus or 0, view.free_memory_bytes or 0, view.free_gpus or 0] for view in snapshot.machines.values()
+    ]
+    whole = [tuple(each) for each in left]
+    placed = 0
+    for group in snapshot.groups:
+        cpus, memory, gpus = group.resources.cpus, group.resources.memory_bytes, group.resources.gpus
+        for _ in group.tasks:
+            fits = [
+                ((has[0] - cpus) / whole[node][0] + (has[1] - memory) / whole[node][1], node)
+                for node, has in enumerate(left)
+                if has[0] >= cpus and has[1] >= memory and has[2] >= gpus
+            ]
+            if not fits:
+                break
+            node = min(fits)[1]
+            left[node] = [has - asked for has, asked in zip(left[node], (cpus, memory, gpus), strict=True)]
+            placed += 1
+    return placed
+
+
+def pack(report: Report, tasks: int, nodes: int, seeds: Iterable[int]) -> None:
+    """The table of tasks with several resources."""
+    report.title(f"Match-making: {tasks:,} tasks x {nodes:,} nodes with cpus, memory and gpus")
+    rows = list[Sequence[object]]()
+    for seed in seeds:
+        snapshot = nodes_instance(tasks, nodes, seed)
+        took_ms, _, placed = decide(scheduler_factory("matchmaking")({}), snapshot)
+        peer = best_fit(snapshot)
+        rows.append((seed, f"{placed:,}", f"{peer:,}", f"{100 * (placed / peer - 1):.1f} %", f"{took_ms:.0f}"))
+    report.table(("seed", "placed", "best fit", "more", "decided, ms"), rows)
+
+
 def decide(scheduler: Scheduler, snapshot: Snapshot) -> tuple[float, float, int]:
     """Milliseconds of the process to decide, and to make the assignments; how many these are."""
     began_s = time.process_time()
@@ -150,6 +215,7 @@ def measure(report: Report, folder: Path, settings: argparse.Namespace) -> None:
         )
         if size is not WIDE:
             report.promise("more than the prototype's greedy", more.median, 6, at_least=True, unit="%")
+    pack(report, *((300, 30) if settings.quick else (10_000, 1_000)), seeds)
 
 
 if __name__ == "__main__":
