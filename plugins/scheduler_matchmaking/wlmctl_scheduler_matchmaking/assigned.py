@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, repeat
+from operator import attrgetter
 from typing import Any, overload
 
 from wlmctl.scheduler import Assignment
@@ -112,8 +113,12 @@ def _slots(fleet: Fleet, number: int, wanted: int, placement: str | None) -> lis
     """So many slots of a class of workers, each by its worker's id."""
     found = fleet.classes[number]
     names = list[str]()
+    if wanted == found.slots:
+        for worker in sorted(found.workers, key=attrgetter("id")):
+            names += [worker.id] * worker.free_slots
+        return names
     free = [(worker.free_slots, worker.id) for worker in found.workers if worker.free_slots > 0]
-    if wanted == found.slots or placement == "pack":
+    if placement == "pack":
         for slots, name in sorted(free):
             names += [name] * slots
         return names[:wanted]
