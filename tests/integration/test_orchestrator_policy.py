@@ -14,6 +14,7 @@ import pytest
 from tests.orchestra import Orchestra, assert_told_in_full
 from tests.play import Clock, inventory, machine, play_types
 from tests.waiting import wait_until
+from wlmctl.errors import StoreOutage
 from wlmctl.machine import Machine
 from wlmctl.scheduler import Assignment, Binding, Decision, Reason, Reservation, Snapshot
 
@@ -205,3 +206,47 @@ def test_a_cause_whose_figures_change_is_told_once_a_minute(start: Start) -> Non
     for _ in range(130):
         play.step(1)
     assert len(play.told(seq, "waiting")) == 3
+
+
+def test_a_long_decision_shows_signs_of_life_and_ends_with_them(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wlmctl.orchestrator.watched.SIGN_S", 0.01)
+    counting, beaten = threading.Event(), threading.Event()
+
+    def slow(snapshot: Snapshot) -> Decision:
+        counting.set()
+        assert beaten.wait(30)
+        return Decision([Assignment(one(snapshot), "local")])
+
+    play = start(scheduler=Says(slow))
+    beat = play.orchestrator._beat
+
+    def beat_and_say() -> None:
+        beat()
+        if counting.is_set():
+            beaten.set()
+
+    monkeypatch.setattr(play.orchestrator, "_beat", beat_and_say)
+    seq = play.submit("tasks: {a: {type: step}}")
+    assert play.step().states(seq) == {"a": "assigned"}
+    assert play.told(seq, "scheduler") == []
+
+
+def test_a_store_that_is_lost_while_a_decision_is_waited_for_is_no_fault_of_the_scheduler(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wlmctl.orchestrator.watched.SIGN_S", 0.01)
+    hangs = Hangs()
+    play = start(scheduler=hangs)
+    lost = StoreOutage("the store is away")
+
+    def lose() -> None:
+        raise lost
+
+    play.step()
+    monkeypatch.setattr(play.orchestrator, "_beat", lose)
+    seq = play.submit("tasks: {a: {type: step}}")
+    with pytest.raises(StoreOutage) as raised:
+        play.orchestrator.step()
+    assert raised.value is lost
+    hangs.go_on.set()
+    assert play.told(seq, "scheduler") == []

@@ -372,7 +372,7 @@ def test_counters_are_read_name_by_name(home: Path, work: Path) -> None:
         ("[counters]\nmatlab = -1", "2: counters.matlab: -1, expected an integer of at least 0"),
         ("[counters]\nmatlab = true", "2: counters.matlab: True, expected an integer of at least 0"),
         ('[counters]\n"mat lab" = 1', "2: counters.mat lab: a wrong name, expected a name: letters, digits, _ and -"),
-        ("decision_limit = '1ms'", "1: decision_limit: '1ms', expected a duration from 100ms to 5m"),
+        ("decision_limit = '1ms'", "1: decision_limit: '1ms', expected a duration from 100ms to 20s"),
     ],
 )
 def test_a_wrong_counter_or_limit_is_named_with_its_line(home: Path, work: Path, text: str, mistake: str) -> None:

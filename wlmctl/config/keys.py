@@ -16,7 +16,7 @@ TOP: Mapping[str, Check] = {
     "scheduler": values.name,
     "scheduler_options": values.table,
     "record_decisions": values.file,
-    "decision_limit": values.duration("100ms", "5m"),
+    "decision_limit": values.duration("100ms", "20s"),
     "store_password": values.reference,
     "broker_password": values.reference,
     "heartbeat": values.duration("100ms", "1m"),

@@ -108,7 +108,7 @@ class Dispatcher:
         if impossible.refuse(book, works, self._fleet, self._counters.limits):
             return True, placement.unknown
         if self.gate.is_open(snapshot, capacity, now):
-            checked = self._policy.decide(placement, snapshot)
+            checked = self._policy.decide(placement, snapshot, book.while_waiting)
             self.gate.decided(checked, now)
             self._reservations = checked.reservations
         else:

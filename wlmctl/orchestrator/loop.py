@@ -154,8 +154,7 @@ class Orchestrator:
             for lease in self._all_leases():
                 leases.check(self._db, lease)
             if now >= self._beat_at:
-                for lease in self._all_leases():
-                    leases.beat(self._db, lease)
+                self._beat()
                 self._beat_at = now + BEAT_S
             if version != self._version:
                 self._version = version
@@ -173,6 +172,11 @@ class Orchestrator:
         self._undelivered = []
         self._unsent = []
         self._sender.post(book.outbox)
+
+    def _beat(self) -> None:
+        """A sign of life for whoever watches the leases, and, within a long transaction, for the store."""
+        for lease in self._all_leases():
+            leases.beat(self._db, lease)
 
     def _look(self, now: float) -> None:
         """What needs no transaction: what workers say of themselves while nothing follows from it."""
@@ -247,7 +251,7 @@ class Orchestrator:
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
-        again = False
+        again, book.while_waiting = False, self._beat
         for row in [experiments.get(self._db, seq) for seq in self._series.release(book)]:
             assert row is not None, "it was written a moment ago, in this transaction"
             self.works.take_up(book, row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wlmctl import plugins
@@ -25,16 +25,25 @@ class Policy:
         limit_s: float | None = None,
     ) -> None:
         self._recorder = recorder
-        self._scheduler: Scheduler = Watched(scheduler, limit_s)
+        self._watched = Watched(scheduler, limit_s)
+        self._scheduler: Scheduler = self._watched
         if recorder is not None:
-            self._scheduler = recorder.of(name, options or {}, self._scheduler)
+            self._scheduler = recorder.of(name, options or {}, self._watched)
         self._fifo: Scheduler | None = None
 
-    def decide(self, placement: Placement, snapshot: Snapshot) -> Checked:
-        """The scheduler's decision; where it throws, hangs, or nothing of what it wants is legal, fifo's instead."""
+    def decide(
+        self, placement: Placement, snapshot: Snapshot, while_waiting: Callable[[], object] = lambda: None
+    ) -> Checked:
+        """The scheduler's decision; where it throws, hangs, or nothing of what it wants is legal, fifo's instead.
+
+        ``while_waiting`` is called each second of a long decision; what it raises is raised.
+        """
+        self._watched.while_waiting = while_waiting
         try:
             checked = placement.ask(self._scheduler, snapshot)
         except Exception as error:  # a policy may throw anything
+            if error is self._watched.interruption:
+                raise
             checked = Checked(complaints=[Complaint(type(error).__name__, _told(error))])
         if checked.complaints and not (checked.placed or checked.bindings):
             complaints = [Complaint(each.kind, f"{each.text}; fifo decides instead") for each in checked.complaints]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -15,6 +17,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a decision may take where the configuration says nothing (``decision_limit``).
 LIMIT_S = 5.0
+
+#: Seconds between two signs of life of whoever waits for a decision.
+SIGN_S = 1.0
 
 #: So many assignments, bindings or reservations beyond two for each ready task are more than anybody can mean.
 _SPARE = 1000
@@ -38,6 +43,9 @@ class Watched:
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_out = False
+        #: Called each second while a decision is waited for; what it raised, if anything.
+        self.while_waiting: Callable[[], object] = lambda: None
+        self.interruption: Exception | None = None
         weakref.finalize(self, self._snapshots.put, None)
 
     def is_hung(self) -> bool:
@@ -62,14 +70,30 @@ class Watched:
             thread.start()
             self._thread = thread
         self._snapshots.put(snapshot)
-        try:
-            answer = self._answers.get(timeout=self._limit_s)
-        except Empty:
-            self._is_out = True
-            raise Hangs(f"no decision in {self._limit_s:g} s") from None
+        answer = self._wait()
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def _wait(self) -> _Answer:
+        until_s = time.monotonic() + self._limit_s
+        self._is_out = True
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                answer = self._answers.get(timeout=min(left_s, SIGN_S))
+            except Empty:
+                self._show_life()
+            else:
+                self._is_out = False
+                return answer
+        raise Hangs(f"no decision in {self._limit_s:g} s")
+
+    def _show_life(self) -> None:
+        try:
+            self.while_waiting()
+        except Exception as error:
+            self.interruption = error
+            raise
 
 
 def _decide(scheduler: Scheduler, snapshots: SimpleQueue[Snapshot | None], answers: SimpleQueue[_Answer]) -> None:
