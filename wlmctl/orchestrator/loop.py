@@ -229,14 +229,7 @@ class Orchestrator:
                 newest = self._polls.answered(message, now)
                 results.answers(book, self.works, self._fleet, message, newest, now)
             case ProbeAnswerMessage():
-                place = self._routing.place_of_answer(message.worker, message.machine)
-                if not self._fleet.is_probed_by(place, message.worker):
-                    log.info("an answer about machine %s that nobody asked %s for", message.machine, message.worker)
-                elif message.reason:
-                    self._fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
-                else:
-                    self._fleet.answered(message, place)
-                    results.release(book, self.works, self._fleet, place)
+                results.probed(book, self.works, self._routing, message, now)
             case CleanedMessage():
                 cleaning.answered(book, self.works.get(message.exp), self._cleaning, message)
             case _ if self._watch is not None:
