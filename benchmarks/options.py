@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, 
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, judges nothing")
     parser.add_argument("--runs", type=int, default=runs, help=f"interleaved runs (default {runs})")
     parser.add_argument("--folder", type=Path, help="work below this folder: its file system is what is measured")
+    named = os.environ.get("WLMCTL_TRACES")
+    parser.add_argument(
+        "--traces", type=Path, default=Path(named) if named else None, help="traces lie here (default: WLMCTL_TRACES)"
+    )
     parser.add_argument("--long", action="store_true", help="also what takes many minutes")
     parser.add_argument("--only", default="", help="only the parts whose name contains this")
     options = parser.parse_args()

@@ -28,6 +28,7 @@ from wlmctl.message import (
     decode,
     encode,
 )
+from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
@@ -68,6 +69,7 @@ class Orchestra:
     logins: Mapping[str, str] = field(default_factory=dict)
     scheduler: Scheduler | None = None
     slots: int = 4
+    counters: Mapping[str, int] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     database: Callable[[str], Database] = open_database
 
@@ -101,7 +103,7 @@ class Orchestra:
         assert lease is not None
         self.orchestrator = Orchestrator(
             self.db, Impatient(channel), routing=routing, held={}, leader=lease,
-            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, routing),
+            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, routing, Counters(self.counters)),
         )  # fmt: skip
         #: Dispatches that a worker has and has not answered, and the other orders it got.
         self.tasks: list[TaskMessage] = []

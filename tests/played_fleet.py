@@ -24,6 +24,7 @@ from wlmctl.message import (
     decode,
     encode,
 )
+from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
@@ -205,7 +206,7 @@ class PlayedFleet(Orchestra):
         settings = WatchSettings(PREFIX, self.lease_s, 30.0, lease.epoch)
         self.orchestrator = Orchestrator(
             self.db, Impatient(self.channel), routing=routing, held={}, leader=lease,
-            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, routing),
+            dispatcher=Dispatcher(self.db.store_id, scheduler, "played", fleet, routing, Counters(self.counters)),
             watch=Watch(routing, self.broker, self.channel, settings, has_thread=False),
         )  # fmt: skip
 

@@ -20,6 +20,8 @@ class Group:
 
     ``machine`` is what the resources are taken from; None while the role ``unbound`` has no machine yet.
     ``may_start`` is how many more of the experiment's tasks may be under way (None: no cap).
+    ``anywhere`` is set where each task takes a machine of its own, any that fits (``machine`` and ``unbound`` are
+    None then); with ``resources.nodes`` above 1 it takes so many, and the resources from each of them.
     """
 
     id: str
@@ -35,6 +37,13 @@ class Group:
     order: int = 0
     age_s: float = 0.0
     may_start: int | None = None
+    anywhere: Requirement | None = None
+    user: str | None = None
+    project: str | None = None
+    #: When the experiment is to be done, in seconds since the epoch.
+    deadline_s: float | None = None
+    #: What each task takes of the counters that all machines share: names and amounts.
+    counters: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +75,37 @@ class MachineView:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleNeed:
+    """What some of a role's tasks ask, whether they are ready or not."""
+
+    type: str
+    resources: Resources = field(default_factory=Resources)
+    worker_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UnboundRole:
-    """A role that has no machine yet: ``role`` is its name, or ``name[value]`` with ``each``."""
+    """A role that has no machine yet: ``role`` is its name, or ``name[value]`` with ``each``.
+
+    ``groups`` are those of its ready tasks, ``needs`` what any of its tasks will ask of the machine. It cannot be bound
+    to ``barred`` machines. ``data_bytes`` is how much of what its tasks read is on a machine already.
+    """
 
     experiment: str
     role: str
     requires: Requirement
     groups: tuple[str, ...] = ()
+    needs: tuple[RoleNeed, ...] = ()
+    barred: frozenset[str] = frozenset()
+    data_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A task under way, with what it holds and when it is expected to end (None: not known)."""
+    """A task under way, with what it holds and when it is expected to end (None: not known).
+
+    One that holds several machines is there once for each of them.
+    """
 
     task: str
     machine: str | None
@@ -88,11 +116,16 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One task to start now. A worker of None is any that can do it: the core picks the queue."""
+    """One task to start now. A worker of None is any that can do it: the core picks the queue.
+
+    Of a task that may be ``anywhere``, ``machine`` is the one it takes; ``more`` are the others, where it takes
+    several. None, or too few, leave the choice to the core, among those that have room.
+    """
 
     task: str
     machine: str | None
     worker: str | None = None
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +139,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A machine kept for a task that must not starve; carried back in the next snapshot."""
+    """A machine kept for a task that must not starve; carried back in the next snapshot.
+
+    ``from_s`` is when the task is expected to fit; None: that is not known, the machine is drained for it.
+    """
 
     task: str
     machine: str
-    from_s: float
+    from_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +159,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a user or a project has: cpu-seconds running now, and decayed over its past."""
+    """What a user or a project has: what runs now, and cpu-seconds decayed over its past."""
 
     running_cpus: float = 0.0
     decayed_cpu_s: float = 0.0
+    running_memory_bytes: float = 0.0
+    running_gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +182,8 @@ class Snapshot:
     roles: Sequence[UnboundRole] = ()
     bindings: Sequence[Binding] = ()
     reservations: Sequence[Reservation] = ()
+    #: What is left of each counter that all machines share; one that is not named has none left.
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     def tasks(self) -> Iterator[tuple[str, Group]]:
         """Each ready task with its group, lazily, in the order of the groups."""
@@ -154,7 +194,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a scheduler wants done now. ``reasons`` maps the id of a group that was not placed to why."""
+    """What a scheduler wants done now. ``reasons`` maps the id of a group that was not placed to why.
+
+    ``look_again_s`` is in how many seconds it wants to be asked although nothing has happened.
+    """
 
     assignments: Sequence[Assignment] = ()
     bindings: Sequence[Binding] = ()

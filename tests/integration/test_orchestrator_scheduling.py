@@ -239,10 +239,12 @@ def test_a_reason_of_a_strange_kind_is_not_taken_over(start: Start) -> None:
 def test_the_same_snapshot_carries_priority_order_age_and_bindings(start: Start) -> None:
     asked = Says(lambda _: Decision())
     play = start(machine("m", labels=("x",)), scheduler=asked)
-    seq = play.submit("priority: 7\nmax_running: 5\n" + TWO)
+    seq = play.submit("priority: 7\nmax_running: 5\nproject: lab\ndeadline: +2h\n" + TWO)
     play.step().step(60)
     group = asked.asked[-1].groups[0]
     assert (group.priority, group.order, group.may_start, len(group.tasks)) == (7, seq, 5, 2)
+    assert (group.user, group.project) == (play.row(seq).user, "lab")
+    assert group.deadline_s == play.row(seq).created + 7200
     assert group.age_s == pytest.approx(60, abs=1)
     assert list(asked.asked[-1].machines) == ["local", "m"]
 
@@ -256,3 +258,48 @@ def test_a_scheduler_sees_what_runs_until_when_and_for_whom(start: Start) -> Non
     assert (running.task, running.machine, running.resources.cpus) == (f"{seq}.0", "local", 1)
     assert seen.asked[-1].usage_by_project["lab"].running_cpus == 1
     assert [usage.running_cpus for usage in seen.asked[-1].usage_by_user.values()] == [1]
+
+
+@pytest.mark.parametrize(("limits", "left_s"), [("timeout: 60", 60), ("timeout: 60, resources: {walltime: 50}", 50)])
+def test_the_end_of_what_runs_is_expected_at_its_limit_also_by_a_new_leader(
+    start: Start, limits: str, left_s: float
+) -> None:
+    seen = Says(lambda s: Decision([Assignment(first(s), "local")]))
+    play = start(scheduler=seen)
+    play.submit(f"tasks: {{j: {{type: play, {limits}, foreach: {{n: 1..4}}}}}}")
+    play.step().defer("j[1]")
+    begun_s = play.step().clock.time()
+    play.step(2)
+    ends = [each.expected_end_s for each in seen.asked[-1].running if each.task.endswith(".0")]
+    assert ends == [pytest.approx(begun_s + left_s)]
+    play.lead()
+    play.submit("tasks: {j: {type: play}}")
+    play.step()
+    assert [each.expected_end_s for each in seen.asked[-1].running if each.task.endswith(".0")] == ends
+
+
+def test_a_scheduler_sees_what_was_used_lately_by_user_and_project(start: Start) -> None:
+    seen = Says(lambda s: Decision([Assignment(first(s), "local")]))
+    play = start(scheduler=seen)
+    seq = play.submit("project: lab\ntasks: {j: {type: play, resources: {cpus: 3}}, s: {type: step}}")
+    play.step().defer("j")
+    play.step(100)
+    play.answer(play.polls()[0], DONE)
+    play.step()
+    user = play.row(seq).user
+
+    def used_s(later_s: float) -> list[float]:
+        play.step(later_s)
+        play.submit("tasks: {j: {type: play}}")
+        play.step()
+        last = seen.asked[-1]
+        return [last.usage_by_user[user].decayed_cpu_s, last.usage_by_project["lab"].decayed_cpu_s]
+
+    at_first = used_s(60)
+    assert at_first == [pytest.approx(300, rel=0.1)] * 2, "the middle of six hours counts"
+    a_day_later = used_s(24 * 3600)
+    assert a_day_later[1] == pytest.approx(at_first[1] / 2, rel=0.01)
+    play.lead()
+    play.submit("tasks: {j: {type: play}}")
+    play.step()
+    assert seen.asked[-1].usage_by_project["lab"].decayed_cpu_s == a_day_later[1], "from the store"

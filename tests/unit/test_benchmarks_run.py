@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,11 +41,31 @@ def test_one_experiment_is_submitted_shown_and_run_at_every_size() -> None:
     assert "tasks of type `job`" not in said
 
 
+def test_match_making_is_measured_beside_greedy() -> None:
+    said = quickly("matching")
+    assert "| seed | slots | placed | prototype |" in said
+    assert "more than the prototype's greedy" in said
+
+
 def test_files_go_up_down_and_across() -> None:
     require_sshd()
     said = quickly("copying")
     for direction in ("up", "down", "across"):
         assert f"| {direction} | wlmctl, sftp |" in said
+
+
+def test_strategies_are_simulated() -> None:
+    said = quickly("simulation")
+    for name in ("typed-fifo", "easy", "matchmaking", "matchmaking:reserve_after=0"):
+        assert f"| {name} |" in said
+
+
+def test_a_trace_that_is_not_there_says_what_to_set() -> None:
+    command = [sys.executable, "-m", "benchmarks.simulation"]
+    env = {name: value for name, value in os.environ.items() if name != "WLMCTL_TRACES"}
+    done = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "left out: metacentrum-wagap-2013.swf.gz; give --traces FOLDER, or WLMCTL_TRACES" in done.stdout
 
 
 needs_rabbitmq = pytest.mark.skipif(not rabbitmq_node.is_available(), reason="RabbitMQ is not installed")

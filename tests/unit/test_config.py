@@ -356,3 +356,25 @@ def test_a_password_in_an_option_is_warned_about(home: Path, work: Path, caplog:
     caplog.clear()
     load(home, work, environ={"WLMCTL_STORE": "postgresql://me:hidden@h/db"})
     assert caplog.text == ""
+
+
+def test_counters_are_read_name_by_name(home: Path, work: Path) -> None:
+    (home / ".config/wlmctl").mkdir(parents=True)
+    (home / ".config/wlmctl/wlmctl.toml").write_text("[counters]\nmatlab = 4\nansys = 1\n")
+    (work / "wlmctl.toml").write_text("[counters]\nmatlab = 2\n")
+    assert load(home, work).counters == {"matlab": 2, "ansys": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("counters = 4", "1: counters: 4, expected a table [counters] with NAME = AMOUNT"),
+        ("[counters]\nmatlab = -1", "2: counters.matlab: -1, expected an integer of at least 0"),
+        ("[counters]\nmatlab = true", "2: counters.matlab: True, expected an integer of at least 0"),
+        ('[counters]\n"mat lab" = 1', "2: counters.mat lab: a wrong name, expected a name: letters, digits, _ and -"),
+        ("decision_limit = '1ms'", "1: decision_limit: '1ms', expected a duration from 100ms to 20s"),
+    ],
+)
+def test_a_wrong_counter_or_limit_is_named_with_its_line(home: Path, work: Path, text: str, mistake: str) -> None:
+    (found,) = mistakes(home, work, text)
+    assert f"wlmctl.toml:{mistake}" in found

@@ -8,7 +8,7 @@ import pytest
 
 from tests.reading import experiment, job, mistakes
 from wlmctl import plugins
-from wlmctl.experiment import instance
+from wlmctl.experiment import from_document, instance, to_document
 from wlmctl.experiment.model import Retry, Role
 from wlmctl.machine import Requirement
 from wlmctl.task import Resources
@@ -50,6 +50,31 @@ def test_a_start_can_count_from_the_submit(tmp_path: Path, written: str, seconds
     assert (found.start, found.start_after_s) == (None, seconds)
 
 
+@pytest.mark.parametrize(
+    ("written", "due_s"),
+    [("2001-09-09T03:46:40+02:00", 1_000_000_000.0), ("+2h", 500.0 + 7200), ("'+90'", 590)],
+)
+def test_a_deadline_is_a_time_or_counts_from_the_start(tmp_path: Path, written: str, due_s: float) -> None:
+    found = experiment(tmp_path, job(head=f"name: x\ndeadline: {written}\n"))
+    assert found.deadline_s(500.0) == due_s
+    assert from_document(to_document(found)).deadline_s(500.0) == due_s
+    assert experiment(tmp_path, job()).deadline_s(500.0) is None
+    assert "deadline" not in to_document(experiment(tmp_path, job())), "digests stay what they were"
+
+
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        ("start: 2027-01-10T02:00:00Z\ndeadline: 2027-01-10T02:00:00+01:00", "found 2027-01-10T01:00:00Z, "
+         "expected a time after the start, 2027-01-10T02:00:00Z"),
+        ("schedule: {cron: '@daily'}\ndeadline: 2027-01-10T02:00:00Z", "found 2027-01-10T02:00:00Z, "
+         'expected a duration after each start such as "+2h", since this file makes a series'),
+    ],
+)  # fmt: skip
+def test_a_deadline_that_nobody_can_keep_is_refused(tmp_path: Path, head: str, line: str) -> None:
+    assert mistakes(tmp_path, job(head=f"name: x\n{head}\n")) == [f"x.yaml:3: deadline: {line}"]
+
+
 def test_a_name_given_on_the_command_line_wins(tmp_path: Path) -> None:
     assert experiment(tmp_path, job(head=""), name="other").name == "other"
     (line,) = mistakes(tmp_path, job(), name="a b")
@@ -62,8 +87,8 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        ("nmae: x", "nmae: unknown key, expected one of name, project, labels, priority, start, max_running, "
-         "on_failure, params, machines, clean, schedule, tasks (did you mean 'name'?)"),
+        ("nmae: x", "nmae: unknown key, expected one of name, project, labels, priority, start, deadline, "
+         "max_running, on_failure, params, machines, clean, schedule, tasks (did you mean 'name'?)"),
         ("project: a b", "project: found 'a b', expected a name: 1-100 letters, digits and _ . @ / -"),
         ("labels: gpu", "labels: found 'gpu', expected a list of texts such as [gpu, \"site=a\"]"),
         ("labels: [a, 3]", "labels: found '3', expected a text without control characters for each label"),
@@ -82,7 +107,7 @@ START = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
         ("clean: yes", "clean: found 'yes', expected one of never, succeeded, always"),
         ("params: [a]", "params: found a list, expected a mapping such as {samples: 100}"),
         ("params: {a b: 1}", f"params.a b: found this name, expected {NAME}"),
-        ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
+        ("deadline: 2h", f"deadline: found '2h', expected {START}"),
         ("project:", "project: found nothing, expected a value (leave the key out)"),
     ],
 )  # fmt: skip
@@ -228,14 +253,19 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        ("resources: 4", "resources: found '4', expected a mapping with cpus, memory, gpus, nodes, walltime"),
-        ("resources: {cpu: 1}", "resources.cpu: unknown key, expected one of cpus, memory, gpus, nodes, walltime "
-         "(did you mean 'cpus'?)"),
+        ("resources: 4", "resources: found '4', expected a mapping with cpus, memory, gpus, nodes, "
+         "walltime, counters"),
+        ("resources: {cpu: 1}", "resources.cpu: unknown key, expected one of cpus, memory, gpus, nodes, walltime, "
+         "counters (did you mean 'cpus'?)"),
         ("resources: {cpus: 0}", "resources.cpus: found '0', expected a whole number of at least 1"),
         ("resources: {cpus: yes}", "resources.cpus: found 'yes', expected a whole number of at least 1"),
         ("resources: {memory: 12x}", f"resources.memory: found '12x', expected {SIZE}"),
         ("resources: {walltime: 0}", f"resources.walltime: found '0', expected more than 0: {DURATION}"),
-        ("resources: {counters: {}}", f"resources.counters: a reserved key ({NOT_YET})"),
+        ("resources: {counters: [a]}", "resources.counters: found a list, "
+         "expected a mapping of counters and amounts such as {matlab: 1}"),
+        ("resources: {counters: {matlab: 0}}",
+         "resources.counters.matlab: found '0', expected a whole number of at least 1"),
+        ("resources: {counters: {'mat lab': 1}}", f"resources.counters.mat lab: found this name, expected {NAME}"),
         ("retry: 3", "retry: found '3', expected a mapping with limit, delay, backoff, on"),
         ("retry: {limit: -1}", "retry.limit: found '-1', expected a whole number of at least 0"),
         ("retry: {backoff: 0}", "retry.backoff: found '0', expected a number from 1 to 1000"),
@@ -370,3 +400,33 @@ def test_every_wrong_reference_of_a_text_is_told(tmp_path: Path) -> None:
     assert [line.partition(": tasks.t.env.A: ")[2].partition(", expected")[0] for line in found] == [
         "${one}", "${two words}",
     ]  # fmt: skip
+
+
+def test_counters_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    found = experiment(tmp_path, job("resources: {counters: {matlab: 2, ansys: 1}}"))
+    made = instance(found.templates[0], 0, task_type=plugins.task_type)
+    assert made.counters == (("ansys", 1), ("matlab", 2))
+
+
+def test_what_is_taken_of_a_counter_may_be_a_value(tmp_path: Path) -> None:
+    found = experiment(tmp_path, job("foreach: {n: [1, 3]}\nresources: {counters: {matlab: '${n}'}}"))
+    taken = [instance(found.templates[0], n, task_type=plugins.task_type).counters for n in (0, 1)]
+    assert taken == [(("matlab", 1),), (("matlab", 3),)]
+
+
+@pytest.mark.parametrize(
+    ("counters", "line"),
+    [
+        ({"matlab": 4}, None),
+        (None, None),
+        ({"mathlab": 4}, "no such counter, expected one of mathlab (did you mean 'mathlab'?)"),
+        ({}, "no such counter, expected a counter of the configuration ([counters])"),
+        ({"matlab": 1}, "found 2, expected at most 1, which is all that there is ([counters])"),
+    ],
+)
+def test_a_counter_is_one_of_the_configuration(
+    tmp_path: Path, counters: dict[str, int] | None, line: str | None
+) -> None:
+    text = job("resources:\n  counters:\n    matlab: 2")
+    expected = [] if line is None else [f"x.yaml:8: tasks.t.resources.counters.matlab: {line}"]
+    assert mistakes(tmp_path, text, counters=counters) == expected

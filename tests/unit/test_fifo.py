@@ -9,7 +9,7 @@ import pytest
 from wlmctl.errors import ConfigError
 from wlmctl.machine import Requirement
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Decision, Group, Snapshot, UnboundRole
+from wlmctl.scheduler import Decision, Group, RoleNeed, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl.testing.builders import make_group, make_snapshot, make_view, make_worker
 
@@ -135,3 +135,38 @@ def test_a_label_that_no_worker_has_is_named_as_the_reason() -> None:
 def test_wrong_options_are_refused_by_name(options: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"scheduler_options\.ageing"):
         scheduler_factory("fifo")(options)
+
+
+def test_what_a_counter_or_the_machine_holds_up_holds_up_nothing_else() -> None:
+    groups = [
+        make_group("licence", 2, order=1, counters=(("matlab", 2),)),
+        make_group("full", 2, order=2, machine="n"),
+        make_group("free", 2, order=3),
+    ]
+    workers = [make_worker(machines=frozenset({"m", "n"}))]
+    views = [make_view(), make_view("n", jobs_left=1)]
+    decision = decide(make_snapshot(groups, workers, views, counters={"matlab": 3}))
+    assert [each.task for each in decision.assignments] == ["licence/1", "full/1", "free/1", "free/2"]
+    assert {name: reason.code for name, reason in decision.reasons.items()} == {
+        "licence": "counter", "full": "capacity",
+    }  # fmt: skip
+    assert decision.reasons["licence"].text == "counter matlab has 1 left, it takes 2"
+
+
+def test_slots_that_one_group_has_taken_are_taken_for_all() -> None:
+    workers = [make_worker("v", 1), make_worker("w", 1, types=frozenset({"job"}))]
+    groups = [make_group("a", order=1), make_group("b", 2, order=2), make_group("c", order=3, type="stage")]
+    decision = decide(make_snapshot(groups, workers))
+    assert [each.task for each in decision.assignments] == ["a/1", "b/1"]
+    assert {name: reason.code for name, reason in decision.reasons.items()} == {"b": "slots", "c": "slots"}
+
+
+def test_a_machine_that_cannot_do_the_last_task_of_a_role_is_no_match_for_its_first() -> None:
+    needs = (RoleNeed("job", Resources(cpus=1)), RoleNeed("job", Resources(cpus=16, gpus=1)))
+    role = UnboundRole("x", "r", Requirement(), ("g",), needs, frozenset({"local@elsewhere"}))
+    views = [make_view("local@elsewhere", cpus=64, gpus=1), make_view("a"), make_view("b", cpus=16, gpus=1)]
+    group = make_group("g", machine=None, experiment="x", unbound="r")
+    decision = decide(make_snapshot([group], machines=views, roles=(role,)))
+    assert [binding.machine for binding in decision.bindings] == ["b"]
+    reason = decide(make_snapshot([group], machines=views[:2], roles=(role,))).reasons["g"]
+    assert reason.text == "no machine fits the role r: a has 8 cpus, a job of it asks for 16"

@@ -242,6 +242,7 @@ def test_every_built_in_plugin_is_installed_and_usable() -> None:
         ("transport", "scp"),
         ("transport", "sftp"),
         ("scheduler", "fifo"),
+        ("scheduler", "matchmaking"),
         ("task", "environment"),
         ("task", "job"),
         ("task", "stage"),

@@ -23,6 +23,7 @@ project: lab-a
 labels: [paper-2, "site=a"]
 priority: normal
 start: 2027-01-10T02:00:00Z
+deadline: +8h
 max_running: 50
 on_failure: continue
 params: {samples: 100000, title: t}
@@ -53,7 +54,7 @@ tasks:
     foreach: {seed: 1..4}
     command: ["./run.sh", "${samples}", "${seed}"]
     env: {OMP_NUM_THREADS: "8", TITLE: "${title}"}
-    resources: {cpus: 1, memory: 512MiB, gpus: 0, nodes: 1, walltime: 10m}
+    resources: {cpus: 1, memory: 512MiB, gpus: 0, nodes: 1, walltime: 10m, counters: {matlab: 2}}
     batch: {slurm: {account: p1, partition: gpu, extra: ["--exclusive"]}}
     outputs: {energy: {file: "out-${seed}.json", json: $.energy}}
     retry: {limit: 3, delay: 10s, backoff: 2, on: [user, time, memory]}
@@ -94,7 +95,7 @@ MUTATIONS = [
     ("clean: never", "clean: maybe"),
     ("clean: never", "schedule: {cron: x}"),
     ("clean: never", 'schedule: {cron: "0 2 * * *", overlap: wait}'),
-    ("clean: never", "deadline: 2h"),
+    ("deadline: +8h", "deadline: 2h"),
     ("    machine: store\n", "    machne: store\n"),
     ("directories: [work]", "directories: work"),
     ("mode: 0755", "mode: 999"),
@@ -111,7 +112,8 @@ MUTATIONS = [
     ("cpus: 1,", "cpus: 0,"),
     ("memory: 512MiB", "memory: 512XB"),
     ("walltime: 10m", "walltime: ten"),
-    ("nodes: 1,", "counters: {},"),
+    ("{matlab: 2}", "{matlab: 0}"),
+    ("{matlab: 2}", "[matlab]"),
     ("limit: 3", "limit: -1"),
     ("on: [user, time, memory]", "on: [usr]"),
     ("on: [user, time, memory]", "memory: {resources: {}}"),

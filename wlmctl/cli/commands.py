@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "wait": ("wlmctl.cli.wait:wait", "Wait until experiments have ended."),
     "logs": ("wlmctl.cli.logs:logs", "Show what tasks printed."),
     "events": ("wlmctl.cli.events:events", "Show the log of everything that happened."),
+    "explain": ("wlmctl.cli.explain:explain", "Say why a task waits, or stands where it does."),
     "cancel": ("wlmctl.cli.control:cancel", "Cancel experiments, with their jobs."),
     "pause": ("wlmctl.cli.control:pause", "Start nothing new; what runs goes on."),
     "resume": ("wlmctl.cli.control:resume", "End a pause, or go on with an interrupted run."),
@@ -26,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "copy": ("wlmctl.cli.copy:copy", "Copy files between any two machines."),
     "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
     "queue": ("wlmctl.cli.queue:queue", "Look after the queues at the broker."),
+    "simulate": ("wlmctl.cli.simulate:simulate", "Try schedulers on a trace, or on the own past."),
     "plugin": ("wlmctl.cli.plugin:plugin", "List and show plugins."),
     "doctor": ("wlmctl.cli.doctor:doctor", "Check this installation and its settings."),
     "db": ("wlmctl.cli.db:db", "Bring the store up to date, check it, copy it."),
@@ -33,4 +35,4 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 #: Commands of later work: known, and refused as such whatever their arguments.
-RESERVED = ("watch", "explain", "report", "graph", "orphans", "simulate")
+RESERVED = ("watch", "report", "graph", "orphans")

@@ -35,7 +35,14 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
     from wlmctl.runtime.reach import connections
 
     config = with_all_machines(ctx)
-    experiment = read(file, name=name, params=parameters(params), machines=config.machines, task_type=task_type)
+    experiment = read(
+        file,
+        name=name,
+        params=parameters(params),
+        machines=config.machines,
+        counters=config.counters,
+        task_type=task_type,
+    )
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)
     if output == "json":

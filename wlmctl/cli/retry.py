@@ -12,6 +12,8 @@ from wlmctl.cli.selection import Selection, chosen, with_selection_options
 from wlmctl.errors import InvalidFile, NoSuch, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wlmctl.experiment.model import Experiment
     from wlmctl.store.database import Database
     from wlmctl.store.rows import ExperimentRow
@@ -94,13 +96,19 @@ def _read(ctx: click.Context, db: Database, row: ExperimentRow, file: str, param
     from wlmctl.plugins import task_type
     from wlmctl.store.experiments import document
 
-    machines, given = with_all_machines(ctx).machines, parameters(params)
+    config, given = with_all_machines(ctx), parameters(params)
+
+    def checked(values: Mapping[str, str]) -> Experiment:
+        return read(
+            file, name=row.name, params=values, machines=config.machines, counters=config.counters, task_type=task_type
+        )
+
     try:
-        return read(file, name=row.name, params=given, machines=machines, task_type=task_type)
+        return checked(given)
     except InvalidFile as error:
         before = document(db, row.seq).get("params") or {}
         named = {mistake.key.removeprefix("params.") for mistake in error.mistakes}
         kept = {key: before[key] for key in named - given.keys() if before.get(key) is not None}
         if not kept:
             raise
-    return read(file, name=row.name, params={**kept, **given}, machines=machines, task_type=task_type)
+    return checked({**kept, **given})

@@ -48,7 +48,13 @@ def run(
 
     config = configuration(ctx)
     experiment = read(
-        file, name=name, labels=labels, params=parameters(params), machines=config.machines, task_type=task_type
+        file,
+        name=name,
+        labels=labels,
+        params=parameters(params),
+        machines=config.machines,
+        counters=config.counters,
+        task_type=task_type,
     )
     if experiment.schedule is not None:
         raise UsageError(

@@ -139,9 +139,14 @@ def _read_all(
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
 
-    machines = config.machines
+    machines, counters = config.machines, config.counters
     if params_file is None:
-        return [read(file, name=name, labels=labels, params=params, machines=machines, task_type=task_type)]
+        return [
+            read(
+                file, name=name, labels=labels, params=params, machines=machines, counters=counters,
+                task_type=task_type,
+            )
+        ]  # fmt: skip
     from wlmctl.experiment.csvfile import read_params_file
 
     rows = read_params_file(params_file)
@@ -158,6 +163,7 @@ def _read_all(
                 labels=labels,
                 params={**params, **row},
                 machines=machines,
+                counters=counters,
                 task_type=task_type,
                 stdin=io.BytesIO(text),
             )

@@ -48,7 +48,7 @@ def _mistakes(ctx: click.Context, file: str, params: dict[str, str], params_file
     from wlmctl import plugins
     from wlmctl.experiment import read, read_params_file
 
-    machines = common.with_all_machines(ctx).machines
+    config = common.with_all_machines(ctx)
     found: dict[Mistake, Mistake] = {}
     try:
         rows = [{}] if params_file is None else read_params_file(params_file)
@@ -61,7 +61,10 @@ def _mistakes(ctx: click.Context, file: str, params: dict[str, str], params_file
     for number, row in enumerate(rows, 1):
         stdin = None if text is None else io.BytesIO(text)
         try:
-            read(file, params={**params, **row}, machines=machines, task_type=plugins.task_type, stdin=stdin)
+            read(
+                file, params={**params, **row}, machines=config.machines, counters=config.counters,
+                task_type=plugins.task_type, stdin=stdin,
+            )  # fmt: skip
         except InvalidFile as error:
             hint = "" if params_file is None else f"with row {number} of {params_file}"
             for mistake in error.mistakes:

@@ -8,13 +8,15 @@ from wlmctl.config import values
 from wlmctl.config.urls import broker_url, store_url
 from wlmctl.config.values import Check
 
-#: Keys of the file itself, less its tables ``machines`` and ``tls``.
+#: Keys of the file itself, less its tables ``machines``, ``tls`` and ``counters``.
 TOP: Mapping[str, Check] = {
     "store": store_url,
     "broker": broker_url,
     "prefix": values.name,
     "scheduler": values.name,
     "scheduler_options": values.table,
+    "record_decisions": values.file,
+    "decision_limit": values.duration("100ms", "20s"),
     "store_password": values.reference,
     "broker_password": values.reference,
     "heartbeat": values.duration("100ms", "1m"),
@@ -28,11 +30,13 @@ TOP: Mapping[str, Check] = {
 #: Keys of ``[tls]``: files for a broker ``amqps://``.
 TLS: Mapping[str, Check] = {"ca": values.file, "cert": values.file, "key": values.file}
 
+#: What may be said of each name in ``[counters]``.
+COUNTER: Check = values.integer(0)
+
 #: Keys of the file that later work brings: known, and refused as such.
 RESERVED_TOP = frozenset(
     {
         "groups",
-        "counters",
         "keep",
         "kill_grace",
     }
@@ -73,6 +77,7 @@ RESERVED_MACHINE = frozenset({"bandwidth"})
 #: The field of ``Machine`` or ``Config`` that a key becomes, where the two differ.
 FIELDS: Mapping[str, str] = {
     "memory": "memory_bytes",
+    "decision_limit": "decision_limit_s",
     "heartbeat": "heartbeat_s",
     "lease": "lease_s",
     "ack_timeout": "ack_timeout_s",

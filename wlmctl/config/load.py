@@ -115,6 +115,7 @@ class _Merged:
             broker_secret=getattr(top["broker"], "password", None),
             tls=self._tls(),
             machines=self._machines(),
+            counters={key[1]: value for key, value in self._values.items() if key[0] == "counters"},
             files=tuple(file.path for file in files),
             state_folder=self._state,
             origins={".".join(key): Setting(_shown(value), self._origins[key]) for key, value in self._shown_values()},
@@ -159,8 +160,8 @@ class _Merged:
 
 #: Keys that have a value even where nothing says one; shown with it.
 _WITH_DEFAULT = (
-    "store", "broker", "prefix", "scheduler", "heartbeat", "lease", "ack_timeout", "permit_grace", "message_limit",
-    "queue_type",
+    "store", "broker", "prefix", "scheduler", "decision_limit", "heartbeat", "lease", "ack_timeout", "permit_grace",
+    "message_limit", "queue_type",
 )  # fmt: skip
 
 

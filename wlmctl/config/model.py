@@ -45,6 +45,8 @@ class Config:
     prefix: str = "wlm"
     scheduler: str = "fifo"
     scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    record_decisions: str | None = None
+    decision_limit_s: float = 5.0
     store_password: Reference | None = None
     broker_password: Reference | None = None
     store_secret: str | None = field(default=None, repr=False)
@@ -57,6 +59,7 @@ class Config:
     queue_type: Literal["auto", "classic", "quorum"] = "auto"
     tls: Tls = Tls()
     machines: Mapping[str, Machine] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     state_folder: Path = Path()
     origins: Mapping[str, Setting] = field(default_factory=dict)

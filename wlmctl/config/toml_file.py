@@ -84,9 +84,12 @@ class _Reader:
             if key == "tls":
                 self._tls(value)
                 continue
+            if key == "counters":
+                self._counters(value)
+                continue
             if key in ("store", "broker"):
                 urls.warn_of_password(self._where((key,)), key, value)
-            self._value((key,), value, keys.TOP, keys.RESERVED_TOP, ("machines", "tls"))
+            self._value((key,), value, keys.TOP, keys.RESERVED_TOP, ("machines", "tls", "counters"))
         if self._mistakes:
             raise InvalidFile(self._mistakes)
         return self._file
@@ -97,6 +100,18 @@ class _Reader:
             return
         for key, value in files.items():
             self._value(("tls", key), value, keys.TLS, frozenset())
+
+    def _counters(self, counters: Any) -> None:
+        if not isinstance(counters, dict):
+            self._mistake(("counters",), _shown(counters), "a table [counters] with NAME = AMOUNT")
+            return
+        for name, amount in counters.items():
+            try:
+                values.counter(name)
+            except ValueError as error:
+                self._mistake(("counters", name), "a wrong name", str(error))
+            else:
+                self._value(("counters", name), amount, {name: keys.COUNTER}, frozenset())
 
     def _machines(self, machines: Any) -> None:
         if not isinstance(machines, dict):

@@ -13,6 +13,7 @@ from wlmctl.quantities import parse_duration, parse_size
 Check = Callable[[Any, Path], Any]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_COUNTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -36,6 +37,13 @@ def name(value: Any, _folder: Path) -> str:
     """A plain name."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError("a name: letters, digits and _ . - (at most 64, the first a letter or a digit)")
+    return value
+
+
+def counter(value: str) -> str:
+    """The name of a counter, as experiment files can name it."""
+    if not _COUNTER.fullmatch(value):
+        raise ValueError("a name: letters, digits, _ and - (at most 40, the first a letter or a digit)")
     return value
 
 

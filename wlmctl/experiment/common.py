@@ -9,6 +9,7 @@ from typing import Any
 from wlmctl.errors import SpecError
 from wlmctl.experiment.mistakes import NOT_YET
 from wlmctl.experiment.model import Retry
+from wlmctl.experiment.names import NAME_FORM, is_name
 from wlmctl.quantities import DURATION_FORMS, parse_duration, parse_size
 from wlmctl.spec import PLACEHOLDER_BEGIN, found
 from wlmctl.suggest import did_you_mean
@@ -30,6 +31,7 @@ class Common:
     retry: Retry | None = None
     timeout_s: float | None = None
     worker_labels: tuple[str, ...] = ()
+    counters: tuple[tuple[str, int], ...] = ()
 
 
 def parse_common(mapping: Mapping[str, Any]) -> Common:
@@ -37,11 +39,14 @@ def parse_common(mapping: Mapping[str, Any]) -> Common:
     retry = _checked(mapping, "retry", _RETRY, FAILURE_CLASSES)
     worker = _checked(mapping, "worker", {"labels": labels})
     timeout = mapping.get("timeout")
+    resources = _checked(mapping, "resources", _RESOURCES)
+    taken = resources.pop("counters", ())
     return Common(
-        Resources(**_checked(mapping, "resources", _RESOURCES, ("counters",))),
+        Resources(**resources),
         Retry(**retry) if retry else None,
         None if timeout is None or _is_unknown(timeout) else _value("timeout", timeout, duration),
         worker.get("labels", ()),
+        taken,
     )
 
 
@@ -83,6 +88,20 @@ def labels(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def counters(value: Any) -> tuple[tuple[str, int], ...]:
+    """What is taken of each counter, by name in their order; an amount that is not known yet is left out."""
+    if not isinstance(value, Mapping):
+        raise ValueError("a mapping of counters and amounts such as {matlab: 1}")
+    found = dict[str, int]()
+    for name, amount in value.items():
+        key = f"resources.counters.{name}"
+        if not is_name(name) and not _is_unknown(name):
+            raise SpecError(key, "found this name", NAME_FORM)
+        if not _is_unknown(amount) and not _is_unknown(name):
+            found[name] = _value(key, amount, integer(1))
+    return tuple(sorted(found.items()))
+
+
 def _backoff(value: Any) -> float:
     try:
         factor = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
@@ -114,6 +133,7 @@ _RESOURCES: Mapping[str, Any] = {
     "gpus": integer(0),
     "nodes": integer(1),
     "walltime": ("walltime_s", duration),
+    "counters": counters,
 }
 _RETRY: Mapping[str, Any] = {
     "limit": integer(0),
@@ -138,7 +158,7 @@ def _checked(
             raise SpecError(f"{name}.{key}", "unknown key", f"one of {', '.join(known)}", did_you_mean(key[:60], known))
         attribute, check = known[key] if isinstance(known[key], tuple) else (key, known[key])
         # A text never becomes a list, so what will be known later cannot be right there.
-        if not _is_unknown(value) or check in (labels, _classes):
+        if not _is_unknown(value) or check in (labels, _classes, counters):
             fields[attribute] = _value(f"{name}.{key}", value, check)
     return fields
 

@@ -19,6 +19,9 @@ _PLAIN = (
     "name", "project", "priority", "start", "start_after_s", "max_running", "on_failure", "clean",
 )  # fmt: skip
 
+#: The same, of which a document has only those that are set: the digest of a file stays what it was before them.
+_MAYBE = ("deadline", "deadline_after_s")
+
 
 def to_document(experiment: Experiment) -> dict[str, Any]:
     """All of ``experiment`` but its files; ``from_document`` gives an equal one back, once they are put in."""
@@ -30,6 +33,7 @@ def to_document(experiment: Experiment) -> dict[str, Any]:
         "folder": _text_to_json(experiment.folder),
         "roles": [_role_to_json(role) for role in experiment.roles.values()],
         "tasks": [_template_to_json(template) for template in experiment.templates],
+        **{name: value for name in _MAYBE if (value := getattr(experiment, name)) is not None},
         # left out where there is none: the digest of a file stays what it was before there were series
         **({} if experiment.schedule is None else {"schedule": asdict(experiment.schedule)}),
     }
@@ -39,6 +43,7 @@ def from_document(document: Mapping[str, Any], files: Mapping[str, bytes] | None
     """The experiment of a document that ``to_document`` made, with the files that are kept beside it."""
     return Experiment(
         **{name: document[name] for name in _PLAIN},
+        **{name: document[name] for name in _MAYBE if name in document},
         labels=tuple(document["labels"]),
         params=document["params"],
         folder=_text_from_json(document["folder"]),

@@ -66,6 +66,11 @@ def _header() -> dict[str, Any]:
             "type": "string",
             "pattern": f"{_OFFSET_TIME}|^\\+{DURATION_PATTERN[1:]}",
         },
+        "deadline": {
+            "description": "a time with its offset, or +2h after the start",
+            "type": "string",
+            "pattern": f"{_OFFSET_TIME}|^\\+{DURATION_PATTERN[1:]}",
+        },
         "max_running": _integer(1),
         "on_failure": {"enum": list(ON_FAILURE)},
         "clean": {"enum": list(CLEAN)},
@@ -187,6 +192,12 @@ def _common_keys() -> dict[str, Any]:
                 "gpus": _integer(0),
                 "nodes": _integer(1),
                 "walltime": {"$ref": "#/$defs/duration"},
+                "counters": {
+                    "description": "what is taken of counters that all machines share, such as licences",
+                    "type": "object",
+                    "propertyNames": _NAME,
+                    "additionalProperties": _integer(1),
+                },
             },
         },
         "retry": {

@@ -21,15 +21,16 @@ from wlmctl.quantities import parse_duration
 from wlmctl.suggest import did_you_mean
 
 KEYS = (
-    "name", "project", "labels", "priority", "start", "max_running", "on_failure", "params", "machines", "clean",
-    "schedule", "tasks",
+    "name", "project", "labels", "priority", "start", "deadline", "max_running", "on_failure", "params", "machines",
+    "clean", "schedule", "tasks",
 )  # fmt: skip
-RESERVED = ("deadline", "pack")
+RESERVED = ("pack",)
 ON_FAILURE = ("continue", "stop")
 CLEAN = ("never", "succeeded", "always")
 PROJECT_FORM = "a name: 1-100 letters, digits and _ . @ / -"
 
 START_FORM = 'a time with its offset such as 2027-01-10T02:00:00Z, or "+2h"'
+AFTER_START = 'a duration after each start such as "+2h", since this file makes a series'
 _PROJECT = re.compile(r"[A-Za-z0-9_.@/-]{1,100}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})?", re.ASCII)
 
@@ -44,6 +45,8 @@ class Header:
     priority: int = 4
     start: str | None = None
     start_after_s: float | None = None
+    deadline: str | None = None
+    deadline_after_s: float | None = None
     max_running: int | None = None
     on_failure: Literal["continue", "stop"] = "continue"
     clean: Literal["never", "succeeded", "always"] = "never"
@@ -62,8 +65,9 @@ def read_header(fields: Fields, name: str | None, more_labels: Collection[str], 
     header.max_running = fields.checked("max_running", integer(1), None)
     header.on_failure = fields.checked("on_failure", one_of(ON_FAILURE), "continue")
     header.clean = fields.checked("clean", one_of(CLEAN), "never")
-    _start(fields, header)
+    header.start, header.start_after_s = _moment(fields, "start")
     header.schedule = read_schedule(fields)
+    _deadline(fields, header)
     header.params = _params(fields, params)
     return header
 
@@ -109,26 +113,40 @@ def _given_labels(fields: Fields, given: Collection[str]) -> tuple[str, ...]:
         return ()
 
 
-def _start(fields: Fields, header: Header) -> None:
-    node = fields.get("start")
+def _deadline(fields: Fields, header: Header) -> None:
+    header.deadline, header.deadline_after_s = _moment(fields, "deadline")
+    if header.deadline is not None and header.schedule is not None:
+        fields.wrong("deadline", f"found {header.deadline}", AFTER_START)
+    elif header.deadline is not None and header.start is not None and _is_before(header.deadline, header.start):
+        fields.wrong("deadline", f"found {header.deadline}", f"a time after the start, {header.start}")
+
+
+def _is_before(time: str, other: str) -> bool:
+    return datetime.fromisoformat(time) <= datetime.fromisoformat(other)
+
+
+def _moment(fields: Fields, name: str) -> tuple[str | None, float | None]:
+    """The time under ``name``, or the seconds after another one."""
+    node = fields.get(name)
     if node is None:
-        return
+        return None, None
     text = node.text if isinstance(node, Scalar) else ""
     if text.startswith("+"):
         try:
-            header.start_after_s = parse_duration(text[1:])
+            return None, parse_duration(text[1:])
         except ValueError:
-            fields.wrong("start", f"found {quoted(text)}", START_FORM)
-        return
+            fields.wrong(name, f"found {quoted(text)}", START_FORM)
+        return None, None
     match = _TIME.fullmatch(text)
     if match is not None and match[3] is None:
-        fields.wrong("start", f"{quoted(text)} has no offset", START_FORM, f"write {text}Z for UTC")
-        return
+        fields.wrong(name, f"{quoted(text)} has no offset", START_FORM, f"write {text}Z for UTC")
+        return None, None
     try:
         time = datetime.fromisoformat(text.upper() if match else "")
-        header.start = time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return time.astimezone(UTC).isoformat().replace("+00:00", "Z"), None
     except (ValueError, OverflowError):
-        fields.wrong("start", f"found {described(node)}", START_FORM)
+        fields.wrong(name, f"found {described(node)}", START_FORM)
+        return None, None
 
 
 def _params(fields: Fields, given: Mapping[str, str]) -> dict[str, str | None]:

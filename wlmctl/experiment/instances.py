@@ -67,7 +67,9 @@ class Instances:
             kind = self._task_type(self.template.type)
             roles = tuple(kind.machines(kind.parse(text, self.folder)))
         common = self.common(position, runtime)
-        made = Instance(text, roles, common.resources, common.retry, common.timeout_s, common.worker_labels)
+        made = Instance(
+            text, roles, common.resources, common.retry, common.timeout_s, common.worker_labels, common.counters
+        )
         if not self._names:
             self._only = made
         return made

@@ -77,6 +77,8 @@ class Instance:
     retry: Retry | None
     timeout_s: float | None
     worker_labels: tuple[str, ...]
+    #: What it takes of the counters that all machines share, by name in their order.
+    counters: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,17 @@ class Experiment:
     files: Mapping[str, bytes] = field(default_factory=dict)
     folder: str = ""
     schedule: Schedule | None = None
+    #: When it is to be done: a time (RFC 3339), or so long after its start.
+    deadline: str | None = None
+    deadline_after_s: float | None = None
+
+    def deadline_s(self, start_s: float) -> float | None:
+        """The deadline in seconds since the epoch, where there is one; ``start_s`` is the start, or the submit."""
+        if self.deadline is not None:
+            from datetime import datetime
+
+            return datetime.fromisoformat(self.deadline).timestamp()
+        return None if self.deadline_after_s is None else start_s + self.deadline_after_s
 
     @property
     def task_count(self) -> int:

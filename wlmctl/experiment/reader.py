@@ -31,18 +31,20 @@ def read(
     labels: Collection[str] = (),
     params: Mapping[str, str] | None = None,
     machines: Collection[str] | None = None,
+    counters: Mapping[str, int] | None = None,
     task_type: Callable[[str], TaskType],
     stdin: BinaryIO | None = None,
     cwd: Path | None = None,
 ) -> Experiment:
     """The experiment of the file ``source`` (``-``: standard input), checked; ``InvalidFile`` with every mistake.
 
-    ``name``, ``labels`` and ``params`` come from the command line; ``machines`` are the names of the inventory (None:
-    not checked); ``task_type`` looks a type up and raises a ``PluginError`` for one that cannot be used.
+    ``name``, ``labels`` and ``params`` come from the command line; ``machines`` are the names of the inventory and
+    ``counters`` what there is of each (None: not checked); ``task_type`` looks a type up and raises a ``PluginError``
+    for one that cannot be used.
     """
     text = read_text(source, stdin, cwd)
     with without_collections():
-        return _read(text, source, name, labels, params or {}, machines, task_type, folder_of(source, cwd))
+        return _read(text, source, name, labels, params or {}, machines, counters, task_type, folder_of(source, cwd))
 
 
 def _read(
@@ -52,6 +54,7 @@ def _read(
     labels: Collection[str],
     params: Mapping[str, str],
     machines: Collection[str] | None,
+    counters: Mapping[str, int] | None,
     task_type: Callable[[str], TaskType],
     folder: str,
 ) -> Experiment:
@@ -65,7 +68,7 @@ def _read(
     roles = read_roles(fields, machines)
     drafts = read_tasks(fields, header.params, folder, MOST_INSTANCES)
     templates = _templates(drafts, mistakes)
-    types = TypeCheck(task_type, roles, machines, folder, mistakes)
+    types = TypeCheck(task_type, roles, machines, folder, mistakes, counters)
     for draft, template in zip(drafts.values(), templates, strict=True):
         types.check(draft, template)
     mistakes.raise_if_any()
@@ -109,6 +112,8 @@ def _experiment(
         priority=header.priority,
         start=header.start,
         start_after_s=header.start_after_s,
+        deadline=header.deadline,
+        deadline_after_s=header.deadline_after_s,
         max_running=header.max_running,
         on_failure=header.on_failure,
         clean=header.clean,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,10 @@ class TypeCheck:
         machines: Collection[str] | None,
         folder: str,
         mistakes: Mistakes,
+        counters: Mapping[str, int] | None = None,
     ) -> None:
         self._task_type, self._roles, self._machines = task_type, roles, machines
+        self._counters = counters
         self._folder, self._folder_path, self._mistakes = folder, Path(folder), mistakes
         self._kinds: dict[str, TaskType | str] = {}
         self._keys: dict[str, Collection[str] | None] = {}
@@ -115,8 +117,28 @@ class TypeCheck:
         for position in instances.distinct(common):
             filled = instances.common_text(position)
             name = "" if filled is common else instances.template.instance_name(position)
-            if not self._gathered(draft, parse_common, filled, name).is_right:
+            parsed = self._gathered(draft, parse_common, filled, name)
+            if not parsed.is_right or not self._has_counters(draft, parsed.value.counters):
                 return
+
+    def _has_counters(self, draft: Draft, wanted: Sequence[tuple[str, int]]) -> bool:
+        """True when there are such counters, with that much at least."""
+        wrong = [
+            (name, amount)
+            for name, amount in wanted
+            if self._counters is not None and amount > self._counters.get(name, 0)
+        ]
+        for name, amount in wrong:
+            key = f"resources.counters.{name}"
+            line = line_of(draft.fields.node, key) or draft.fields.node.line
+            known = self._counters or {}
+            if name in known:
+                told = f"found {amount}", f"at most {known[name]}, which is all that there is ([counters])", ""
+            else:
+                there = f"one of {', '.join(known)}" if known else "a counter of the configuration ([counters])"
+                told = "no such counter", there, did_you_mean(name, known)
+            self._mistakes.add(line, draft.fields.key(key), *told)
+        return not wrong
 
     def _check_own(self, draft: Draft, kind: TaskType, instances: Instances) -> None:
         folder = self._folder_path

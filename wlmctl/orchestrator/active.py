@@ -51,6 +51,8 @@ class Active:
     kills: int = 0
     #: True where the store counts what it takes of its machine.
     is_counted: bool = False
+    #: What it takes of the counters that all machines share.
+    counters: tuple[tuple[str, int], ...] = ()
     #: The worker that was last heard to have it; ``is_begun``: and to execute it.
     holder: str | None = None
     #: The worker that is expected to get it, while none has said so.
@@ -74,12 +76,12 @@ class Active:
         return TaskKey(exp, self.idx, self.attempt, self.dispatch)
 
     def view(self, exp: int) -> RunningTask:
-        """The task as a scheduler sees it; its end is expected at its time-out at the latest."""
+        """The task as a scheduler sees it; its end is expected at its time-out or walltime at the latest."""
         seen = (self.holder or self.likely, self.started_s)
         if self._view is None or self._view[0] != seen:
-            is_timed = self.started_s is not None and self.timeout_s is not None
-            end_s = self.started_s + self.timeout_s if is_timed else None  # type: ignore[operator]
             resources = self.resources or Resources(cpus=0)
+            limits = [limit for limit in (self.timeout_s, resources.walltime_s) if limit is not None]
+            end_s = self.started_s + min(limits) if self.started_s is not None and limits else None
             self._view = seen, RunningTask(f"{exp}.{self.idx}", self.place, seen[0], resources, end_s)
         return self._view[1]
 

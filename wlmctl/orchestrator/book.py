@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from wlmctl.message import Message
 from wlmctl.orchestrator.sending import Letter
@@ -32,6 +32,10 @@ class Book:
         self._numbers = numbers
         self._recorders: dict[int, Recorder] = {}
         self.outbox: list[Letter] = []
+        #: What keeps the transaction and the leases alive while a decision takes long.
+        self.while_waiting: Callable[[], object] = lambda: None
+        #: By user and project: cpu-seconds of the attempts that have ended.
+        self.used: dict[tuple[str, str | None], float] = {}
 
     def give_numbers(self, numbers: Iterator[int]) -> None:
         """Dispatches get these running numbers."""

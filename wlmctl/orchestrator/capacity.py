@@ -29,6 +29,9 @@ class Capacity:
     def __init__(self, routing: Routing, loads: Loads, window: Window, now: float) -> None:
         self._routing, self.loads, self._window, self._now = routing, loads, window, now
         self._shown: dict[str, _Shown] = {}
+        self._allowances: dict[str, int] = {}
+        #: Types of tasks that a scheduler asks about before any is ready.
+        self._expected: set[str] = set()
         self._only = routing.registry.only
 
     def show(self, work: Work, group: ReadyGroup, places: Sequence[str]) -> None:
@@ -36,6 +39,10 @@ class Capacity:
         able = self._routing.able(group.type, group.worker_labels, places)
         ahead = self._window.ahead(work.seq, group.type, self._now) if self._only is None else 0
         self._shown[group.key] = _Shown(able, work.row.priority, ahead, group.type)
+
+    def expect(self, types: Iterable[str]) -> None:
+        """Tasks of these types will come; a worker that does everything is shown to do them."""
+        self._expected.update(types)
 
     def most(self, groups: Iterable[str]) -> int | None:
         """How many tasks of the groups of one experiment may be sent now; None: as many as there are slots."""
@@ -45,7 +52,14 @@ class Capacity:
 
     def allowance(self, key: str) -> int:
         """How many more tasks of the group may be sent now."""
-        return self.allowed(key, self.loads)
+        known = self._allowances.get(key)
+        if known is None:
+            known = self._allowances[key] = self.allowed(key, self.loads)
+        return known
+
+    def is_early(self, key: str) -> bool:
+        """True where what the group may send is under way, although workers that can do it have free slots."""
+        return self._only is None and self.allowance(key) < 1
 
     def allowed(self, key: str, loads: Loads) -> int:
         """The same, with other loads."""
@@ -60,7 +74,7 @@ class Capacity:
         """The workers as a scheduler sees them."""
         members = self._routing.registry.taking()
         free = self._free(members)
-        types = frozenset(shown.task_type for shown in self._shown.values())
+        types = frozenset(shown.task_type for shown in self._shown.values()) | self._expected
         return [
             WorkerView(
                 member.id,

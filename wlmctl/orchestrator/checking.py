@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,17 @@ from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.routing import places
 from wlmctl.orchestrator.work import Work
-from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, UnboundRole
+from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, Reservation, UnboundRole
+from wlmctl.states import TaskState
+
+
+def is_waiting(task: str, works: Iterable[Work]) -> bool:
+    """True where a scheduler's name of a task is that of one that is ready."""
+    seq, _, idx = task.partition(".")
+    if not (seq.isascii() and seq.isdigit() and idx.isascii() and idx.isdigit() and len(task) < 30):
+        return False
+    work = next((work for work in works if work.seq == int(seq)), None)
+    return work is not None and int(idx) < len(work.states) and work.states[int(idx)] is TaskState.READY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,9 @@ class Checked:
     placed: list[Placed] = field(default_factory=list)
     reasons: dict[str, Reason] = field(default_factory=dict)
     complaints: list[Complaint] = field(default_factory=list)
+    #: What the next snapshot carries back, and in how many seconds the scheduler wants to be asked in any case.
+    reservations: list[Reservation] = field(default_factory=list)
+    look_again_s: float | None = None
 
 
 class DecisionCheck:
@@ -56,10 +70,12 @@ class DecisionCheck:
         views: Mapping[str, MachineView],
         fleet: Fleet,
         workers: WorkerRoom,
+        counters: Mapping[str, int],
     ) -> None:
         self._groups, self._unbound, self._views = groups, unbound, views
         self._fleet, self._workers = fleet, workers
         self._room = _Room(views, fleet.site)
+        self._counters = dict(counters)
         self._works = {work.row.id: work for work, _ in groups.values()}
         self._under_way = {work.seq: work.under_way for work in self._works.values()}
         #: By group: its machines, and the places that they are; those of all of its tasks are the same.
@@ -77,8 +93,9 @@ class DecisionCheck:
             checked.reasons = {
                 group: reason
                 for group, reason in decision.reasons.items()
-                if group in self._groups and isinstance(reason, Reason)
+                if group in self._groups and isinstance(reason, Reason) and isinstance(reason.text, str)
             }
+            self._keep(decision, checked)
         except Exception:
             for work, role, _ in checked.bindings:
                 del work.bindings[role]
@@ -118,15 +135,41 @@ class DecisionCheck:
             reason = self._refusal(assignment, work, group, idx)
             if reason:
                 text = f"assignment of {work.name(idx)} to {assignment.machine}: {reason}"
-                checked.complaints.append(Complaint(reason, text))
+                checked.complaints.append(Complaint(_kind(reason, assignment), text))
             if reason is not None:
                 continue
             assigned.add(assignment.task)
             self._under_way[work.seq] += 1
             place = assignment.machine or work.local or LOCAL
             self._room.take(place, group)
+            for name, amount in group.counters:
+                self._counters[name] -= amount
             worker = self._workers.take(group, assignment.worker, work.row.priority)
             checked.placed.append(Placed(work, group, idx, place, worker, assignment.worker is not None))
+
+    def _keep(self, decision: Decision, checked: Checked) -> None:
+        """What is for the next decision: reservations of ready tasks, and when it is to be made."""
+        for reservation in decision.reservations:
+            if not self._can_be_kept(reservation):
+                text = f"reservation of {reservation.machine} for {reservation.task}: no such machine, task or time"
+                checked.complaints.append(Complaint("reservation", text))
+            else:
+                checked.reservations.append(reservation)
+        wanted_s = decision.look_again_s
+        if wanted_s is None:
+            return
+        if isinstance(wanted_s, int | float) and wanted_s > 0:
+            checked.look_again_s = wanted_s
+        else:
+            text = f"look_again_s is {wanted_s!r}, expected a number of seconds or None"
+            checked.complaints.append(Complaint("look_again_s", text))
+
+    def _can_be_kept(self, reservation: Reservation) -> bool:
+        return (
+            is_waiting(reservation.task, self._works.values())
+            and reservation.machine in self._views
+            and (reservation.from_s is None or math.isfinite(reservation.from_s))
+        )
 
     def _owners(self, most: int | None) -> dict[str, tuple[Work, ReadyGroup, int]]:
         """Whose ready tasks these are, the first ``most`` of each group: schedulers nearly always take those."""
@@ -153,7 +196,15 @@ class DecisionCheck:
             return refusal
         if work.experiment.max_running is not None and self._under_way[work.seq] >= work.experiment.max_running:
             return "max_running is reached"
+        for name, amount in group.counters:
+            if self._counters.get(name, 0) < amount:
+                return f"counter {name} is used up"
         return self._room.refusal(where[0], group)
+
+
+def _kind(reason: str, assignment: Assignment) -> str:
+    """The reason without the worker's name: a scheduler may think of a new one each time."""
+    return reason.replace(assignment.worker, "*") if assignment.worker else reason
 
 
 class _Room:

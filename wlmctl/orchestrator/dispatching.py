@@ -8,26 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wlmctl import plugins
 from wlmctl.errors import WlmctlError
 from wlmctl.message import Outcome
 from wlmctl.orchestrator import ending, impossible
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.capacity import Capacity
-from wlmctl.orchestrator.checking import Checked, Complaint, Placed
+from wlmctl.orchestrator.checking import Checked, Placed
 from wlmctl.orchestrator.contexts import Bound, bound, context
+from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.ends import END_AGAIN_S
 from wlmctl.orchestrator.fleet import Fleet, Taken
+from wlmctl.orchestrator.gate import Gate
 from wlmctl.orchestrator.placing import Placement
+from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing, places
+from wlmctl.orchestrator.shares import Shares
 from wlmctl.orchestrator.strangers import Strangers
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work
-from wlmctl.scheduler import Scheduler, Snapshot
+from wlmctl.scheduler import Reservation, Scheduler
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import machines
 
@@ -59,10 +62,23 @@ class _Common:
 class Dispatcher:
     """Turns what is ready into dispatches, and sends again what has come to nothing."""
 
-    def __init__(self, store_id: str, scheduler: Scheduler, name: str, fleet: Fleet, routing: Routing) -> None:
-        self._store_id, self._scheduler = store_id, scheduler
+    def __init__(
+        self,
+        store_id: str,
+        scheduler: Scheduler | Policy,
+        name: str,
+        fleet: Fleet,
+        routing: Routing,
+        counters: Counters | None = None,
+    ) -> None:
+        self._store_id = store_id
+        self._policy = scheduler if isinstance(scheduler, Policy) else Policy(scheduler)
         self._fleet, self._routing = fleet, routing
+        self._counters = counters or Counters({})
         self._telling = Telling(name)
+        self.gate, self._shares = Gate(), Shares()
+        #: Machines that are kept for tasks, as the last decision has it.
+        self._reservations: Sequence[Reservation] = ()
         self.strangers = Strangers()
         self.window = Window()
         self._nonces = _Nonces()
@@ -78,17 +94,25 @@ class Dispatcher:
             if work.state is ExperimentState.RUNNING
             for group in work.ready.values()
         ):
+            self.gate.reset()
             return False, set()
         mine = [active for work in works.values() for active in work.active.values()]
         taken = self._fleet.taken(book.db, mine, works, self.strangers.ended)
         views = {name: self._fleet.view(name, taken) for name in self._fleet.names()}
         loads = Loads.of(works, self._routing.registry.members)
         capacity = Capacity(self._routing, loads, self.window, now)
-        placement = Placement(list(works.values()), self._fleet, views, capacity)
-        snapshot = placement.snapshot(book.now_s)
-        if impossible.refuse(book, works, self._fleet):
+        counters = self._counters.left(book.db, mine, works, self.strangers.ended)
+        placement = Placement(list(works.values()), self._fleet, views, capacity, counters)
+        shares = self._shares.look(book.db, book.now_s, list(works.values()))
+        snapshot = placement.snapshot(book.now_s, shares, self._reservations)
+        if impossible.refuse(book, works, self._fleet, self._counters.limits):
             return True, placement.unknown
-        checked = self._ask(placement, snapshot)
+        if self.gate.is_open(snapshot, capacity, now):
+            checked = self._policy.decide(placement, snapshot, book.while_waiting)
+            self.gate.decided(checked, now)
+            self._reservations = checked.reservations
+        else:
+            checked = Checked(reasons={**self.gate.reasons(snapshot), **placement.open})
         for work, role, machine in checked.bindings:
             book.of(work).bind(role, machine)
         self._bound.clear()
@@ -99,18 +123,6 @@ class Dispatcher:
         self._telling.complain(book, works.values(), checked.complaints)
         self._telling.waiting(book, placement, checked.reasons, self._fleet, placement.unknown)
         return bool(checked.bindings), placement.unknown
-
-    def _ask(self, placement: Placement, snapshot: Snapshot) -> Checked:
-        """The scheduler's decision; where it throws, or nothing of what it wants is legal, fifo decides instead."""
-        try:
-            checked = placement.ask(self._scheduler, snapshot)
-        except Exception as error:  # a policy may throw anything
-            checked = Checked(complaints=[Complaint(type(error).__name__, f"{type(error).__name__}: {error}")])
-        if checked.complaints and not (checked.placed or checked.bindings):
-            complaints = [Complaint(each.kind, f"{each.text}; fifo decides instead") for each in checked.complaints]
-            checked = placement.ask(plugins.scheduler_factory("fifo")({}), snapshot)
-            checked.complaints = complaints
-        return checked
 
     def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken], capacity: Capacity) -> None:
         work, group, idx = placed.work, placed.group, placed.idx
@@ -143,7 +155,7 @@ class Dispatcher:
             idx, TaskState.ASSIGNED, work.attempt(idx), work.dispatches.get(idx, 0) + 1, self._nonces.next(),
             group.type, machine, site, common.touches, placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
-            kills=care.kills if care is not None else 0, is_counted=group.needs_capacity,
+            kills=care.kills if care is not None else 0, is_counted=group.needs_capacity, counters=group.counters,
         )  # fmt: skip
         work.dispatches[idx] = active.dispatch
         changes: dict[str, object] = {
@@ -160,6 +172,8 @@ class Dispatcher:
                 "devices": json.dumps(devices) if devices else None,
                 "site": site,
             }
+        if group.counters:
+            changes["counters"] = json.dumps(dict(group.counters))
         book.move(work, idx, TaskState.ASSIGNED, **changes)
         work.active[idx] = active
         for name in active.touches:

@@ -24,6 +24,7 @@ _ALL_RELEASED = {"nonce": None, "site": None, "cpus": None, "memory_bytes": None
 def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     """The attempt has succeeded."""
     _keep_logs(book, work, active, outcome)
+    _count(book, work, active)
     book.move(
         work,
         active.idx,
@@ -50,6 +51,7 @@ def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
         ))  # fmt: skip
         return
     _keep_logs(book, work, active, outcome)
+    _count(book, work, active)
     book.move(
         work, active.idx, TaskState.CANCELLED, ended=book.now_s, handle=None, reason=outcome.reason or "cancelled",
         failure_class=FailureClass.CANCELLED.value, **_released(active),
@@ -59,6 +61,7 @@ def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
 def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: bool = False) -> None:
     """The attempt has failed: another one where the retry rules allow it, else the task has failed."""
     _keep_logs(book, work, active, outcome)
+    _count(book, work, active)
     failure = FailureClass(outcome.failure_class or "user")
     book.of(work).settle()
     row = experiments.task(book.db, work.seq, active.idx)
@@ -84,8 +87,18 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: 
     work.delay(active.idx, due)
 
 
+def _count(book: Book, work: Work, active: Active) -> None:
+    """What the attempt has used of its machine is the user's and the project's."""
+    started_s = active.started_s if active.overtaken is None else active.overtaken[1]
+    if started_s is not None and active.resources is not None and active.resources.cpus:
+        key = work.row.user, work.row.project
+        cpu_s = active.resources.cpus * max(0.0, book.now_s - started_s)
+        book.used[key] = book.used.get(key, 0.0) + cpu_s
+
+
 def _released(active: Active) -> dict[str, None]:
-    return _ALL_RELEASED if active.is_counted else _RELEASED
+    released = _ALL_RELEASED if active.is_counted else _RELEASED
+    return {**released, "counters": None} if active.counters else released
 
 
 def failed_for_good(book: Book, work: Work) -> None:

@@ -1,4 +1,4 @@
-"""Ready tasks that no waiting will make fit their machine: they fail, by name."""
+"""Ready tasks that no waiting will make fit their machine, or the counters: they fail, by name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from wlmctl.orchestrator.work import Work
 from wlmctl.states import TaskState
 
 
-def refuse(book: Book, works: Mapping[int, Work], fleet: Fleet) -> bool:
+def refuse(book: Book, works: Mapping[int, Work], fleet: Fleet, counters: Mapping[str, int]) -> bool:
     """Fail such tasks; True when there were any."""
     refused = False
     for work in works.values():
         for group in work.ready.values():
-            reason = _impossible(work, group, fleet) if group.tasks else None
+            reason = None
+            if group.tasks:
+                reason = _impossible(work, group, fleet) or _uncounted(group, counters)
             if reason is None:
                 continue
             refused = True
@@ -45,4 +47,13 @@ def _impossible(work: Work, group: ReadyGroup, fleet: Fleet) -> str | None:
     ):
         if there is not None and asked > there:
             return f"resources: asks for {asked} {what}, machine {name} has {there}"
+    return None
+
+
+def _uncounted(group: ReadyGroup, counters: Mapping[str, int]) -> str | None:
+    for name, amount in group.counters:
+        if name not in counters:
+            return f"counter {name} is not in the configuration any more"
+        if amount > counters[name]:
+            return f"resources: asks for {amount} of counter {name}, there are {counters[name]}"
     return None

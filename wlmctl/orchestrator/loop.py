@@ -19,7 +19,7 @@ from wlmctl.message import (
     ResultMessage,
     StartedMessage,
 )
-from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releasing, results, undelivered
+from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releasing, results, shares, undelivered
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.inbox import BATCH, Inbox
@@ -161,8 +161,7 @@ class Orchestrator:
             for lease in self._all_leases():
                 leases.check(self._db, lease)
             if now >= self._beat_at:
-                for lease in self._all_leases():
-                    leases.beat(self._db, lease)
+                self._beat()
                 self._beat_at = now + BEAT_S
             if version != self._version:
                 self._version = version
@@ -173,6 +172,7 @@ class Orchestrator:
             self._registry.write(self._db, book.now_s, now, self._under_way)
             if self._watch is not None:
                 self._sender.write(self._db)
+            shares.write(book)
             book.flush()
         self._registry.committed()
         self._sender.committed()
@@ -180,6 +180,11 @@ class Orchestrator:
         self._undelivered = []
         self._unsent = []
         self._sender.post(book.outbox)
+
+    def _beat(self) -> None:
+        """A sign of life for whoever watches the leases, and, within a long transaction, for the store."""
+        for lease in self._all_leases():
+            leases.beat(self._db, lease)
 
     def _look(self, now: float) -> None:
         """What needs no transaction: what workers say of themselves while nothing follows from it."""
@@ -232,14 +237,7 @@ class Orchestrator:
                 newest = self._polls.answered(message, now)
                 results.answers(book, self.works, self._fleet, message, newest, now)
             case ProbeAnswerMessage():
-                place = self._routing.place_of_answer(message.worker, message.machine)
-                if not self._fleet.is_probed_by(place, message.worker):
-                    log.info("an answer about machine %s that nobody asked %s for", message.machine, message.worker)
-                elif message.reason:
-                    self._fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
-                else:
-                    self._fleet.answered(message, place)
-                    results.release(book, self.works, self._fleet, place)
+                results.probed(book, self.works, self._routing, message, now)
             case CleanedMessage():
                 cleaning.answered(book, self.works.get(message.exp), self._cleaning, message)
             case _ if self._watch is not None:
@@ -254,7 +252,7 @@ class Orchestrator:
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
-        again = False
+        again, book.while_waiting = False, self._beat
         for row in [experiments.get(self._db, seq) for seq in self._series.release(book)]:
             assert row is not None, "it was written a moment ago, in this transaction"
             self.works.take_up(book, row)
@@ -291,7 +289,9 @@ class Orchestrator:
         due = [work.due[0][0] for work in live.values() if work.due and work.state is ExperimentState.RUNNING]
         starts = [work.row.start_due for work in live.values() if work.state is ExperimentState.SCHEDULED]
         due += [each for each in (*starts, self._series.next_s) if each is not None]
-        moments = [end_due, self._polls.next_s, self._fleet.next_probe(), self._routing.avoids()]
+        moments = [
+            end_due, self._polls.next_s, self._fleet.next_probe(), self._routing.avoids(), self._dispatcher.gate.next_s,
+        ]  # fmt: skip
         if self._watch is not None:
             moments.append(self._watch.next_s)
         if due:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
 from wlmctl.orchestrator.capacity import Capacity
-from wlmctl.orchestrator.checking import Checked, DecisionCheck
+from wlmctl.orchestrator.checking import Checked, DecisionCheck, is_waiting
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.ready import ReadyGroup
+from wlmctl.orchestrator.role_needs import role_needs
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import (
     Binding,
     Group,
     MachineView,
     Reason,
+    Reservation,
     Scheduler,
     Snapshot,
     UnboundRole,
@@ -49,18 +51,30 @@ class Placement:
     """One look at what is ready: builds the snapshot, asks the scheduler, has its answer checked."""
 
     def __init__(
-        self, works: Sequence[Work], fleet: Fleet, views: Mapping[str, MachineView], capacity: Capacity
+        self,
+        works: Sequence[Work],
+        fleet: Fleet,
+        views: Mapping[str, MachineView],
+        capacity: Capacity,
+        counters: Mapping[str, int],
     ) -> None:
         self._works, self._fleet, self._capacity = works, fleet, capacity
-        self._views = views
+        self._views, self._counters = views, counters
         self._groups: dict[str, tuple[Work, ReadyGroup]] = {}
+        self._locals = [name for name in views if fleet.machine(name).name == LOCAL]
         self._unbound: dict[tuple[int, str], UnboundRole] = {}
         self.unknown: set[str] = set()
         #: Why groups cannot be shown to a scheduler yet.
         self.open: dict[str, Reason] = {}
 
-    def snapshot(self, now_s: float) -> Snapshot:
-        """What the scheduler may know now."""
+    def snapshot(
+        self,
+        now_s: float,
+        usage: tuple[Mapping[str, Usage], Mapping[str, Usage]] = ({}, {}),
+        reservations: Sequence[Reservation] = (),
+    ) -> Snapshot:
+        """What the scheduler may know now: ``usage`` by user and project; ``reservations`` of tasks that still wait."""
+        by_user, by_project = usage
         groups = list[Group]()
         for work in self._works:
             if work.state is not ExperimentState.RUNNING:
@@ -75,8 +89,8 @@ class Placement:
             self._capacity.views(),
             dict(self._views),
             running=[active.view(work.seq) for work in self._works for active in work.active.values()],
-            usage_by_user=self._usage(lambda work: work.row.user),
-            usage_by_project=self._usage(lambda work: work.row.project),
+            usage_by_user=by_user,
+            usage_by_project=by_project,
             roles=tuple(self._unbound.values()),
             bindings=tuple(
                 Binding(work.row.id, role, machine)
@@ -84,7 +98,13 @@ class Placement:
                 for role, machine in work.bindings.items()
                 if role in work.experiment.roles
             ),
+            reservations=self._kept(reservations),
+            counters=self._counters,
         )
+
+    def _kept(self, reservations: Sequence[Reservation]) -> tuple[Reservation, ...]:
+        works = [work for work in self._works if work.state is ExperimentState.RUNNING]
+        return tuple(each for each in reservations if each.machine in self._views and is_waiting(each.task, works))
 
     def _limited(self, work: Work, groups: list[Group]) -> list[Group]:
         """The groups with how many more of the experiment's tasks may be under way."""
@@ -93,16 +113,6 @@ class Placement:
         allowed = self._capacity.most(group.id for group in groups)
         may_start = min((most for most in (left, allowed) if most is not None), default=None)
         return groups if may_start is None else [replace(group, may_start=may_start) for group in groups]
-
-    def _usage(self, name_of: Callable[[Work], str | None]) -> dict[str, Usage]:
-        """The cpus in use now, by the name that ``name_of`` gives."""
-        cpus: dict[str, float] = {}
-        for work in self._works:
-            name = name_of(work)
-            if name is not None:
-                taken = sum(active.resources.cpus for active in work.active.values() if active.resources is not None)
-                cpus[name] = cpus.get(name, 0.0) + taken
-        return {name: Usage(running_cpus=taken) for name, taken in cpus.items()}
 
     def _group(self, work: Work, ready: ReadyGroup, now_s: float) -> Group | None:
         self._groups[ready.key] = (work, ready)
@@ -135,6 +145,10 @@ class Placement:
             work.row.priority,
             work.seq,
             max(0.0, now_s - (ready.since_s or now_s)),
+            user=work.row.user,
+            project=work.row.project,
+            deadline_s=work.experiment.deadline_s(work.row.start_due or work.row.created),
+            counters=ready.counters,
         )
 
     def _note_unbound(self, work: Work, role: str, key: str, group: str) -> None:
@@ -143,13 +157,18 @@ class Placement:
             self._unbound[work.seq, key] = replace(known, groups=(*known.groups, group))
             return
         requires = work.experiment.roles[role].requires or Requirement()
-        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,))
+        needs = role_needs(work, role, key)
+        self._capacity.expect(need.type for need in needs)
+        barred = frozenset(name for name in self._locals if name != work.local)
+        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,), needs, barred)
         if requires.cpus is not None or requires.memory_bytes is not None or requires.gpus is not None:
             self.unknown.update(name for name in self._views if not self._fleet.is_known(name))
 
     def ask(self, scheduler: Scheduler, snapshot: Snapshot) -> Checked:
         """What is legal in the scheduler's decision; raises what the scheduler raises."""
-        check = DecisionCheck(self._groups, self._unbound, self._views, self._fleet, self._capacity.room())
+        check = DecisionCheck(
+            self._groups, self._unbound, self._views, self._fleet, self._capacity.room(), self._counters
+        )
         checked = check.check(scheduler.assign(snapshot))
         checked.reasons = {**checked.reasons, **self.open}
         return checked

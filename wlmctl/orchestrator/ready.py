@@ -14,7 +14,18 @@ NOTHING = Resources(cpus=0)
 class ReadyGroup:
     """Ready tasks that are equal to a scheduler; ``tasks`` are positions in the experiment, sorted."""
 
-    __slots__ = ("key", "needs_capacity", "resources", "roles", "since_s", "tasks", "template", "type", "worker_labels")
+    __slots__ = (
+        "counters",
+        "key",
+        "needs_capacity",
+        "resources",
+        "roles",
+        "since_s",
+        "tasks",
+        "template",
+        "type",
+        "worker_labels",
+    )
 
     def __init__(self, key: str, template: int, task_type: str, instance: Instance, needs_capacity: bool) -> None:
         self.key, self.template, self.type = key, template, task_type
@@ -22,6 +33,7 @@ class ReadyGroup:
         self.needs_capacity = needs_capacity
         self.resources = instance.resources if needs_capacity else NOTHING
         self.worker_labels = instance.worker_labels
+        self.counters = instance.counters
         self.tasks: list[int] = []
         self.since_s = 0.0
 

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 
-from wlmctl.message import Outcome, PollAnswerMessage, ResultMessage, StartedMessage, TaskKey
+from wlmctl.message import Outcome, PollAnswerMessage, ProbeAnswerMessage, ResultMessage, StartedMessage, TaskKey
 from wlmctl.orchestrator import ending
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
@@ -200,6 +200,19 @@ def tell_held(book: Book, works: Iterable[Work], fleet: Fleet) -> None:
             if name not in work.told_held and work.touches(name):
                 work.told_held.add(name)
                 book.of(work).note("held", fleet.held[name], machine=name)
+
+
+def probed(book: Book, works: Mapping[int, Work], routing: Routing, message: ProbeAnswerMessage, now: float) -> None:
+    """A worker has looked at a machine: it is held, or what it has is known and it is held no longer."""
+    fleet = routing.fleet
+    place = routing.place_of_answer(message.worker, message.machine)
+    if not fleet.is_probed_by(place, message.worker):
+        log.info("an answer about machine %s that nobody asked %s for", message.machine, message.worker)
+    elif message.reason:
+        fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
+    else:
+        fleet.answered(message, place)
+        release(book, works, fleet, place)
 
 
 def release(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str) -> None:

@@ -34,11 +34,12 @@ class Strangers:
             return
         self._look_at = now + LOOK_S
         owned = ",".join(str(int(seq)) for seq in (0, *own))
-        rows = book.db.rows(
+        query = (
             'SELECT exp, idx, attempt, dispatch, nonce, type, machine, handle, origin, host, "user", host_name'
-            " FROM tasks JOIN experiments ON seq = exp"
-            f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({owned})"
+            f" FROM tasks JOIN experiments ON seq = exp WHERE exp NOT IN ({owned}) AND "
         )
+        rows = book.db.rows(f"{query}site IS NOT NULL AND cpus > 0")
+        rows += book.db.rows(f"{query}counters IS NOT NULL AND site IS NULL")
         abandoned = {row[0] for row in rows if not _is_worked_on(book.db, row[0], row[8])}
         self.ended = {key for key in self.ended if key in {row[:3] for row in rows if row[0] in abandoned}}
         polls: dict[str, list[Deferral]] = {}

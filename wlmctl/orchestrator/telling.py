@@ -11,14 +11,24 @@ from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.placing import Placement
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import Reason
+from wlmctl.text import shown
 
 log = logging.getLogger(__name__)
 
 #: Codes of reasons that no end of a task will change: they are told even while other tasks run.
 LASTING = frozenset({"role", "worker"})
 
+#: Codes of reasons that nothing else in the store shows: without an event ``explain`` could not tell them.
+UNSEEN = frozenset({"counter", "reserved"})
+
 #: The code of what is told of the machine already.
 HELD = "held"
+
+#: Seconds in which one cause is not told again in other words.
+AGAIN_S = 60.0
+
+#: Characters of one event at most.
+MOST = 1000
 
 
 class Telling:
@@ -28,15 +38,18 @@ class Telling:
         self._scheduler = scheduler
         self._complained: set[tuple[int, str]] = set()
         self._waiting: set[tuple[str, str]] = set()
+        #: By group and code: when it was told last.
+        self._told_s: dict[tuple[str, str], float] = {}
 
     def complain(self, book: Book, works: Iterable[Work], complaints: Sequence[Complaint]) -> None:
         """One event in each experiment for each kind of complaint about the scheduler."""
         for complaint in complaints:
+            text = _line(complaint.text)
             for work in works:
                 if (work.seq, complaint.kind) not in self._complained:
                     self._complained.add((work.seq, complaint.kind))
-                    log.warning("scheduler %s: %s", self._scheduler, complaint.text)
-                    book.of(work).note("scheduler", f"{self._scheduler}: {complaint.text}")
+                    log.warning("scheduler %s: %s", self._scheduler, text)
+                    book.of(work).note("scheduler", f"{self._scheduler}: {text}")
 
     def waiting(
         self, book: Book, placement: Placement, reasons: Mapping[str, Reason], fleet: Fleet, asked: Iterable[str]
@@ -53,8 +66,17 @@ class Telling:
             is_unbound = placement.is_unbound(key)
             if is_open and reason.code != "worker":
                 continue
-            if not (is_unbound or reason.code in LASTING or not work.active):
+            if not (is_unbound or reason.code in LASTING | UNSEEN or not work.active):
                 continue
+            if book.now_s < self._told_s.get((key, reason.code), 0.0) + AGAIN_S:
+                continue  # the same cause in other words, or with other figures
             self._waiting.add((key, reason.text))
-            log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), reason.text)
-            book.of(work).note("waiting", reason.text, group.tasks[0], tasks=len(group.tasks))
+            self._told_s[key, reason.code] = book.now_s
+            text = _line(reason.text)
+            log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), text)
+            book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks), code=_line(str(reason.code)))
+
+
+def _line(text: str) -> str:
+    """What a scheduler says as one line that any store can hold."""
+    return shown(text if len(text) <= MOST else f"{text[: MOST - 3]}...")

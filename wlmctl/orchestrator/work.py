@@ -15,8 +15,10 @@ from wlmctl.experiment.model import Experiment, Instance
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
+from wlmctl.orchestrator.counters import from_text
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
+from wlmctl.scheduler import RoleNeed
 from wlmctl.states import FINAL, ExperimentState, TaskState
 from wlmctl.store import Database, experiments
 from wlmctl.store.rows import ExperimentRow
@@ -48,6 +50,8 @@ class Work:
         self._near = (0, 0, 0)
         #: The group's name of templates whose tasks are all equal.
         self._group_keys: dict[int, tuple[Instance, str]] = {}
+        #: What the tasks of a role ask, by the name under which it is bound.
+        self.role_needs: dict[str, tuple[RoleNeed, ...]] = {}
         self.states: list[TaskState] = [TaskState.WAITING] * count
         self.needs = Needs(self.templates)
         self.bindings = experiments.bindings(db, row.seq)
@@ -107,27 +111,17 @@ class Work:
 
     def _active(self, row: Any, state: TaskState) -> Active:
         instance = self.instance(row.idx)
-        resources = Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0)
+        walltime_s = instance.resources.walltime_s
         return Active(
-            row.idx,
-            state,
-            row.attempt,
-            row.dispatch,
-            row.nonce or "",
-            row.type,
-            row.machine,
-            row.site,
+            row.idx, state, row.attempt, row.dispatch, row.nonce or "", row.type, row.machine, row.site,
             self.machines_of(row.idx, instance),
             self.place_of(row.machine) if row.machine is not None else None,
-            resources,
+            Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0, walltime_s=walltime_s),
             tuple(json.loads(row.devices)) if row.devices else (),
             json.loads(row.handle) if row.handle else None,
-            row.started,
-            instance.timeout_s,
-            number=row.sent or 0,
-            kills=row.kills,
-            is_counted=row.site is not None,
-        )
+            row.started, instance.timeout_s, number=row.sent or 0, kills=row.kills,
+            is_counted=row.site is not None, counters=from_text(row.counters),
+        )  # fmt: skip
 
     def keep(self, older: Work) -> None:
         """Take over what ``older``, the same experiment before it was read again, knew beyond the store."""
@@ -243,6 +237,8 @@ class Work:
             f"{self.seq}.{template}|{','.join(names)}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
             f"{resources.nodes}|{','.join(instance.worker_labels)}"
         )
+        if instance.counters:
+            key += f"|{','.join(f'{name}={amount}' for name, amount in instance.counters)}"
         if names == list(instance.roles):  # and none of them depends on the task's values
             self._group_keys[template] = instance, key
         return key

@@ -61,7 +61,7 @@ class Daemon(Engine):
 
     def _lead_again_and_again(self, db: Database, broker: Broker | None) -> None:
         has_led = False
-        info = {"is_fleet": broker is not None}
+        info = {"is_fleet": broker is not None, "slots": self._slots}
         while not self._stop.is_set():
             try:
                 check = partial(self._check, broker)

@@ -7,18 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from wlmctl import plugins
 from wlmctl.broker.memory import MemoryBroker
 from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import StoreOutage
+from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
+from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.queues import DEAD, RESULTS
+from wlmctl.recording import Recorder
 from wlmctl.runtime.reach import open_transport
 from wlmctl.runtime.worker_process import worker_info
 from wlmctl.ssh.login import resolved_login
@@ -180,7 +184,9 @@ class Engine:
     def _dispatcher(self, db: Database, routing: Routing) -> Dispatcher:
         config = self._config
         scheduler = plugins.scheduler_factory(config.scheduler)(config.scheduler_options)
-        return Dispatcher(db.store_id, scheduler, config.scheduler, routing.fleet, routing)
+        recorder = Recorder(Path(config.record_decisions)) if config.record_decisions else None
+        policy = Policy(scheduler, config.scheduler, config.scheduler_options, recorder, config.decision_limit_s)
+        return Dispatcher(db.store_id, policy, config.scheduler, routing.fleet, routing, Counters(config.counters))
 
     def _publish_inventory(self, db: Database) -> None:
         """Who leads says what submits are checked against."""
@@ -188,6 +194,7 @@ class Engine:
             with db.transaction():
                 leases.check(db, self._leader)
                 inventory.put(db, self._config.machines)
+                inventory.put_counters(db, self._config.counters)
 
 
 def logins(config: Config) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which machines an experiment file is checked against: the orchestrator's, where it has told the store."""
+"""What an experiment file is checked against: the orchestrator's machines and counters, where it has told the store."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ def for_submit(config: Config, db: Database) -> Config:
     stored = inventory.get(db)
     if stored is None:
         return config
-    own = config.machines if not is_live(db, ORCHESTRATOR) else {}
-    return replace(config, machines={**stored, **own, LOCAL: config.machines[LOCAL]})
+    is_led = is_live(db, ORCHESTRATOR)
+    own = config.machines if not is_led else {}
+    counters = {**inventory.counters(db), **(config.counters if not is_led else {})}
+    return replace(config, machines={**stored, **own, LOCAL: config.machines[LOCAL]}, counters=counters)
 
 
 def for_looking(config: Config) -> Config:
@@ -33,16 +35,17 @@ def for_looking(config: Config) -> Config:
     Of two with one name the orchestrator's counts on a fleet, this host's own where ``run`` is all there is.
     """
     try:
-        stored = _stored(config)
+        stored, counters = _stored(config)
     except StoreError as error:
         log.info("the orchestrator's machines are not known: %s", error)
         return config
     ranked = (config.machines, stored) if config.is_fleet else (stored, config.machines)
-    return replace(config, machines={**ranked[0], **ranked[1], LOCAL: config.machines[LOCAL]})
+    known = {**config.counters, **counters} if config.is_fleet else {**counters, **config.counters}
+    return replace(config, machines={**ranked[0], **ranked[1], LOCAL: config.machines[LOCAL]}, counters=known)
 
 
-def _stored(config: Config) -> dict[str, Machine]:
+def _stored(config: Config) -> tuple[dict[str, Machine], dict[str, int]]:
     if not is_there(config):
-        return {}
+        return {}, {}
     with open_configured(config, create=False) as db:
-        return inventory.get(db) or {}
+        return inventory.get(db) or {}, inventory.counters(db)

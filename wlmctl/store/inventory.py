@@ -1,4 +1,4 @@
-"""The leader's machines in the store, where a submit finds what it is to be checked against."""
+"""The leader's machines and counters in the store, where a submit finds what it is to be checked against."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def get(db: Database) -> dict[str, Machine] | None:
     """The machines by name; None where no leader has written any yet."""
     rows = db.rows("SELECT name, machine FROM inventory ORDER BY name")
     return {name: _machine(text) for name, text in rows} or None
+
+
+def put_counters(db: Database, counters: Mapping[str, int]) -> None:
+    """Make these the counters of the store, by name, with what there is of each; inside a transaction."""
+    db.execute(
+        "INSERT INTO meta VALUES ('counters', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (json.dumps(dict(counters), sort_keys=True),),
+    )
+
+
+def counters(db: Database) -> dict[str, int]:
+    """What the orchestrator has said that there is of each counter."""
+    row = db.row("SELECT value FROM meta WHERE key = 'counters'")
+    return dict(json.loads(row[0])) if row is not None else {}
 
 
 def _text(machine: Machine) -> str:

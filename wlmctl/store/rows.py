@@ -108,6 +108,7 @@ class TaskRow:
     ended: float | None
     sent: int | None
     kills: int
+    counters: str | None
 
 
 #: ``user`` alone would be the login at PostgreSQL.

@@ -94,8 +94,17 @@ ALTER TABLE experiments ADD COLUMN local_on TEXT;
 ALTER TABLE series ADD COLUMN local_on TEXT;
 """
 
+# What tasks under way take of the counters that all machines share, and what users and projects have used.
+_FOURTH = """
+ALTER TABLE tasks ADD COLUMN counters TEXT;
+CREATE INDEX tasks_counters ON tasks (exp) WHERE counters IS NOT NULL;
+CREATE TABLE used (
+  bucket INTEGER NOT NULL, owner TEXT NOT NULL, project TEXT NOT NULL, cpu_s REAL NOT NULL,
+  PRIMARY KEY (bucket, owner, project)) WITHOUT ROWID;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 SCHEMA_VERSION = len(STEPS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wlmctl.machine import Machine, Requirement
@@ -89,6 +89,8 @@ def random_snapshot(seed: int) -> Snapshot:
     ]
     caps = {f"e{number}-aaaaaa": draw.choice([None, 0, 1, 3]) for number in range(3)}
     groups = [_random_group(draw, number, names, caps) for number in range(draw.randint(0, 6))]
+    counting = random.Random(f"counters {seed}")  # apart, so that all else is as it would be without
+    groups = [replace(group, counters=_random_counters(counting)) for group in groups]
     roles = [
         UnboundRole(
             group.experiment, group.unbound, Requirement(labels=tuple(draw.choice([(), ("gpu",)]))), (group.id,)
@@ -96,7 +98,13 @@ def random_snapshot(seed: int) -> Snapshot:
         for group in groups
         if group.unbound
     ]
-    return make_snapshot(groups, workers, machines, roles=tuple(roles), seed=seed)
+    counters = {"p": counting.randint(0, 4), "q": counting.randint(0, 2)}
+    return make_snapshot(groups, workers, machines, roles=tuple(roles), counters=counters, seed=seed)
+
+
+def _random_counters(draw: random.Random) -> tuple[tuple[str, int], ...]:
+    named = draw.choice([(), (), ("p",), ("q",), ("p", "q")]) if draw.random() < 0.95 else ("unknown",)
+    return tuple((name, draw.randint(1, 2)) for name in named)
 
 
 def _random_view(draw: random.Random, name: str) -> MachineView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from wlmctl.machine import Machine
 from wlmctl.scheduler import Assignment, Decision, Group, MachineView, Snapshot, WorkerView
 
 
@@ -22,6 +23,7 @@ def problems(snapshot: Snapshot, decision: Decision) -> list[str]:
         *_beyond_workers(snapshot, decision),
         *_beyond_machines(snapshot, decision),
         *_beyond_caps(snapshot, decision),
+        *_beyond_counters(snapshot, decision),
     ]
 
 
@@ -35,8 +37,6 @@ def _valid(snapshot: Snapshot, decision: Decision) -> Iterator[tuple[Assignment,
 
 
 def _wrong_bindings(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
-    from wlmctl.machine import Machine
-
     roles = {(role.experiment, role.role): role for role in snapshot.roles}
     for binding in decision.bindings:
         role, view = roles.pop((binding.experiment, binding.role), None), snapshot.machines.get(binding.machine)
@@ -45,10 +45,7 @@ def _wrong_bindings(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
         elif view is None:
             yield f"{binding} names a machine that is not there"
         else:
-            seen = Machine(
-                view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus
-            )
-            if misfit := role.requires.misfit(seen):
+            if misfit := role.requires.misfit(_seen(view)):
                 yield f"{binding}: the machine {misfit}"
 
 
@@ -60,6 +57,9 @@ def _wrong_assignments(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
         if count > 1:
             yield f"{task} is assigned {count} times"
     for item, group in _valid(snapshot, decision):
+        if group.anywhere is not None:
+            yield from _wrong_choice(snapshot, item, group)
+            continue
         expected = bound.get((group.experiment, group.unbound)) if group.unbound else group.machine
         if group.unbound and expected is None:
             yield f"{item.task} is assigned while its role {group.unbound} has no machine"
@@ -69,6 +69,23 @@ def _wrong_assignments(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
             view = snapshot.machines.get(name)
             if view is not None and view.held:
                 yield f"{item.task} touches {name}, which is held"
+
+
+def _wrong_choice(snapshot: Snapshot, item: Assignment, group: Group) -> Iterator[str]:
+    """What is wrong with the machines that were chosen for a task that may go anywhere; none leaves it to the core."""
+    chosen = [name for name in (item.machine, *item.more) if name is not None]
+    if len(set(chosen)) < len(chosen) or len(chosen) > group.resources.nodes:
+        yield f"{item.task} is assigned to {', '.join(chosen)}, it takes {group.resources.nodes} machines"
+    for name in chosen:
+        view = snapshot.machines.get(name)
+        if view is None or view.held:
+            yield f"{item.task} is assigned to {name}, which is held or not there"
+        elif group.anywhere is not None and (misfit := group.anywhere.misfit(_seen(view))):
+            yield f"{item.task} is assigned to {name}, which {misfit}"
+
+
+def _seen(view: MachineView) -> Machine:
+    return Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
 
 
 def _beyond_workers(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
@@ -115,8 +132,9 @@ def _unmatched(choices: list[list[str]], free: Counter[str]) -> int:
 def _beyond_machines(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
     placed: dict[str, list[Group]] = {}
     for item, group in _valid(snapshot, decision):
-        if item.machine in snapshot.machines:
-            placed.setdefault(str(item.machine), []).append(group)
+        for machine in (item.machine, *item.more):
+            if machine in snapshot.machines:
+                placed.setdefault(str(machine), []).append(group)
     for name, groups in placed.items():
         view, jobs = snapshot.machines[name], [group for group in groups if group.type == "job"]
         if view.jobs_left is not None and len(jobs) > view.jobs_left:
@@ -140,3 +158,12 @@ def _beyond_caps(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
     for group in snapshot.groups:
         if group.may_start is not None and started[group.experiment] > group.may_start:
             yield f"{started.pop(group.experiment)} tasks of {group.experiment}, which may start {group.may_start}"
+
+
+def _beyond_counters(snapshot: Snapshot, decision: Decision) -> Iterator[str]:
+    taken = Counter[str]()
+    for _, group in _valid(snapshot, decision):
+        taken.update(dict(group.counters))
+    for name, amount in taken.items():
+        if amount > snapshot.counters.get(name, 0):
+            yield f"{amount} of counter {name} are taken, {snapshot.counters.get(name, 0)} are left"

@@ -74,6 +74,33 @@ class SchedulerContract:
         groups = [make_group(name, 2, experiment="e-aaaaaa", may_start=3) for name in ("a", "b")]
         assert len(started(scheduler, make_snapshot(groups))) == 3
 
+    def test_a_counter_is_shared_by_all_groups_on_all_machines(self, scheduler: Scheduler) -> None:
+        worker = make_worker(free_slots=9, machines=frozenset({"m", "n"}))
+        groups = [make_group("a", 3, counters=(("c", 2),)), make_group("b", 3, machine="n", counters=(("c", 1),))]
+        snapshot = make_snapshot(groups, [worker], [make_view("m"), make_view("n")], counters={"c": 4})
+        taken = [task.partition("/")[0] for task in started(scheduler, snapshot)]
+        assert taken.count("a") * 2 + taken.count("b") in (3, 4)
+
+    def test_a_task_that_a_counter_blocks_is_not_put_before_one_that_can_run(self, scheduler: Scheduler) -> None:
+        groups = [
+            make_group("blocked", priority=9, counters=(("c", 2),)),
+            make_group("unknown", priority=8, counters=(("nowhere", 1),)),
+            make_group("small", order=1, counters=(("c", 1),)),
+            make_group("free", order=2),
+        ]
+        snapshot = make_snapshot(groups, counters={"c": 1})
+        assert started(scheduler, snapshot) == ["free/1", "small/1"]
+
+    def test_a_task_that_max_jobs_blocks_is_not_put_before_one_that_can_run(self, scheduler: Scheduler) -> None:
+        worker = make_worker(free_slots=1, machines=frozenset({"m", "n"}))
+        groups = [make_group("blocked", priority=9), make_group("free", machine="n", order=1)]
+        views = [make_view("m", jobs_left=0), make_view("n")]
+        assert started(scheduler, make_snapshot(groups, [worker], views)) == ["free/1"]
+
+    def test_an_experiment_at_its_cap_is_not_put_before_one_that_can_run(self, scheduler: Scheduler) -> None:
+        groups = [make_group("capped", 3, priority=9, may_start=1), make_group("free", 3, order=1)]
+        assert started(scheduler, make_snapshot(groups, [make_worker(free_slots=2)])) == ["capped/1", "free/1"]
+
     def test_a_higher_priority_goes_first(self, scheduler: Scheduler) -> None:
         groups = [make_group("low", priority=2, order=1), make_group("high", priority=8, order=2)]
         assert started(scheduler, make_snapshot(groups, [make_worker(free_slots=1)])) == ["high/1"]

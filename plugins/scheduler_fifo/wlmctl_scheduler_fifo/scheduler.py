@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wlmctl.errors import ConfigError
-from wlmctl.machine import Machine, Requirement
+from wlmctl.machine import Machine
 from wlmctl.quantities import parse_duration
-from wlmctl.scheduler import Assignment, Binding, Decision, Group, MachineView, Reason, Snapshot
+from wlmctl.scheduler import (
+    Assignment,
+    Binding,
+    Decision,
+    Group,
+    MachineView,
+    Reason,
+    Snapshot,
+    UnboundRole,
+    WorkerView,
+)
 
 #: Seconds of waiting after which a group counts as one priority level higher, so that nothing starves.
 AGEING_STEP_S = 3600.0
@@ -31,20 +41,21 @@ class Fifo:
         """Bind each open role to the first machine that fits, then place groups by priority and age."""
         bindings, reasons = dict[tuple[str, str], str](), dict[str, Reason]()
         for role in snapshot.roles:
-            machine = _first_fit(role.requires, snapshot.machines)
+            machine = _first_fit(role, snapshot.machines)
             if machine is not None:
                 bindings[role.experiment, role.role] = machine
             for waiting in role.groups:
                 if machine is None:
-                    reasons[waiting] = Reason("role", _no_fit(role.role, role.requires, snapshot.machines))
+                    reasons[waiting] = Reason("role", _no_fit(role, snapshot.machines))
         room = {name: _Room(view) for name, view in snapshot.machines.items()}
-        slots = {worker.id: worker.free_slots for worker in snapshot.workers}
+        slots = _Slots(snapshot.workers)
         may_start = {group.experiment: group.may_start for group in snapshot.groups}
+        counters = dict(snapshot.counters)
         assignments = list[Assignment]()
         for group in sorted(snapshot.groups, key=self._rank):
             if group.unbound is not None:
                 continue  # its role is bound by this decision, if at all: it is placed by the next one
-            reason = self._place(group, snapshot, room, slots, may_start, assignments)
+            reason = self._place(group, room, slots, may_start, counters, assignments)
             if reason is not None:
                 reasons[group.id] = reason
         return Decision(
@@ -58,56 +69,100 @@ class Fifo:
     def _place(
         self,
         group: Group,
-        snapshot: Snapshot,
         room: Mapping[str, _Room],
-        slots: dict[str, int],
+        slots: _Slots,
         may_start: dict[str, int | None],
+        counters: dict[str, int],
         assignments: list[Assignment],
     ) -> Reason | None:
         """Start as many of the group as fit; why not all, if not all."""
         for name in group.touches:
             if name in room and room[name].held:
                 return Reason("held", f"machine {name} is held")
-        able = [
-            worker.id
-            for worker in snapshot.workers
-            if group.type in worker.types
-            and worker.labels.issuperset(group.worker_labels)
-            and worker.machines.issuperset(group.touches)
-        ]
-        if not able:
+        able = slots.able(group)
+        if able is None:
             return Reason("worker", "no live worker can do it")
         here = room.get(group.machine or "")
         for task in group.tasks:
             left = may_start[group.experiment]
             if left is not None and left < 1:
                 return Reason("max_running", "the experiment's max_running is reached")
-            worker = next((name for name in able if slots[name] > 0), None)
+            worker = slots.first(able)
             if worker is None:
                 return Reason("slots", "every worker that can do it is busy")
+            for name, amount in group.counters:
+                if counters.get(name, 0) < amount:
+                    return Reason("counter", f"counter {name} has {counters.get(name, 0)} left, it takes {amount}")
             if here is not None and not here.take(group):
                 return Reason("capacity", f"machine {group.machine} has no room for it")
-            slots[worker] -= 1
+            for name, amount in group.counters:
+                counters[name] -= amount
+            slots.take(worker)
             may_start[group.experiment] = None if left is None else left - 1
             assignments.append(Assignment(task, group.machine))
         return None
 
 
-def _first_fit(requires: Requirement, machines: Mapping[str, MachineView]) -> str | None:
-    for name, view in machines.items():
-        if not view.held and requires.misfit(_offered(view)) is None:
-            return name
+class _Slots:
+    """The free slots of the workers while the groups are placed; they only become fewer."""
+
+    def __init__(self, workers: Sequence[WorkerView]) -> None:
+        self._workers = workers
+        self._free = {worker.id: worker.free_slots for worker in workers}
+        self._able: dict[tuple[object, ...], list[str] | None] = {}
+
+    def able(self, group: Group) -> list[str] | None:
+        """Who can do the group's tasks and has not been found busy, the first one last; None: nobody can do them."""
+        key = group.type, group.worker_labels, group.touches
+        if key not in self._able:
+            able = [
+                worker.id
+                for worker in reversed(self._workers)
+                if group.type in worker.types
+                and worker.labels.issuperset(group.worker_labels)
+                and worker.machines.issuperset(group.touches)
+            ]
+            self._able[key] = able or None
+        return self._able[key]
+
+    def first(self, able: list[str]) -> str | None:
+        """The first of them with a free slot, None where all are busy; whoever is busy is left out from now on."""
+        while able and self._free[able[-1]] < 1:
+            able.pop()
+        return able[-1] if able else None
+
+    def take(self, worker: str) -> None:
+        """One slot of the worker is taken."""
+        self._free[worker] -= 1
+
+
+def _first_fit(role: UnboundRole, machines: Mapping[str, MachineView]) -> str | None:
+    return next((name for name, view in machines.items() if _misfit(role, view) is None), None)
+
+
+def _misfit(role: UnboundRole, view: MachineView) -> str | None:
+    """Why the role cannot be bound to the machine; a machine that cannot do its last task is none for its first."""
+    if view.name in role.barred:
+        return "is not its local"
+    if view.held:
+        return "is held"
+    offered = Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
+    misfit = role.requires.misfit(offered)
+    if misfit is not None:
+        return misfit
+    for need in role.needs:
+        for kind in ("cpus", "memory_bytes", "gpus"):
+            asked, there = getattr(need.resources, kind), getattr(view, kind)
+            if there is not None and asked > there:
+                what = kind.removesuffix("_bytes")
+                return f"has {there} {what}, a {need.type} of it asks for {asked}"
     return None
 
 
-def _offered(view: MachineView) -> Machine:
-    return Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
-
-
-def _no_fit(role: str, requires: Requirement, machines: Mapping[str, MachineView]) -> str:
-    whys = [f"{name} {'is held' if view.held else requires.misfit(_offered(view))}" for name, view in machines.items()]
+def _no_fit(role: UnboundRole, machines: Mapping[str, MachineView]) -> str:
+    whys = [f"{name} {_misfit(role, view)}" for name, view in machines.items() if name not in role.barred]
     more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
-    return f"no machine fits the role {role}: {'; '.join(whys[:3])}{more}"
+    return f"no machine fits the role {role.role}: {'; '.join(whys[:3])}{more}"
 
 
 class _Room:

@@ -1,0 +1,166 @@
+"""Tasks of demand classes sent to worker classes: as many as possible, at least cost, band after band.
+
+A flow from demand classes to worker classes, which have slots, and a price for each slot that is used. Along an
+augmenting path tasks move from one worker class to the next, and all that it costs in the end is the price of the slot
+that is taken: the cheapest paths are those to the cheapest free slots that can be reached, so that least cost takes no
+more than a search, one price after the other.
+
+What has been sent stays sent: later bands may move it to other worker classes, never push it out. Hence every prefix
+of bands has as many tasks as possible (the sets of tasks that can start together are a transversal matroid), at the
+least cost for that many.
+
+Sets of classes are bits of integers: a search is a few operations on whole sets for each class that it meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+
+class Flow:
+    """One such problem. ``limit`` bounds the classes that searches meet, so that a replay repeats."""
+
+    def __init__(self, slots: Sequence[int], prices: Sequence[int], limit: int) -> None:
+        #: By worker class: slots that are left, and how many tasks of each demand class it holds.
+        self.left = [max(0, count) for count in slots]
+        self.held: list[dict[int, int]] = [{} for _ in slots]
+        #: By demand class: the worker classes that are able.
+        self.able: list[int] = []
+        self.prices = prices
+        self.steps = 0
+        self._limit = limit
+        self._holds = [0] * len(slots)
+        #: The worker classes that have a slot left.
+        self.free = sum(1 << worker for worker, count in enumerate(self.left) if count)
+        #: For each price, the worker classes that cost no more, the lowest price first.
+        self._within = [
+            sum(1 << worker for worker, price in enumerate(prices) if price <= most) for most in sorted(set(prices))
+        ]
+        #: Classes from which no free slot can be reached, and never will.
+        self._closed_workers = self._closed_demands = 0
+
+    @property
+    def is_exact(self) -> bool:
+        """False once the limit was reached: what came later was sent only where a slot was free."""
+        return self.steps <= self._limit
+
+    def add(self, able: int) -> int:
+        """One more demand class, with the set of worker classes that are able; its number."""
+        self.able.append(able)
+        return len(self.able) - 1
+
+    def send(self, band: Sequence[tuple[int, int]]) -> list[int]:
+        """Send as many as possible of one band, (demand class, tasks), each class once; how many of each were sent.
+
+        Where they compete for slots of one price, those that are named first go first.
+        """
+        wanted = dict(band)
+        for within in self._within:
+            if not within & self.free:
+                continue
+            dead = _Dead(self._closed_workers, self._closed_demands)
+            for demand, _ in band:
+                while wanted[demand] and not dead.demands >> demand & 1:
+                    path = self._path(demand, within & self.free, dead)
+                    if path is None:
+                        break
+                    wanted[demand] -= self._augment(path, wanted[demand])
+            if self.free & ~within == 0:  # what reached no free slot at any price is closed for good
+                self._closed_workers, self._closed_demands = dead.workers, dead.demands
+        return [tasks - wanted[demand] for demand, tasks in band]
+
+    def reaches(self, demands: Iterable[int]) -> dict[int, int]:
+        """For each demand class the worker classes on which one more slot would start one more of its tasks."""
+        onward = list[int]()
+        for held in self.held:
+            mask = 0
+            for other in held:
+                mask |= self.able[other]
+            onward.append(mask)
+        found = dict[int, int]()
+        for demand in sorted(demands):
+            reached = fresh = self.able[demand]
+            while fresh:
+                lowest = fresh & -fresh
+                new = onward[lowest.bit_length() - 1] & ~reached
+                reached |= new
+                fresh = fresh ^ lowest | new
+            found[demand] = reached
+        return found
+
+    def _path(self, start: int, goals: int, dead: _Dead) -> list[tuple[int, int]] | None:
+        """The shortest way from a demand class to a slot of ``goals``: (demand class, worker class it moves to), ...
+
+        None where there is none: then all that was met is dead.
+        """
+        if not self.is_exact:
+            direct = self.able[start] & goals
+            return [(start, _lowest(direct))] if direct else None
+        workers, demands, holds = dead.workers, dead.demands | 1 << start, self._holds
+        came_from = dict[int, tuple[int, int]]()  # by demand class: whose way leads here, over which worker class
+        queue = [start]
+        for demand in queue:
+            new = self.able[demand] & ~workers
+            if new & goals:
+                way = [(demand, _lowest(new & goals))]
+                while demand != start:
+                    demand, worker = came_from[demand]
+                    way.append((demand, worker))
+                return way[::-1]
+            workers |= new
+            self.steps += new.bit_count()
+            while new:
+                lowest = new & -new
+                new ^= lowest
+                worker = lowest.bit_length() - 1
+                others = holds[worker] & ~demands
+                demands |= others
+                while others:
+                    first = others & -others
+                    others ^= first
+                    other = first.bit_length() - 1
+                    came_from[other] = demand, worker
+                    queue.append(other)
+        dead.workers, dead.demands = workers, demands
+        return None
+
+    def _augment(self, path: Sequence[tuple[int, int]], most: int) -> int:
+        """Move tasks along the path; how many."""
+        held, last = self.held, path[-1][1]
+        tasks = min(most, self.left[last])
+        for (_, before), (demand, _) in pairwise(path):
+            tasks = min(tasks, held[before][demand])
+        for (_, before), (demand, _) in pairwise(path):
+            held[before][demand] -= tasks
+            if not held[before][demand]:
+                del held[before][demand]
+                self._holds[before] &= ~(1 << demand)
+        for demand, worker in path:
+            held[worker][demand] = held[worker].get(demand, 0) + tasks
+            self._holds[worker] |= 1 << demand
+        self.left[last] -= tasks
+        if not self.left[last]:
+            self.free &= ~(1 << last)
+        return tasks
+
+
+class _Dead:
+    """Classes from which none of the goals can be reached: once it is so it stays so, until there are more goals."""
+
+    __slots__ = ("demands", "workers")
+
+    def __init__(self, workers: int, demands: int) -> None:
+        self.workers, self.demands = workers, demands
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The numbers of the bits that are set, the lowest first."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def _lowest(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1

@@ -1,0 +1,114 @@
+"""Which machines may do for tasks that have none yet, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from wlmctl.machine import Machine, Requirement
+from wlmctl.scheduler import Group, MachineView, RoleNeed, UnboundRole
+from wlmctl.task import Resources
+from wlmctl_scheduler_matchmaking.prices import machine_prices
+from wlmctl_scheduler_matchmaking.rooms import Room
+from wlmctl_scheduler_matchmaking.workers import Fleet
+
+
+class Machines:
+    """The machines of one decision."""
+
+    def __init__(self, rooms: Mapping[str, Room], fleet: Fleet, *, is_spread: bool) -> None:
+        self._fleet, self._sign = fleet, -1 if is_spread else 1
+        self._rooms = [rooms[name] for name in sorted(rooms)]
+        self._prices = machine_prices([room.view for room in self._rooms])
+        self._misfits: dict[Requirement, list[str | None]] = {}
+        self._known: dict[tuple[object, ...], Sequence[Room]] = {}
+
+    def for_each(self, group: Group) -> Sequence[Room]:
+        """The machines, whatever their size, that have what tasks of a group need that may go anywhere."""
+        requires = group.anywhere or Requirement()
+        key = (requires, group.type, group.worker_labels)
+        found = self._known.get(key)
+        if found is None:
+            need = RoleNeed(group.type, Resources(cpus=0), group.worker_labels)
+            found = self._known[key] = [
+                room for number, room in enumerate(self._rooms) if self._why_not(number, requires, (need,)) is None
+            ]
+        return found
+
+    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Sequence[Room]:
+        """The machines that the role could be bound to, with all of its tasks in view."""
+        needs = _needs(role, groups)
+        key = (role.requires, needs, role.barred)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = [
+                room
+                for number, room in enumerate(self._rooms)
+                if room.view.name not in role.barred and self._why_not(number, role.requires, needs) is None
+            ]
+        return found
+
+    def ranked(self, rooms: Iterable[Room], asked: Resources) -> list[Room]:
+        """Those that have room for one such task now, the best first.
+
+        That is the cheapest with the least left over of its cpus and memory (the most, where tasks are spread).
+        """
+        sign, prices = self._sign, self._prices
+        found = [
+            (prices[room.view.name] + sign * room.left_over(asked), room.view.name, room)
+            for room in rooms
+            if room.has_room(asked)
+        ]
+        return [room for _, _, room in sorted(found, key=lambda each: each[:2])]
+
+    def no_fit(self, what: str, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> str:
+        """Why no machine fits, as a sentence."""
+        whys = [
+            f"{room.view.name} {self._why_not(number, requires, needs) or 'fits'}"
+            for number, room in enumerate(self._rooms)
+            if room.view.name not in barred
+        ]
+        more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
+        return f"no machine fits {what}: {'; '.join(whys[:3]) or 'there is none'}{more}"
+
+    def role_needs(self, role: UnboundRole, groups: Iterable[Group]) -> str:
+        """Why no machine fits the role."""
+        return self.no_fit(f"the role {role.role}", role.requires, _needs(role, groups), role.barred)
+
+    def _why_not(self, number: int, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
+        misfits = self._misfits.get(requires)
+        if misfits is None:
+            misfits = self._misfits[requires] = [
+                "is held" if room.view.held else requires.misfit(_offered(room.view)) for room in self._rooms
+            ]
+        if misfits[number] is not None:
+            return misfits[number]
+        room = self._rooms[number]
+        for need in needs:
+            if not room.can_ever(need.resources):
+                return f"is too small for a task that asks for {asks(need.resources)}"
+            if not self._fleet.able(need.type, need.worker_labels, (room.view.name,)):
+                labels = f" with the labels {', '.join(need.worker_labels)}" if need.worker_labels else ""
+                return f"is reached by no live worker for {need.type}{labels}"
+        return None
+
+
+def _needs(role: UnboundRole, groups: Iterable[Group]) -> tuple[RoleNeed, ...]:
+    """What tasks of the role ask, ready or not, each once."""
+    ready = [RoleNeed(each.type, each.resources, each.worker_labels) for each in groups]
+    return tuple(sorted({*role.needs, *ready}, key=repr))
+
+
+def asks(asked: Resources) -> str:
+    """What a task asks for, in words."""
+    parts = [f"{asked.cpus} cpus"]
+    if asked.memory_bytes:
+        parts.append(f"{asked.memory_bytes} bytes of memory")
+    if asked.gpus:
+        parts.append(f"{asked.gpus} gpus")
+    if asked.nodes > 1:
+        parts.append(f"each of {asked.nodes} machines")
+    return ", ".join(parts)
+
+
+def _offered(view: MachineView) -> Machine:
+    return Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)

@@ -1,0 +1,87 @@
+"""What a slot and a machine cost: rare ones are kept for those that can go nowhere else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from wlmctl.scheduler import MachineView
+from wlmctl_scheduler_matchmaking.flow import bits
+from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
+
+#: Steps of each of the two parts of a worker class's price.
+_STEPS = 4
+
+#: What the rarest machine costs more than one that any other could replace; a large one costs at most 1.
+_RARITY = 3.0
+
+#: What a machine costs that has not reported what it has: it is dearer than any that has.
+_UNKNOWN = 10.0
+
+
+def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]:
+    """The price of a slot of each worker class; ``demands`` are (able worker classes, ready tasks).
+
+    First by pressure: the tasks that would come to one of its slots if each kind of task spread evenly over all it
+    can use. Then by rarity: what its workers can do and few others can.
+    """
+    classes = fleet.classes
+    if len(classes) < 2:
+        return [0] * len(classes)
+    pressure, ready = [0.0] * len(classes), Counter[int]()
+    for able, tasks in demands:
+        ready[able] += tasks
+    for able, tasks in sorted(ready.items()):
+        slots = fleet.slots_of(able)
+        if slots:
+            for number in bits(able):
+                pressure[number] += tasks / slots
+    rarity = _rarity(classes)
+    most = max(rarity) or 1.0
+    return [
+        # a slot is as sought after as can be when two tasks come to it
+        _STEPS * min(_STEPS - 1, round(pressed * _STEPS / 2)) + min(_STEPS - 1, int(rare / most * _STEPS))
+        for pressed, rare in zip(pressure, rarity, strict=True)
+    ]
+
+
+def _rarity(classes: Sequence[WorkerClass]) -> list[float]:
+    workers = Counter[tuple[str, str]]()
+    for found in classes:
+        for ability in _abilities(found):
+            workers[ability] += len(found.workers)
+    # sorted, for the sum of fractions depends on their order
+    return [sum(sorted([1 / workers[ability] for ability in _abilities(found)])) for found in classes]
+
+
+def _abilities(found: WorkerClass) -> list[tuple[str, str]]:
+    return [
+        *[("type", name) for name in found.types],
+        *[("label", name) for name in found.labels],
+        *[("machine", name) for name in found.machines],
+    ]
+
+
+def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
+    """The price of each machine: large ones are dear, and so are those that have what few others have.
+
+    Small ones are taken first, so that large ones are left for what fits on no small one. Rarity is the sum over the
+    labels of the machine of one part of all cpus (or gpus, where there are some) that have the label.
+    """
+    largest = max([view.cpus for view in machines if view.cpus is not None], default=0) or 1
+    with_gpus = any(view.gpus for view in machines)
+    having = Counter[str]()
+    for view in machines:
+        for label in _labels(view):
+            having[label] += max(1, (view.gpus if with_gpus else view.cpus) or 1)
+    rarity = {view.name: sum(sorted([1 / having[label] for label in _labels(view)])) for view in machines}
+    rarest = max(rarity.values(), default=0.0) or 1.0
+    return {
+        view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest
+        for view in machines
+    }
+
+
+def _labels(view: MachineView) -> set[str]:
+    """What a task may want of the machine; to have gpus is one more label, which no user can give."""
+    return {*view.labels, "\0gpus"} if view.gpus else set(view.labels)

@@ -1,0 +1,38 @@
+"""Why groups wait for a slot: the saturated cut, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wlmctl.scheduler import Reason
+from wlmctl_scheduler_matchmaking.flow import Flow, bits
+from wlmctl_scheduler_matchmaking.workers import Fleet
+
+#: So many workers are named.
+_NAMED = 3
+
+
+def for_want_of_slots(short: Mapping[str, int], flow: Flow, fleet: Fleet) -> dict[str, Reason]:
+    """By group that is short of slots (with its demand class): which workers are full, and what one slot changes."""
+    known = dict[int, Reason]()
+    for demand, reach in flow.reaches(set(short.values())).items():
+        known[demand] = _reason(flow.able[demand], reach, flow, fleet)
+    return {group: known[demand] for group, demand in short.items()}
+
+
+def _reason(able: int, reach: int, flow: Flow, fleet: Fleet) -> Reason:
+    slots = fleet.slots_of(reach)
+    names = [fleet.classes[number].first for number in bits(able)]
+    many = sum([len(fleet.classes[number].workers) for number in bits(able)]) - len(names[:_NAMED])
+    who = f"every worker that can do it is busy ({', '.join(names[:_NAMED])}{f' and {many} more' if many else ''})"
+    if reach & flow.free:
+        return Reason("slots", f"{who}; the search for a way to make room was given up at its limit")
+    if not slots:
+        return Reason("slots", f"{who}: no slot is free; one more slot there would start one more")
+    others = sum(len(fleet.classes[number].workers) for number in bits(reach & ~able))
+    way = f" or on {others} others, to which tasks in its way could move," if others else ""
+    return Reason(
+        "slots",
+        f"{who}: the {slots} slots that were free went to tasks of its own or a higher band, or to earlier ones;"
+        f" one more slot there{way} would start one more",
+    )
