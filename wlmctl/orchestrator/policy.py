@@ -12,6 +12,9 @@ from wlmctl.orchestrator.watched import Watched
 from wlmctl.recording import Recorder
 from wlmctl.scheduler import Scheduler, Snapshot
 
+#: The built-in scheduler that decides where another one does not.
+FIFO = "fifo"
+
 
 class Policy:
     """The deployment's scheduler, contained: whatever it does, there is a decision, and what was wrong is named."""
@@ -26,9 +29,10 @@ class Policy:
     ) -> None:
         self._recorder = recorder
         self._watched = Watched(scheduler, limit_s)
-        self._scheduler: Scheduler = self._watched
+        # whom all others are replaced by needs no watching, and two threads take longer than one
+        self._scheduler: Scheduler = scheduler if name == FIFO else self._watched
         if recorder is not None:
-            self._scheduler = recorder.of(name, options or {}, self._watched)
+            self._scheduler = recorder.of(name, options or {}, self._scheduler)
         self._fifo: Scheduler | None = None
 
     def decide(
@@ -53,8 +57,8 @@ class Policy:
 
     def _instead(self) -> Scheduler:
         if self._fifo is None:
-            fifo = plugins.scheduler_factory("fifo")({})
-            self._fifo = self._recorder.of("fifo", {}, fifo) if self._recorder else fifo
+            fifo = plugins.scheduler_factory(FIFO)({})
+            self._fifo = self._recorder.of(FIFO, {}, fifo) if self._recorder else fifo
         return self._fifo
 
 
