@@ -78,11 +78,15 @@ class Inbox:
         self._epoch = channel.epoch
 
     def fill(self, wait_s: float, under_way: int) -> None:
-        """Everything that has arrived; waits for a first message, and then for what comes together.
+        """Everything that has arrived; waits for a first message that must be written, then for what comes together.
 
         A quarter of ``under_way`` is worth a transaction, so that one task, or a chain, never waits.
         """
+        until_s = time.monotonic() + wait_s
         self._take(wait_s)
+        while self.messages and self.is_quiet() and (left_s := until_s - time.monotonic()) > 0:
+            if not self._take(left_s):
+                return
         if not self.messages or self.is_quiet():
             return
         enough = min(self._enough, under_way // 4 or 1, BATCH)
