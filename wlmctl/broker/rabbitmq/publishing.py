@@ -159,6 +159,9 @@ class PublishLine:
             if message.queue in self._stuck:
                 self._tell(post, Unroutable(f"queue {message.queue!r} takes no messages"))
                 continue
+            if message.queue in self._unbound:
+                self._unbound[message.queue].append(post)
+                continue
             self._count += 1
             post.sent_tick = self._stuck.now
             self._unconfirmed[self._count] = post
@@ -208,11 +211,10 @@ class PublishLine:
             self._paused.append(post)
         elif post.is_bound:
             self._tell(post, error)
-        elif queue in self._unbound:
-            self._unbound[queue].append(post)
         else:
-            self._unbound[queue] = [post]
-            self._errands.ask(lambda: self._topology.bind(queue), lambda problem: self._bound(queue, error, problem))
+            self._unbound.setdefault(queue, []).append(post)
+            if all(other.message.queue != queue for other in self._unconfirmed.values()):  # else that one overtakes
+                self._errands.ask(lambda: self._topology.bind(queue), lambda said: self._bound(queue, error, said))
 
     def _bound(self, queue: str, error: WlmctlError, problem: Any) -> None:
         """The messages for a queue that was not bound go out first, or their senders hear that there is none."""
