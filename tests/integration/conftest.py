@@ -1,14 +1,20 @@
-"""Fixtures of the tests that need a RabbitMQ of their own."""
+"""Fixtures of tests that need a RabbitMQ of their own, and of those that play an orchestrator's worker."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.orchestra import Orchestra
+from tests.play import Clock, inventory, play_types
 from tests.services.rabbitmq import require
 from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
+from wlmctl.machine import Machine
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +60,18 @@ def line(place, connect):
     channel.declare("q")
     channel.broker = broker
     return channel
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Orchestra]]:
+    """Opens orchestrators with these machines, all on one clock and one store."""
+    clock, opened = Clock(), list[Orchestra]()
+    play_types(monkeypatch, clock)
+
+    def opener(*machines: Machine, **settings: Any) -> Orchestra:
+        opened.append(Orchestra(tmp_path, inventory(*machines), clock=clock, **settings))
+        return opened[-1]
+
+    yield opener
+    for orchestra in opened:
+        orchestra.close()

@@ -6,33 +6,17 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.orchestra import Orchestra, assert_told_in_full
-from tests.play import Clock, inventory, machine, play_types
+from tests.play import machine
 from tests.waiting import wait_until
 from wlmctl.errors import StoreOutage
-from wlmctl.machine import Machine
 from wlmctl.scheduler import Assignment, Binding, Decision, Reason, Reservation, Snapshot
 
 Start = Callable[..., Orchestra]
-
-
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    clock, opened = Clock(), list[Orchestra]()
-    play_types(monkeypatch, clock)
-
-    def opener(*machines: Machine, **settings: Any) -> Orchestra:
-        opened.append(Orchestra(tmp_path, inventory(*machines), clock=clock, **settings))
-        return opened[-1]
-
-    yield opener
-    for orchestra in opened:
-        orchestra.close()
 
 
 @dataclass

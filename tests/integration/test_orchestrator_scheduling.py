@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.orchestra import WORKER, Orchestra, assert_told_in_full
-from tests.play import DONE, Clock, inventory, machine, play_types
-from wlmctl.machine import Machine
+from tests.play import DONE, machine
 from wlmctl.message import ProbeAnswerMessage, ProbeMessage
 from wlmctl.scheduler import Assignment, Binding, Decision, Reason, Scheduler, Snapshot
 
 Start = Callable[..., Orchestra]
 TWO = "tasks: {a: {type: step, foreach: {n: 1..2}}}"
-
-
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    clock, opened = Clock(), list[Orchestra]()
-    play_types(monkeypatch, clock)
-
-    def opener(*machines: Machine, **settings: Any) -> Orchestra:
-        opened.append(Orchestra(tmp_path, inventory(*machines), clock=clock, **settings))
-        return opened[-1]
-
-    yield opener
-    for orchestra in opened:
-        orchestra.close()
 
 
 @dataclass
