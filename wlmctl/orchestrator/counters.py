@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 
 from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.others import OfOthers
 from wlmctl.store import Database
 
 
@@ -19,8 +20,7 @@ class Counters:
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         self.limits = limits
-        #: What tasks of other experiments take, as of which state of the store.
-        self._others: tuple[object, list[tuple[tuple[int, int, int], tuple[tuple[str, int], ...]]]] = (None, [])
+        self._others = OfOthers("exp, idx, attempt, counters", "counters IS NOT NULL")
 
     def left(
         self,
@@ -34,22 +34,10 @@ class Counters:
             return {}
         left = dict(self.limits)
         taken = [active.counters for active in mine if active.counters]
-        taken += [counters for key, counters in self._of_others(db, my_experiments) if key not in ended]
+        others = self._others.rows(db, my_experiments)
+        taken += [from_text(text) for *key, text in others if tuple(key) not in ended]
         for counters in taken:
             for name, amount in counters:
                 if name in left:
                     left[name] -= amount
         return {name: max(0, amount) for name, amount in left.items()}
-
-    def _of_others(
-        self, db: Database, my_experiments: Iterable[int]
-    ) -> list[tuple[tuple[int, int, int], tuple[tuple[str, int], ...]]]:
-        """By task and attempt; read again when another process has written, or an experiment is mine no longer."""
-        own = ",".join(str(int(seq)) for seq in (0, *my_experiments))
-        state = db.data_version(), own
-        if self._others[0] != state:
-            rows = db.rows(
-                f"SELECT exp, idx, attempt, counters FROM tasks WHERE counters IS NOT NULL AND exp NOT IN ({own})"
-            )
-            self._others = state, [((exp, idx, attempt), from_text(text)) for exp, idx, attempt, text in rows]
-        return self._others[1]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from wlmctl.host import host_id
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import ProbeAnswerMessage
 from wlmctl.orchestrator.active import Active
+from wlmctl.orchestrator.others import OfOthers
 from wlmctl.scheduler import MachineView
 from wlmctl.store import Database, machines
 from wlmctl.task import Resources
@@ -62,8 +62,9 @@ class Fleet:
         self._backoff: dict[str, float] = {}
         self.held: dict[str, str] = {}
         self._probe_due: dict[str, float] = {}
-        #: When the tasks of other experiments were seen to hold nothing: the store's version, and what was own then.
-        self._nothing: tuple[int, str] | None = None
+        self._others = OfOthers(
+            "exp, idx, attempt, site, cpus, memory_bytes, gpus, devices", "site IS NOT NULL AND cpus > 0"
+        )
 
     def machine(self, name: str) -> Machine:
         """The machine, with what it has reported filled in."""
@@ -117,26 +118,13 @@ class Fleet:
         for active in mine:
             if active.site is not None and active.resources is not None:
                 taken.setdefault(active.site, Taken()).add(active.resources, active.devices)
-        for *key, site, cpus, memory, gpus, devices in self._of_others(db, my_experiments):
+        for *key, site, cpus, memory, gpus, devices in self._others.rows(db, my_experiments):
             if tuple(key) in ended:
                 continue
             taken.setdefault(site, Taken()).add(
                 Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else ()
             )
         return taken
-
-    def _of_others(self, db: Database, my_experiments: Iterable[int]) -> list[Any]:
-        """What tasks of other experiments hold. Where that was nothing, only another process can change it."""
-        own = ",".join(str(int(seq)) for seq in (0, *my_experiments))
-        key = (db.data_version(), own)
-        if key == self._nothing:
-            return []
-        rows = db.rows(
-            "SELECT exp, idx, attempt, site, cpus, memory_bytes, gpus, devices FROM tasks"
-            f" WHERE site IS NOT NULL AND cpus > 0 AND exp NOT IN ({own})"
-        )
-        self._nothing = None if rows else key
-        return rows
 
     def view(self, name: str, taken: Mapping[str, Taken]) -> MachineView:
         """The machine as a scheduler sees it."""
