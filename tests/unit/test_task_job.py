@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wlmctl_batch_shell.answers import ExitFile, ended
 from wlmctl_task_job.job import JobType
 from wlmctl_task_job.jsonpath import JsonPath, NotThere
 from wlmctl_task_job.outputs import read_outputs
 from wlmctl_transport_local import open_local
 
 from wlmctl.errors import Cancelled, SpecError, TaskFailed
+from wlmctl.jobs.exit_file import ExitFile, ended
+from wlmctl.jobs.sections import Section
 from wlmctl.machine import Machine
 from wlmctl.task import Deferred, Done, Failed, FailureClass, Gone, PollAnswer
 from wlmctl.testing.task import PLACEHOLDER, FakeContext, TaskTypeContract
@@ -225,7 +226,7 @@ def test_the_handle_can_be_named_without_a_start_and_travels_as_json(tmp_path: P
 def end(line: str, cancelled: bool = False) -> PollAnswer:
     exit_file = ExitFile.parse(line.encode())
     assert exit_file is not None
-    return ended(exit_file, cancelled, {"walltime_s": 60.0}, b"out", b"err\n\nthe reason\n")
+    return ended(exit_file, {"walltime_s": 60.0}, Section(cancelled, [], b"out", b"err\n\nthe reason\n"))
 
 
 @pytest.mark.parametrize(

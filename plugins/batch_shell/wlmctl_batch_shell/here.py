@@ -11,10 +11,11 @@ from contextlib import suppress
 
 from wlmctl.batch import TAIL_BYTES, BatchJob, HostProcess, JobRef
 from wlmctl.errors import TaskFailed
+from wlmctl.jobs.exit_file import ExitFile, ended
+from wlmctl.jobs.sections import Section
+from wlmctl.jobs.texts import wrapper
 from wlmctl.task import PollAnswer, Running
 from wlmctl.transport import Spawns
-from wlmctl_batch_shell.answers import ExitFile, ended
-from wlmctl_batch_shell.texts import wrapper
 
 #: Linux takes 128 KiB as one argument; a longer script goes through a file, which costs one more.
 ARGUMENT_BYTES = 100 * 1024
@@ -88,7 +89,7 @@ def _look_at(ref: JobRef, offset: tuple[int, int] | None) -> PollAnswer | None:
         exit_file = _exit_file(folder)  # it may have been written between the two looks
     if exit_file is None or (not exit_file.is_by_itself and os.path.lexists(f"{folder}/cancel")):
         return None
-    return ended(exit_file, False, ref, _tail(f"{folder}/stdout"), _tail(f"{folder}/stderr"))
+    return ended(exit_file, ref, Section(stdout=_tail(f"{folder}/stdout"), stderr=_tail(f"{folder}/stderr")))
 
 
 def _process(ref: JobRef) -> HostProcess | None:

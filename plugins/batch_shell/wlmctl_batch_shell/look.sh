@@ -3,15 +3,6 @@ read -r boot </proc/sys/kernel/random/boot_id
 read -r host </proc/sys/kernel/hostname
 skip=" $$ "
 
-# seal FOLDER: take the fence ourselves, so that nothing can start there any more; false when nobody has it after all
-seal() {
-  mkdir -p -- "$1" && printf 'sealed - - - %s\n' "$nonce" >"$1/owner.$nonce" || return 1
-  ln "$1/owner.$nonce" "$1/fence" 2>/dev/null || [ -e "$1/fence" ] || {
-    mkdir "$1/take.$nonce" && mv "$1/owner.$nonce" "$1/take.$nonce/owner" && mv -T "$1/take.$nonce" "$1/fence"
-  } 2>/dev/null
-  owner "$1"
-}
-
 # strike FOLDER MARK: TERM once, KILL when the grace period is over; the wrapper last, so that it can tell the end
 strike() {
   since= sent=
@@ -67,23 +58,4 @@ judge() {
     printf '%s\n' "wlm1 137 $ononce 1 0 0 cancel end" >"$1/exit.$nonce"
     ln "$1/exit.$nonce" "$1/exit" 2>/dev/null || ended "$1" || mv -f "$1/exit.$nonce" "$1/exit"
   fi
-}
-
-# say WORDS: begins a section of the answer; no job can know the mark
-say() {
-  printf '\n%s %s\n' "$sign" "$*"
-}
-
-# tell NUMBER FOLDER: the verdict of an ended job, with the ends of its logs
-tell() {
-  told=0
-  [ -e "$2/cancel" ] && told=1
-  case $verdict in exit) say "exit $1 $told $exitline" ;; *) say "${verdict%% *} $1 $told $verdict" ;; esac
-  for log in stdout stderr; do
-    [ -s "$2/$log" ] || continue
-    say "$log $1"
-    tail -c 65536 "$2/$log" </dev/null 2>/dev/null
-    size=$(wc -c <"$2/$log")
-    spent=$((spent + (size > 65536 ? 65536 : size)))
-  done
 }

@@ -43,20 +43,6 @@ fence_missing() {
   fi
 }
 
-follow() {
-  for log in stdout stderr; do
-    from=$4
-    [ $log = stderr ] && from=$5
-    size=0
-    [ -s "$2/$log" ] && size=$(wc -c <"$2/$log")
-    [ "$size" -gt "$from" ] || continue
-    some=1 spent=$((spent + 262144))
-    eval "state_$1=told"
-    say "$log $1"
-    tail -c "+$((from + 1))" "$2/$log" </dev/null 2>/dev/null | head -c 262144
-  done
-}
-
 printf '\nwlm-begin %s\n' "$sign"
 clock
 began=$now spent=0 some= last= fresh=

@@ -6,18 +6,22 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from shlex import quote
 
 from wlmctl.batch import BatchJob, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
+from wlmctl.jobs.script import job_script
+from wlmctl.jobs.sections import answers
+from wlmctl.jobs.texts import arguments, assignments, program, wrapper
 from wlmctl.machine import Machine
 from wlmctl.task import PollAnswer
 from wlmctl.transport import Completed, Spawns
 from wlmctl_batch_shell import here
-from wlmctl_batch_shell.script import job_script
-from wlmctl_batch_shell.sections import answers
-from wlmctl_batch_shell.texts import arguments, assignments, program, wrapper
+from wlmctl_batch_shell.answers import judged
 
+_TEXTS = Path(__file__).parent
+_LOOK = ("clock", "folder", "processes", "answer", "look")
 #: How long a submit may take: it makes two folders and starts one process.
 SUBMIT_TIMEOUT_S = 120.0
 #: What a look at 1,000 jobs may take beyond its waiting.
@@ -56,7 +60,7 @@ class ShellBatch:
             walltime,
             self.grace_s,
         )
-        return Command(values + program("submit"), script, SUBMIT_TIMEOUT_S)
+        return Command(values + program(_TEXTS, "submit"), script, SUBMIT_TIMEOUT_S)
 
     def submitted(self, job: BatchJob, completed: Completed) -> JobRef:
         """The reference, when the submit says that it came to its end."""
@@ -77,15 +81,15 @@ class ShellBatch:
             lines.append(f"look {number} {quote(ref['folder'])} {quote(ref['token'])} {stdout} {stderr}\n")
         text = (
             self._prelude(wait_s)
-            + program("processes", "look")
+            + program(_TEXTS, *_LOOK)
             + f"each() {{\n{''.join(lines)}:\n}}\n"
-            + program("poll")
+            + program(_TEXTS, "poll")
         )
         return Command("exec sh", text.encode("utf-8", "surrogateescape"), wait_s + LOOK_TIMEOUT_S)
 
     def polled(self, jobs: Mapping[str, JobRef], completed: Completed) -> Mapping[str, PollAnswer]:
         """How each job stands."""
-        return answers(jobs, completed)
+        return answers(jobs, completed, judged)
 
     def cancel(self, job: JobRef, wait_s: float) -> Command:
         """Mark, fence, TERM; KILL when this is asked again after the machine's ``kill_grace``."""
@@ -93,13 +97,13 @@ class ShellBatch:
         text = (
             self._prelude(wait_s)
             + assignments(folder=job["folder"], token=job["token"])
-            + program("processes", "look", "cancel")
+            + program(_TEXTS, *_LOOK, "cancel")
         )
         return Command("exec sh", text.encode("utf-8", "surrogateescape"), wait_s + LOOK_TIMEOUT_S)
 
     def cancelled(self, job: JobRef, completed: Completed) -> PollAnswer:
         """``Gone`` when that is proven."""
-        return answers({"": job}, completed)[""]
+        return answers({"": job}, completed, judged)[""]
 
     def start(self, job: BatchJob, transport: Spawns) -> JobRef:
         """Start the job on this very host by one process, the wrapper itself."""

@@ -1,19 +1,5 @@
-# What a folder and /proc say about a job. Variables: host and boot of this machine; of the fence's owner ohost, oboot,
-# sid (its pid, which is its session), born (its start time) and ononce; token; skip (pids that do not count).
-
-owner() {
-  o=$1/fence ohost= oboot= sid=- born=0 ononce=
-  [ -d "$o" ] && o=$o/owner
-  { read -r ohost oboot sid born ononce _ <"$o"; } 2>/dev/null
-  [ "$ononce" ]
-}
-
-ended() {
-  exitline=
-  { read -r exitline <"$1/exit"; } 2>/dev/null
-  case $exitline in 'wlm1 '*' end') return 0 ;; esac
-  return 1
-}
+# What /proc says about a job. Variables: of the fence's owner sid (its pid, which is its session) and born (its start
+# time); token; skip (pids that do not count).
 
 # process PID: its line of /proc in $s, the part behind the name in $fields; false when there is no such process
 process() {
@@ -72,15 +58,4 @@ hides() {
 signal() {
   case "$live " in *" $sid "*) kill -"$1" "$sid" ;; esac 2>/dev/null
   for p in $live; do [ "$p" = "$sid" ] || kill -"$1" "$p"; done 2>/dev/null
-}
-
-# the time since boot, in hundredths of a second, in $now
-clock() {
-  read -r now _ </proc/uptime
-  now=${now%.*}${now#*.}
-}
-
-# nap MS (three digits); where sleep knows no fractions, a second
-nap() {
-  sleep "0.$1" 2>/dev/null || sleep 1
 }

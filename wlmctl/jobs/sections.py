@@ -1,34 +1,41 @@
-"""The answer of poll.sh and cancel.sh, taken apart: nothing in it counts unless its end mark is there."""
+"""The answer of a command about jobs, taken apart: nothing in it counts unless its end mark is there."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from wlmctl.batch import JobRef
 from wlmctl.task import PollAnswer, Running, Unknown
 from wlmctl.transport import Completed
-from wlmctl_batch_shell.answers import ExitFile, ended, judged
 
 
 @dataclass(slots=True)
 class Section:
-    """What was told about one job."""
+    """What was told about one job: its verdict in words, whether a cancel is in force, the ends of its logs."""
 
     cancelled: bool = False
     words: list[str] = field(default_factory=list)
     stdout: bytes = b""
     stderr: bytes = b""
 
-    def answer(self, ref: JobRef) -> PollAnswer:
-        """What these words mean for the job ``ref``; no words mean that it runs."""
-        if self.words and (exit_file := ExitFile.parse(" ".join(self.words).encode())):
-            return ended(exit_file, self.cancelled, ref, self.stdout, self.stderr)
-        return judged(self.words or ["run"], self.cancelled, self.stdout, self.stderr)
+
+Judge = Callable[[JobRef, Section], PollAnswer]
 
 
-def read_sections(completed: Completed) -> dict[int, Section] | str:
+def answers(jobs: Mapping[str, JobRef], completed: Completed, judge: Judge) -> dict[str, PollAnswer]:
+    """The answer for each job, in the order in which the command was given them; one not told of is running."""
+    sections = _read(completed)
+    if isinstance(sections, str):
+        return {key: Unknown(sections) for key in jobs}
+    return {
+        key: judge(ref, sections[number]) if number in sections else Running()
+        for number, (key, ref) in enumerate(jobs.items())
+    }
+
+
+def _read(completed: Completed) -> dict[int, Section] | str:
     """The sections by the number of the job, or why the answer does not count."""
     begin = re.search(rb"^wlm-begin ([0-9a-f]{32})$", completed.stdout, re.MULTILINE)
     if completed.exit_code != 0 or begin is None:
@@ -52,14 +59,3 @@ def read_sections(completed: Completed) -> dict[int, Section] | str:
             case _:
                 section.cancelled, section.words = rest[0] == "1", rest[1:]
     return sections
-
-
-def answers(jobs: Mapping[str, JobRef], completed: Completed) -> dict[str, PollAnswer]:
-    """The answer for each job, in the order in which the command was given them."""
-    sections = read_sections(completed)
-    if isinstance(sections, str):
-        return {key: Unknown(sections) for key in jobs}
-    return {
-        key: sections[number].answer(ref) if number in sections else Running()
-        for number, (key, ref) in enumerate(jobs.items())
-    }
