@@ -13,12 +13,16 @@ from wlmctl.transport import Completed
 
 @dataclass(slots=True)
 class Section:
-    """What was told about one job: its verdict in words, whether a cancel is in force, the ends of its logs."""
+    """What was told about one job: its verdict in words, whether a cancel is in force, the ends of its logs.
+
+    ``state`` is the word of the queue for its end, where there is a queue and it has said one.
+    """
 
     cancelled: bool = False
     words: list[str] = field(default_factory=list)
     stdout: bytes = b""
     stderr: bytes = b""
+    state: str = ""
 
 
 Judge = Callable[[JobRef, Section], PollAnswer]
@@ -54,6 +58,8 @@ def _read(completed: Completed) -> dict[int, Section] | str:
                 section.stdout = body
             case "stderr":
                 section.stderr = body
+            case "state":
+                section.state = rest[0]
             case "starting" | "unsealed":
                 section.words = [kind]
             case _:

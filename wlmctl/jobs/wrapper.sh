@@ -1,5 +1,6 @@
 # One execution of a job. It is started in the job's private folder, as leader of a session of its own, with the token
-# in its environment; all the rest is arguments. An empty text stands for the script in a file.
+# in its environment; all the rest is arguments. An empty text stands for the script in a file. Variables that a batch
+# system may set: place (words for the fence), beat (seconds between signs of life), report (the exit code is the job's).
 n=$1 shell=$2 text=$3 file=$4 oom=$5 wall=$6 grace=$7
 trap 'term=1' HUP INT QUIT TERM
 [ -s exit ] && exit 0
@@ -10,7 +11,7 @@ read -r host </proc/sys/kernel/hostname
 read -r s </proc/self/stat
 set -- ${s##*) }
 born=${20}
-me="$host $boot $$ $born $n"
+me="$host $boot $$ $born $n${place:+ $place}"
 own=$n.$$ # a command that is run twice brings its nonce twice
 printf '%s\n' "$me" >owner.$own || exit 97
 LC_ALL=C ln owner.$own fence 2>/dev/null || [ -e fence ] ||
@@ -18,8 +19,23 @@ LC_ALL=C ln owner.$own fence 2>/dev/null || [ -e fence ] ||
 fence=fence
 [ -d fence ] && fence=fence/owner
 read -r won <$fence
-[ "$won" = "$me" ] || exit 0
+if [ "$won" != "$me" ]; then
+  printf '%s\n' "$me" >>refused
+  exit 0
+fi
 
+# a sign of life for who cannot see this process
+if [ "$beat" ]; then
+  {
+    trap 'kill -KILL $! 2>/dev/null; exit 0' TERM
+    while kill -0 $$; do
+      printf . >beat
+      sleep "$beat" &
+      wait $!
+    done
+  } 2>/dev/null &
+  pulse=$!
+fi
 [ "$wall" ] && { watch_walltime & dog=$!; }
 [ "$shell" ] || if command -v bash >/dev/null 2>&1; then shell='bash -l'; else shell=sh; fi
 if [ "$term" ]; then
@@ -49,5 +65,5 @@ until printf '%s\n' "wlm1 $code $n ${term:-0} ${timed:-0} ${memory:-0} self end"
   sleep 1
 done 2>/dev/null
 # behind the exit file: a watchdog that this signal finds too early sees the file and ends
-[ "$dog" ] && kill $dog 2>/dev/null
-exit 0
+kill $dog $pulse 2>/dev/null
+exit "${report:+$code}"

@@ -1,0 +1,30 @@
+# Ends one job, or seals it. An exit file that is there before the cancel mark shows that it ended by itself.
+# Variables: folder, name, wait in hundredths of a second.
+printf '\nwlm-begin %s\n' "$sign"
+clock
+began=$now spent=0 verdict=
+[ -e "$folder/cancel" ] || ! ended "$folder" || verdict=exit
+if ! [ "$verdict" ]; then
+  if mkdir -p -- "$folder" && { [ -e "$folder/cancel" ] || : >"$folder/cancel"; } &&
+    { owner "$folder" || seal "$folder"; }; then
+    while list; do
+      job "$name"
+      has_ended "$state" || sweep "$name"
+      judge "$folder" "$name"
+      case $verdict in
+      never) has_ended "$state" && break ;;
+      exit | lost | gone) break ;;
+      esac
+      clock
+      [ $((now - began)) -ge "$wait" ] && break
+      nap 250
+    done
+    [ "$turn" -gt 0 ] || exit 1
+    # sealed, and the queue still shows it: not proven yet
+    [ "$verdict" = never ] && ! has_ended "$state" && verdict=ending
+  else
+    verdict=unsealed
+  fi
+fi
+tell_end 0 "$folder"
+say end

@@ -1,0 +1,162 @@
+"""The batch system ``slurm``: commands that submit, list and cancel jobs, and read their folders, on a login node."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+
+from wlmctl.batch import BatchJob, Command, JobRef
+from wlmctl.errors import Broken, TaskFailed
+from wlmctl.jobs.script import job_script
+from wlmctl.jobs.sections import answers
+from wlmctl.jobs.texts import arguments, assignments, program, wrapper
+from wlmctl.machine import Machine
+from wlmctl.task import PollAnswer, Resources
+from wlmctl.transport import Completed
+from wlmctl_batch_slurm.answers import judged
+from wlmctl_batch_slurm.options import SlurmOptions, WrongOption, parse
+
+_TEXTS = Path(__file__).parent
+_LOOK = ("clock", "folder", "answer", "listing", "judge")
+#: A submit may wait for a lock, two listings, and an sbatch that tries again by itself.
+SUBMIT_TIMEOUT_S = 300.0
+#: What a look at 1,000 jobs, or a cancel, may take beyond its waiting.
+LOOK_TIMEOUT_S = 180.0
+#: How long a cancel waits for the proof at least.
+CANCEL_WAIT_S = 3.0
+#: Seconds between two signs of life of a wrapper, at most.
+BEAT_S = 60.0
+
+
+class SlurmBatch:
+    """Jobs of a cluster; implements ``BatchSystem``."""
+
+    def __init__(self, machine: Machine, options: SlurmOptions) -> None:
+        self.machine, self.options = machine, options
+        self.grace_s = math.ceil(machine.kill_grace_s)
+
+    def reference(self, job: BatchJob) -> JobRef:
+        """Folder, token and name, by which the job is found again."""
+        ref: dict[str, object] = {"folder": job.folder, "token": job.token, "name": job_name(job.token)}
+        walltime_s = job.resources.walltime_s
+        return ref if walltime_s is None else {**ref, "walltime_s": walltime_s}
+
+    def submit(self, job: BatchJob) -> Command:
+        """One command with the job's script on stdin."""
+        options = self._options(job)
+        script = job_script(job, self.machine).encode("utf-8", "surrogateescape")
+        nonce = secrets.token_hex(8)
+        file = f"script.{nonce}"
+        values = assignments(
+            folder=job.folder,
+            directory=job.directory,
+            nonce=nonce,
+            name=job_name(job.token),
+            file=file,
+            size=len(script),
+            batch=self._batch_script(job, nonce, file, options),
+        )
+        words = arguments(*requested(job.resources), *options.arguments())
+        text = values + words + program(_TEXTS, "folder", "listing", "submit")
+        return Command(text, script, SUBMIT_TIMEOUT_S)
+
+    def submitted(self, job: BatchJob, completed: Completed) -> JobRef:
+        """The reference, when the submit says that it came to its end."""
+        text = completed.stdout.decode("utf-8", "replace")
+        if refused := re.search(r"^wlm-refused (.*)", text, re.MULTILINE | re.DOTALL):
+            raise TaskFailed(" ".join(refused[1].split()))
+        if completed.exit_code != 0 or not re.search(r"^wlm-submitted$", text, re.MULTILINE):
+            said = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+            because = f": {said[-1]}" if said else ""
+            raise Broken(f"the submit did not come to its end (exit code {completed.exit_code}){because}")
+        return self.reference(job)
+
+    def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:
+        """One command and one listing, with the jobs on stdin."""
+        lines = []
+        for number, (key, ref) in enumerate(jobs.items()):
+            stdout, stderr = offsets.get(key, ("-", "-"))
+            lines.append(
+                f"look {number} {quote(ref['folder'])} {quote(ref['token'])} {stdout} {stderr} {quote(ref['name'])}\n"
+            )
+        text = (
+            self._prelude(wait_s)
+            + program(_TEXTS, *_LOOK)
+            + f"each() {{\n{''.join(lines)}:\n}}\n"
+            + program(_TEXTS, "poll")
+        )
+        return Command("exec sh", text.encode("utf-8", "surrogateescape"), wait_s + LOOK_TIMEOUT_S)
+
+    def polled(self, jobs: Mapping[str, JobRef], completed: Completed) -> Mapping[str, PollAnswer]:
+        """How each job stands."""
+        return answers(jobs, completed, judged)
+
+    def cancel(self, job: JobRef, wait_s: float) -> Command:
+        """Mark, fence, scancel of all that has our name, and proof."""
+        wait_s = max(wait_s, CANCEL_WAIT_S)
+        text = (
+            self._prelude(wait_s)
+            + assignments(folder=job["folder"], name=job["name"])
+            + program(_TEXTS, *_LOOK, "cancel")
+        )
+        return Command("exec sh", text.encode("utf-8", "surrogateescape"), wait_s + LOOK_TIMEOUT_S)
+
+    def cancelled(self, job: JobRef, completed: Completed) -> PollAnswer:
+        """``Gone`` when that is proven."""
+        return answers({"": job}, completed, judged)[""]
+
+    def _options(self, job: BatchJob) -> SlurmOptions:
+        try:
+            return parse(job.options, self.options)
+        except WrongOption as error:
+            raise TaskFailed(f"batch.slurm.{error}") from error
+
+    def _batch_script(self, job: BatchJob, nonce: str, file: str, options: SlurmOptions) -> str:
+        """What Slurm runs on the first node: the wrapper, in the job's private folder."""
+        walltime_s = job.resources.walltime_s
+        walltime = "" if walltime_s is None else str(max(1, math.ceil(walltime_s)))
+        shell = self.machine.shell or ""
+        beat_s = max(1, round(min(BEAT_S, options.lost_after_s / 3)))
+        return (
+            "#!/bin/sh\n"
+            f"cd -- {quote(job.folder)} || exit 96\n"
+            f"export WLMCTL_TOKEN={quote(job.token)}\n"
+            "oom=\n"
+            'while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done </proc/vmstat\n'
+            f"beat={beat_s} report=yes\n"
+            'place="$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}"\n'
+            f'set -- "{nonce}-$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" {quote(shell)} "" {quote(file)} "$oom"'
+            f' "{walltime}" {self.grace_s}\n'
+        ) + wrapper(bool(walltime))
+
+    def _prelude(self, wait_s: float) -> str:
+        lost_after_s = math.ceil(self.options.lost_after_s)
+        return assignments(
+            sign=secrets.token_hex(16),
+            nonce=secrets.token_hex(8),
+            wait=round(wait_s * 100),
+            lost_after=lost_after_s,
+            settle=min(60, lost_after_s),
+        )
+
+
+def job_name(token: str) -> str:
+    """The name under which Slurm has the job: 15 characters, which is all that other batch systems take."""
+    return "w" + base64.b32encode(bytes.fromhex(token)).decode("ascii")[:14].lower()
+
+
+def requested(resources: Resources) -> list[str]:
+    """The resources, each for one node, as words for sbatch."""
+    words = [f"--nodes={resources.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={resources.cpus}"]
+    if resources.memory_bytes:
+        words.append(f"--mem={max(1, math.ceil(resources.memory_bytes / 1024**2))}M")
+    if resources.gpus:
+        words.append(f"--gres=gpu:{resources.gpus}")
+    if resources.walltime_s is not None:
+        words.append(f"--time={max(1, math.ceil(resources.walltime_s / 60))}")
+    return words
