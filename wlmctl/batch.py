@@ -110,6 +110,28 @@ class StartsHere(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a job may ask for; None where it cannot be told."""
+
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    gpus: int | None = None
+
+
+@runtime_checkable
+class TellsCapacity(Protocol):
+    """A batch system whose jobs run elsewhere than on the machine of the login."""
+
+    def capacity(self) -> Command:
+        """One command that asks for the largest node."""
+        ...
+
+    def told_capacity(self, completed: Completed) -> Capacity:
+        """The most of each that a single node has."""
+        ...
+
+
 class BatchFactory(Protocol):
     """What ``wlmctl_batch_systems()`` maps a name to."""
 

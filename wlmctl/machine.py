@@ -51,6 +51,11 @@ class Machine:
         """True for this host without a login."""
         return self.host is None
 
+    @property
+    def has_queue(self) -> bool:
+        """True where jobs wait in a queue of the batch system: then cpus, memory and gpus are its largest node's."""
+        return self.batch != "shell"
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:

@@ -245,8 +245,8 @@ def _is_connected(pid: int, port: int) -> bool:
 
 @pytest.mark.parametrize("command", ["run", "submit"])
 def test_a_batch_system_of_later_work_says_not_yet_before_anything_is_written(cli: CommandLine, command: str) -> None:
-    cli.write("wlmctl.toml", '[machines.far]\nhost = "far.invalid"\nbatch = "slurm"\n')
+    cli.write("wlmctl.toml", '[machines.far]\nhost = "far.invalid"\nbatch = "pbs"\n')
     cli.write("far.yaml", "name: far\ntasks: {j: {type: job, machine: far, command: 'true'}}\n")
     done = cli.run(command, "far.yaml", code=2)
-    assert done.stderr == "wlmctl: batch system 'slurm': not yet: this is reserved for a later version\n"
+    assert done.stderr == "wlmctl: batch system 'pbs': not yet: this is reserved for a later version\n"
     assert done.stdout == ""

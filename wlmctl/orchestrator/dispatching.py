@@ -137,7 +137,7 @@ class Dispatcher:
             )
         site, machine = common.site, common.machine
         devices = self._fleet.free_devices(placed.place, group.resources.gpus, taken)
-        if len(devices) < group.resources.gpus:
+        if len(devices) < group.resources.gpus and not self._fleet.machine(placed.place).has_queue:
             return
         care = work.care.get(idx)
         queue = common.queue if care is None and not placed.is_chosen else None

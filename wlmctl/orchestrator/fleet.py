@@ -142,14 +142,14 @@ class Fleet:
             left(machine.cpus, used.cpus),
             left(machine.memory_bytes, used.memory_bytes),
             left(machine.gpus, len(used.devices)),
-            machine.batch != "shell",
+            machine.has_queue,
             left(machine.max_jobs, used.jobs),
             name in self.held,
         )
 
     def free_devices(self, name: str, count: int, taken: Mapping[str, Taken]) -> tuple[int, ...]:
-        """The first ``count`` GPUs of the machine that nobody has."""
-        if not count:
+        """The first ``count`` GPUs of the machine that nobody has; the queue of a batch system hands out its own."""
+        if not count or self._inventory[name].has_queue:
             return ()
         used = taken[self.site(name)].devices if self.site(name) in taken else set()
         free = [device for device in range(self._inventory[name].gpus or 0) if device not in used]

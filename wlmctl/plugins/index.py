@@ -16,7 +16,7 @@ from wlmctl.suggest import did_you_mean
 log = logging.getLogger(__name__)
 
 #: Names that plugins of later work will have.
-LATER = frozenset({("scheduler", "matchmaking"), ("batch", "slurm")})
+LATER = frozenset({("batch", "pbs"), ("batch", "sge"), ("batch", "lsf")})
 
 
 @dataclass(frozen=True, slots=True)

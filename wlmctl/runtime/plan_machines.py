@@ -70,7 +70,7 @@ def _login(machine: Machine) -> str:
 def _survey(machine: Machine, transport: Transport) -> MachineSurvey:
     scratch = resolve_scratch(machine, transport)
     has_shell = isinstance(transport, Runs)
-    reported = facts(transport)
+    reported = facts(machine, transport)
     known = replace(
         machine,
         cpus=machine.cpus if machine.cpus is not None else reported.cpus,

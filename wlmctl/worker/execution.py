@@ -143,7 +143,7 @@ def probe(machine: Machine, worker: str, machines: Machines) -> ProbeAnswerMessa
     """Whether the machine answers, and what it has."""
     try:
         with machines.transport(machines.seen_from_here(machine), lambda: None) as transport:
-            found = facts(transport)
+            found = facts(machine, transport)
     except Exception as error:  # as above: the reason is the answer
         return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__)
     return ProbeAnswerMessage(worker, machine.name, "", found.cpus, found.memory_bytes, found.gpus)

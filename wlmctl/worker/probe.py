@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from wlmctl.batch import Capacity, TellsCapacity
+from wlmctl.machine import Machine
+from wlmctl.plugins import batch_factory
 from wlmctl.transport import Runs, Transport
 
 _FACTS = """
@@ -15,24 +16,20 @@ echo "wlmctl-facts ${cpus:-0} ${memory:-0} ${gpus:-0}"
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a machine reports of itself; None where it cannot be told."""
-
-    cpus: int | None = None
-    memory_bytes: int | None = None
-    gpus: int | None = None
-
-
-def facts(transport: Transport) -> Facts:
-    """Ask the machine; one that has no shell reports nothing. Also shows that the machine answers."""
+def facts(machine: Machine, transport: Transport) -> Capacity:
+    """Ask the machine, or its batch system; one that has no shell reports nothing. Also shows that it answers."""
     if not isinstance(transport, Runs):
         transport.stat("/")
-        return Facts()
+        return Capacity()
+    if machine.has_queue:
+        batch = batch_factory(machine.batch)(machine, machine.batch_options)
+        if isinstance(batch, TellsCapacity):
+            command = batch.capacity()
+            return batch.told_capacity(transport.run(command.text, command.stdin, command.timeout_s))
     done = transport.run(_FACTS, timeout_s=30)
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         words = line.split()
         if len(words) == 4 and words[0] == "wlmctl-facts":
             cpus, memory, gpus = (int(word) if word.isdigit() else 0 for word in words[1:])
-            return Facts(cpus or None, memory * 1024 or None, gpus)
-    return Facts()
+            return Capacity(cpus or None, memory * 1024 or None, gpus)
+    return Capacity()

@@ -21,7 +21,9 @@ def judged(ref: JobRef, section: Section) -> PollAnswer:
         case ["wlm1", *_]:
             return failed(section, "its exit file is damaged", FailureClass.INFRA)
         case [("gone" | "lost" | "never") as how] if section.cancelled:
-            return Gone("cancelled before it started" if how == "never" else "cancelled", section.stdout, section.stderr)
+            return Gone(
+                "cancelled before it started" if how == "never" else "cancelled", section.stdout, section.stderr
+            )
         case ["never"]:
             return by_state(ref, section) or failed(section, _never(section.state), FailureClass.INFRA)
         case ["lost"]:
@@ -47,9 +49,7 @@ def by_state(ref: JobRef, section: Section, exit_code: int | None = None) -> Fai
         case "NODE_FAIL" | "BOOT_FAIL":
             return failed(section, f"its node failed (Slurm: {section.state})", FailureClass.INFRA, exit_code)
         case "CANCELLED" | "REVOKED":
-            return failed(
-                section, "cancelled in Slurm, not by wlmctl (scancel?)", FailureClass.CANCELLED, exit_code
-            )
+            return failed(section, "cancelled in Slurm, not by wlmctl (scancel?)", FailureClass.CANCELLED, exit_code)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a user may say of a job to Slurm: by ``batch_options`` of the machine, and by ``batch: {slurm: ...}`` of a task."""
+"""What a user may say of a job to Slurm: ``batch_options`` of the machine, and ``batch: {slurm: ...}`` of a task."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
-from wlmctl.batch import BatchJob, Command, JobRef
+from wlmctl.batch import BatchJob, Capacity, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.script import job_script
 from wlmctl.jobs.sections import answers
@@ -110,6 +110,20 @@ class SlurmBatch:
         """``Gone`` when that is proven."""
         return answers({"": job}, completed, judged)[""]
 
+    def capacity(self) -> Command:
+        """A line a node, of the partition where one is set."""
+        partition = f" -p {quote(self.options.partition)}" if self.options.partition else ""
+        return Command(f"LC_ALL=C sinfo -a -h -N -o 'wlm-node|%c|%m|%G'{partition}", timeout_s=LOOK_TIMEOUT_S)
+
+    def told_capacity(self, completed: Completed) -> Capacity:
+        """The most of each that a node has; a sinfo that fails tells nothing."""
+        rows = [line.split("|") for line in completed.stdout.decode("utf-8", "replace").splitlines()]
+        nodes = [row for row in rows if len(row) == 4 and row[0] == "wlm-node"]
+        if completed.exit_code != 0 or not nodes:
+            return Capacity()
+        cpus, memory_mb = (max(_count(row[at]) for row in nodes) for at in (1, 2))
+        return Capacity(cpus or None, memory_mb * 1024**2 or None, max(_gpus(row[3]) for row in nodes))
+
     def _options(self, job: BatchJob) -> SlurmOptions:
         try:
             return parse(job.options, self.options)
@@ -143,6 +157,17 @@ class SlurmBatch:
             lost_after=lost_after_s,
             settle=min(60, lost_after_s),
         )
+
+
+def _count(text: str) -> int:
+    """``8`` or ``8+`` as sinfo prints it."""
+    found = re.match(r"\d+", text)
+    return int(found[0]) if found else 0
+
+
+def _gpus(text: str) -> int:
+    """The GPUs in generic resources as sinfo prints them: ``gpu:2``, ``gpu:a100:4(S:0-1),shard:8``."""
+    return sum(int(found[1]) for found in re.finditer(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)", text))
 
 
 def job_name(token: str) -> str:

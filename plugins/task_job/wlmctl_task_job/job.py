@@ -105,7 +105,7 @@ def _batch_job(spec: JobSpec, context: TaskContext, transport: Transport) -> tup
         experiment_folder=place.folder,
         env=spec.env,
         resources=context.resources,
-        devices=context.devices if machine.gpus else None,
+        devices=context.devices if machine.gpus and not machine.has_queue else None,
         options=spec.batch.get(machine.batch, {}),
     )
     return job, outputs

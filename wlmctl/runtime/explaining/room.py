@@ -70,7 +70,7 @@ def look(scene: Scene, found: Findings) -> None:
     if machine.max_jobs is not None and len(there) >= machine.max_jobs:
         text = f"machine {name} takes {counted(machine.max_jobs, 'job')} at once, and has them: {_named(scene, there)}"
         found.cause("max_jobs", text, machine=name, max_jobs=machine.max_jobs, holders=_holders(there))
-    if machine.batch == "shell":
+    if not machine.has_queue:
         _full(scene, found, machine, there)
 
 
