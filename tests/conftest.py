@@ -10,9 +10,21 @@ import pytest
 pytest.register_assert_rewrite("wlmctl.testing")
 
 # assert rewriting comes before any import of the suites
-from tests.services.fixtures import docker_compose_file, farm, new_store, postgres, rabbit, store_url, vhost  # noqa: E402
+from tests.services.fixtures import (  # noqa: E402
+    cluster,
+    docker_compose_file,
+    farm,
+    new_store,
+    postgres,
+    rabbit,
+    slurm,
+    store_url,
+    vhost,
+)
 
-__all__ = ["docker_compose_file", "farm", "new_store", "postgres", "rabbit", "store_url", "vhost"]
+__all__ = [
+    "cluster", "docker_compose_file", "farm", "new_store", "postgres", "rabbit", "slurm", "store_url", "vhost",
+]  # fmt: skip
 
 # What was started by nohup, or by a script in the background, ignores signals, and so would all that the tests start.
 for _signal, _usual in (

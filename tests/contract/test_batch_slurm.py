@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.services.commands_only import CommandsOnly
-from tests.services.slurm import Slurm, open_slurm, require_slurm
+from tests.services.slurm import Slurm
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.testing.batch import BatchContract, Jobs
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    require_slurm()
-    with open_slurm(tmp_path_factory.mktemp("slurm")) as slurm:
-        yield slurm
 
 
 class TestSlurm(BatchContract):

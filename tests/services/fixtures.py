@@ -12,6 +12,7 @@ import pytest
 from tests.services.docker import docker_works
 from tests.services.postgres import Server, native_server
 from tests.services.rabbitmq import Rabbit, Vhost, require
+from tests.services.slurm import Slurm, open_slurm, require_slurm
 from tests.services.sshd import Farm, open_farm, require_sshd
 
 
@@ -79,6 +80,24 @@ def store_urls(request: pytest.FixtureRequest, kind: str, folder: Path) -> Itera
     if server:
         for url in made:
             server.drop(url)
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A Slurm with two nodes of 8 CPUs for one file of tests, which may kill its daemons."""
+    require_slurm()
+    with open_slurm(tmp_path_factory.mktemp("slurm")) as slurm:
+        yield slurm
+
+
+@pytest.fixture(scope="module")
+def cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    """The Slurm's login node, ``cluster``: an sshd whose logins find Slurm's commands."""
+    require_sshd()
+    with open_farm(tmp_path_factory.mktemp("login"), names=["cluster"]) as farm:
+        exports = "".join(f"export {name}='{value}'\n" for name, value in slurm.env.items())
+        (farm["cluster"].home / ".bashrc").write_text(exports)
+        yield farm
 
 
 @pytest.fixture(scope="session")

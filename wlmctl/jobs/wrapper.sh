@@ -5,6 +5,8 @@ n=$1 shell=$2 text=$3 file=$4 oom=$5 wall=$6 grace=$7
 trap 'term=1' HUP INT QUIT TERM
 [ -s exit ] && exit 0
 
+# point 1: started, no fence
+
 # The fence admits one execution: whatever ln returned, what can be read back decides.
 read -r boot </proc/sys/kernel/random/boot_id
 read -r host </proc/sys/kernel/hostname
@@ -24,6 +26,7 @@ if [ "$won" != "$me" ]; then
   exit 0
 fi
 
+# point 2: the fence is ours, nothing has run
 # a sign of life for who cannot see this process
 if [ "$beat" ]; then
   {
@@ -47,6 +50,7 @@ else
   $shell "./$file" </dev/null >stdout 2>stderr
   code=$?
 fi
+# point 3: the command has ended, nobody knows
 trap '' HUP INT QUIT TERM
 
 if [ "$dog" ] && [ -e walltime ]; then
@@ -64,6 +68,7 @@ until printf '%s\n' "wlm1 $code $n ${term:-0} ${timed:-0} ${memory:-0} self end"
   [ $tries -gt 60 ] && exit 98
   sleep 1
 done 2>/dev/null
+# point 4: the exit file is there
 # behind the exit file: a watchdog that this signal finds too early sees the file and ends
 kill $dog $pulse 2>/dev/null
 exit "${report:+$code}"

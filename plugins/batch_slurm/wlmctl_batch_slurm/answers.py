@@ -11,8 +11,9 @@ from wlmctl.task import Failed, FailureClass, Gone, PollAnswer, Running, Unknown
 def judged(ref: JobRef, section: Section) -> PollAnswer:
     """The answer for what was told of a job; no words mean that it runs."""
     if exit_file := ExitFile.parse(" ".join(section.words).encode()):
-        answer = ended(exit_file, ref, section)
-        return answer if isinstance(answer, Gone) else by_state(ref, section, exit_file.code) or answer
+        if section.cancelled:  # it came after the mark of the cancel, and the mark of the signal may be missing
+            return Gone("cancelled", section.stdout, section.stderr)
+        return by_state(ref, section, exit_file.code) or ended(exit_file, ref, section)
     match section.words:
         case [] | ["run"]:
             return Running(stdout=section.stdout, stderr=section.stderr)

@@ -4,12 +4,15 @@ printf '\nwlm-begin %s\n' "$sign"
 clock
 began=$now spent=0 verdict=
 [ -e "$folder/cancel" ] || ! ended "$folder" || verdict=exit
+# point 1: nothing done
 if ! [ "$verdict" ]; then
   if mkdir -p -- "$folder" && { [ -e "$folder/cancel" ] || : >"$folder/cancel"; } &&
     { owner "$folder" || seal "$folder"; }; then
+    # point 2: marked, and sealed where it had not begun
     while list; do
       job "$name"
       has_ended "$state" || sweep "$name"
+      # point 3: cancelled in Slurm, nothing proven
       judge "$folder" "$name"
       case $verdict in
       never) has_ended "$state" && break ;;
@@ -26,5 +29,6 @@ if ! [ "$verdict" ]; then
     verdict=unsealed
   fi
 fi
+# point 4: proven, not answered
 tell_end 0 "$folder"
 say end

@@ -1,4 +1,5 @@
-# Submits one job held, records its id, releases it: each step is harmless to repeat. Variables: folder, directory,
+# Submits one job held, records its id, releases it: each step is harmless to repeat, and may be where the connection or
+# this shell is killed (the points that are numbered, each of which has a test). Variables: folder, directory,
 # nonce, name, file, size (of the script on stdin, in bytes), batch (what Slurm is to run); "$@" are options for sbatch.
 refuse() {
   printf '\nwlm-refused %s\n' "$1"
@@ -20,20 +21,25 @@ record() {
   recorded || exit 1
   [ "$recorded" = "$1" ] || scancel "$1"
 }
+# point 1: connected, nothing done
 command -v sbatch >/dev/null 2>&1 || refuse "there is no sbatch on this login (a preamble is not read here)"
 e=$(umask 077; mkdir -p -- "$folder" 2>&1) || refuse "the folder of the job cannot be made: $e"
 e=$(mkdir -p -- "$directory" 2>&1) || refuse "directory cannot be made: $e"
 cd -- "$folder" || exit 1
+# point 2: the folders are made
 # only saves work: two submits at once make two held jobs, of which one is recorded
 { exec 9>>submit.lock && flock -w 60 9; } 2>/dev/null
+# point 3: the lock is held
 ended . || owner . && submitted
 list || exit 1
+# point 4: listed, nothing submitted
 if ! recorded; then
   job "$name"
   if ! [ "$id" ] || has_ended "$state"; then
     e=$({ cat >"$file"; } 2>&1) || refuse "the script cannot be written: $e"
     # a connection that was cut in the middle is no end of the script
     [ "$(($(wc -c <"$file")))" -eq "$size" ] || exit 1
+    # point 5: the script is written
     printf '%s' "$batch" >"batch.$nonce" || exit 1
     id=$(timeout 120 sbatch --parsable --hold --no-requeue --job-name="$name" --comment="wlm:$folder" "$@" \
       --output=/dev/null --error=/dev/null "batch.$nonce" 2>"said.$nonce") || {
@@ -46,12 +52,20 @@ if ! recorded; then
       exit 1
     }
     id=${id%%;*}
+    # point 6: submitted, held, not recorded
   fi
   record "$id"
+  # point 7: recorded, still held
   list || exit 1
 fi
-job "$name"
-if [ "$state" = PENDING ] && [ "$id" = "$recorded" ] && [ "$reason" = JobHeldUser ]; then
-  scontrol release "$id" || exit 1
+# ours and still held: a cancel may come in between, and then there is nothing to release
+is_held() {
+  job "$name"
+  [ "$state" = PENDING ] && [ "$id" = "$recorded" ] && [ "$reason" = JobHeldUser ]
+}
+if is_held && ! scontrol release "$id"; then
+  list || exit 1
+  is_held && exit 1
 fi
+# point 8: released, not answered
 submitted

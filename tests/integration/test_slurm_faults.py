@@ -1,0 +1,186 @@
+"""What a Slurm does to jobs beside running them: each job's command runs once, and its true end is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.services.commands_only import CommandsOnly
+from tests.services.slurm import Slurm
+from tests.waiting import wait_until
+from wlmctl.batch import BatchJob, JobRef
+from wlmctl.machine import Machine
+from wlmctl.plugins import batch_factory, transport_factory
+from wlmctl.task import Failed, FailureClass, Gone, PollAnswer, Running
+from wlmctl.testing.batch import Jobs
+
+ONCE = "echo ran >> witness-$WLMCTL_TASK; while ! [ -e go ]; do sleep 0.1; done"
+
+
+@pytest.fixture
+def jobs(slurm: Slurm, tmp_path: Path) -> Jobs:
+    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
+    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
+    transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), environment)
+    return Jobs(batch_factory("slurm")(machine, {"lost_after": "2s"}), transport, str(tmp_path))
+
+
+def slurm_id(job: BatchJob) -> str:
+    return Path(job.folder, "jobid").read_text().strip()
+
+
+def states(slurm: Slurm, ref: JobRef) -> list[str]:
+    """The states of all jobs of that name."""
+    return sorted(state for _, state, name in slurm.queue() if name == ref["name"])
+
+
+def begun(jobs: Jobs, script: str = ONCE) -> tuple[BatchJob, JobRef]:
+    """A job whose command runs."""
+    job = jobs.job(script)
+    ref = jobs.submit(job)
+    jobs.wait_for(f"witness-{job.task}")
+    return job, ref
+
+
+def release(jobs: Jobs) -> None:
+    Path(jobs.scratch, "work/go").touch()
+
+
+def failed(answer: PollAnswer) -> Failed:
+    assert isinstance(answer, Failed), answer
+    return answer
+
+
+def test_submits_side_by_side_make_one_job(jobs: Jobs, slurm: Slurm) -> None:
+    job = jobs.job(ONCE)
+    threads = [threading.Thread(target=jobs.submit, args=(job,)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ref = jobs.batch.reference(job)
+    release(jobs)
+    assert jobs.end(ref).__class__.__name__ == "Done"
+    assert states(slurm, ref) == ["COMPLETED"]
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+
+
+def test_a_job_submitted_by_a_command_that_was_killed_is_taken_up(jobs: Jobs, slurm: Slurm) -> None:
+    job = jobs.job(ONCE)
+    name = str(jobs.batch.reference(job)["name"])
+    Path(job.folder).mkdir(parents=True)
+    slurm.run("sbatch", "--hold", f"--job-name={name}", "--output=/dev/null", "--wrap", "true")
+    ref = jobs.submit(job)
+    assert len(states(slurm, ref)) == 1, "it was adopted, no second one was made"
+    assert slurm_id(job) == next(number for number, _, found in slurm.queue() if found == name)
+
+
+def test_a_requeue_by_an_administrator_runs_nothing_twice(jobs: Jobs, slurm: Slurm) -> None:
+    job, ref = begun(jobs)
+    slurm.run("scontrol", "requeue", slurm_id(job))
+    release(jobs)
+    assert jobs.end(ref).__class__.__name__ == "Done"
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+
+
+def test_a_recorded_id_that_is_anothers_job_by_now_is_not_believed(jobs: Jobs, slurm: Slurm) -> None:
+    job = jobs.job(ONCE)
+    Path(job.folder).mkdir(parents=True)
+    other = slurm.run("sbatch", "--parsable", "--job-name=other", "--output=/dev/null", "--wrap", "sleep 30").strip()
+    Path(job.folder, "jobid").write_text(f"{other}\n")
+    answer = failed(jobs.end(jobs.submit(job)))
+    assert answer.failure_class is FailureClass.INFRA
+    assert "never started" in answer.reason
+    assert jobs.text(f"witness-{job.task}") is None
+    assert next(state for number, state, _ in slurm.queue() if number == other) in ("PENDING", "RUNNING")
+    slurm.run("scancel", other)
+
+
+def test_a_job_that_slurm_has_forgotten_before_it_began_is_kept_from_starting(jobs: Jobs, slurm: Slurm) -> None:
+    job = jobs.job(ONCE)
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    try:
+        ref = jobs.submit(job)
+        assert jobs.state(ref) == Running(started=False)
+        slurm.run("scancel", slurm_id(job))
+        answer = failed(jobs.end(ref))
+    finally:
+        slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    assert answer.failure_class is FailureClass.CANCELLED
+    assert jobs.end(jobs.submit(job)) == failed(jobs.end(ref))
+    assert jobs.text(f"witness-{job.task}") is None
+
+
+def test_a_job_whose_wrapper_is_killed_is_lost_with_a_reason(jobs: Jobs, slurm: Slurm) -> None:
+    job, ref = begun(jobs)
+    _, _, pid, *_ = Path(job.folder, "fence").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+    answer = failed(jobs.end(ref))
+    assert answer.failure_class is FailureClass.INFRA
+    assert answer.reason.startswith("lost: ")
+    release(jobs)
+
+
+def test_a_node_that_fails_makes_an_infra_failure_and_no_second_run(jobs: Jobs, slurm: Slurm) -> None:
+    job, ref = begun(jobs)
+    node = slurm.run("squeue", "-h", "-j", slurm_id(job), "-o", "%N").strip()
+    slurm.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    answer = failed(jobs.end(ref))
+    slurm.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert answer.failure_class is FailureClass.INFRA
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+    assert len(states(slurm, ref)) == 1
+    release(jobs)
+
+
+def test_a_controller_that_is_away_says_nothing_and_the_end_comes_with_it(jobs: Jobs, slurm: Slurm) -> None:
+    job, ref = begun(jobs)
+    slurm.kill("slurmctld")
+    assert jobs.state(ref).__class__.__name__ == "Unknown"
+    release(jobs)
+    wait_until(lambda: Path(job.folder, "exit").exists(), "the exit file")
+    slurm.start_controller()
+    assert jobs.end(ref).__class__.__name__ == "Done"
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+
+
+def test_a_hold_by_a_user_is_no_end(jobs: Jobs, slurm: Slurm) -> None:
+    job = jobs.job(ONCE)
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    ref = jobs.submit(job)
+    slurm.run("scontrol", "hold", slurm_id(job))
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    assert jobs.state(ref) == Running(started=False)
+    slurm.run("scontrol", "release", slurm_id(job))
+    release(jobs)
+    assert jobs.end(ref).__class__.__name__ == "Done"
+
+
+def test_a_job_cancelled_while_it_waits_leaves_the_queue_and_never_runs(jobs: Jobs, slurm: Slurm) -> None:
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    job = jobs.job(ONCE)
+    ref = jobs.submit(job)
+    try:
+        assert isinstance(jobs.end_by_cancel(ref), Gone)
+    finally:
+        slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    assert states(slurm, ref) == ["CANCELLED"]
+    assert jobs.text(f"witness-{job.task}") is None
+
+
+@pytest.mark.parametrize("setting", ["SQUEUE_PARTITION=nowhere", "SQUEUE_STATES=RUNNING", "SBATCH_PARTITION=nowhere"])
+def test_settings_of_the_login_do_not_change_what_is_listed_or_submitted(
+    slurm: Slurm, tmp_path: Path, jobs: Jobs, setting: str
+) -> None:
+    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
+    name, _, value = setting.partition("=")
+    transport = CommandsOnly(
+        transport_factory("local")(Machine("local"), {}), f"{environment} {name}={value}; export {name}; "
+    )
+    odd = Jobs(jobs.batch, transport, str(tmp_path))
+    ref = odd.submit(odd.job("sleep 1; echo done"))
+    assert odd.end(ref).__class__.__name__ == "Done"
