@@ -16,7 +16,7 @@ from tests.services.environments import ROOT, Environment
 
 BUILT_IN = {
     *("transport_local", "transport_scp", "transport_sftp", "scheduler_fifo", "scheduler_matchmaking"),
-    *("task_environment", "task_job", "task_stage", "batch_shell"),
+    *("task_environment", "task_job", "task_stage", "batch_shell", "batch_slurm"),
 }
 
 

@@ -12,6 +12,7 @@ import wlmctl_batch_slurm
 import wlmctl.jobs.texts
 from tests.services.commands_only import CommandsOnly
 from tests.services.slurm import Slurm
+from tests.waiting import wait_until
 from wlmctl.errors import Broken
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory, transport_factory
@@ -64,9 +65,13 @@ def jobs(slurm: Slurm, tmp_path: Path) -> Jobs:
     return Jobs(batch_factory("slurm")(machine, {"lost_after": "1s"}), transport, str(tmp_path))
 
 
-def in_queue(slurm: Slurm, name: object) -> list[str]:
-    """Jobs of that name that have not ended."""
-    return [state for _, state, found in slurm.queue() if found == name and state not in ("COMPLETED", "CANCELLED")]
+def nothing_left(slurm: Slurm, name: object) -> None:
+    """Wait until no job of that name is in the queue any more: Slurm takes a moment after the exit file."""
+    ended = ("COMPLETED", "CANCELLED")
+    wait_until(
+        lambda: not [state for _, state, found in slurm.queue() if found == name and state not in ended],
+        "an empty queue",
+    )
 
 
 @pytest.mark.parametrize("point", points("submit"))
@@ -81,7 +86,7 @@ def test_a_submit_killed_at_any_point_and_repeated_runs_the_command_once(
     ref = jobs.submit(job)
     assert isinstance(jobs.end(ref), Done)
     assert jobs.text("witness") == "ran\n"
-    assert in_queue(slurm, ref["name"]) == []
+    nothing_left(slurm, ref["name"])
 
 
 @pytest.mark.parametrize("point", points("submit"))
@@ -95,7 +100,7 @@ def test_a_submit_killed_at_any_point_and_cancelled_leaves_nothing(
     killed_at("submit", None)
     ref = jobs.batch.reference(job)
     assert isinstance(jobs.end_by_cancel(ref), Gone)
-    assert in_queue(slurm, ref["name"]) == []
+    nothing_left(slurm, ref["name"])
 
 
 @pytest.mark.parametrize("point", points("wrapper"))
@@ -126,4 +131,4 @@ def test_a_cancel_killed_at_any_point_and_repeated_ends_the_job(
     assert isinstance(jobs.cancel(ref), Unknown)
     killed_at("cancel", None)
     assert isinstance(jobs.end_by_cancel(ref), Gone)
-    assert in_queue(slurm, ref["name"]) == []
+    nothing_left(slurm, ref["name"])

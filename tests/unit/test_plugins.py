@@ -247,6 +247,7 @@ def test_every_built_in_plugin_is_installed_and_usable() -> None:
         ("task", "job"),
         ("task", "stage"),
         ("batch", "shell"),
+        ("batch", "slurm"),
     }
 
 
