@@ -78,11 +78,12 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The deferred work has not ended. ``started`` False: it still waits in the batch system's queue."""
+    """The deferred work has not ended. ``started`` False: it waits in the batch system's queue, for ``reason``."""
 
     started: bool = True
     stdout: bytes = b""
     stderr: bytes = b""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,19 @@ def test_a_job_that_somebody_cancels_in_slurm_says_so_and_is_not_tried_again(cli
     assert task["attempt"] == 1
 
 
+def test_explain_says_what_the_queue_says(cli: CommandLine, slurm: Slurm) -> None:
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    try:
+        running = cli.start("run", cli.write("one.yaml", one("command: 'true'")))
+        wait_until(lambda: "PartitionDown" in cli.run("explain", *cli.ids()[:1], "it", code=None).stdout, "the reason")
+    finally:
+        slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    assert running.wait(60) == 0
+
+
 def test_a_run_that_was_killed_finds_its_job_again(cli: CommandLine, slurm: Slurm, cluster: Farm) -> None:
     running = cli.start("run", cli.write("one.yaml", one("command: 'echo ran >> witness; sleep 5'")))
-    wait_until(lambda: any(row[1] == "RUNNING" for row in slurm.queue()), "a running job", 60)
+    wait_until(lambda: list(cluster["cluster"].home.rglob("witness")), "the job's command", 60)
     running.kill()
     running.wait()
     identifier = cli.ids()[0]

@@ -105,7 +105,7 @@ def test_a_job_that_slurm_has_forgotten_before_it_began_is_kept_from_starting(jo
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
     try:
         ref = jobs.submit(job)
-        assert jobs.state(ref) == Running(started=False)
+        wait_until(lambda: jobs.state(ref) == Running(started=False, reason="PartitionDown"), "the reason")
         slurm.run("scancel", slurm_id(job))
         answer = failed(jobs.end(ref))
     finally:
@@ -154,7 +154,7 @@ def test_a_hold_by_a_user_is_no_end(jobs: Jobs, slurm: Slurm) -> None:
     ref = jobs.submit(job)
     slurm.run("scontrol", "hold", slurm_id(job))
     slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
-    assert jobs.state(ref) == Running(started=False)
+    assert jobs.state(ref) == Running(started=False, reason="JobHeldAdmin")
     slurm.run("scontrol", "release", slurm_id(job))
     release(jobs)
     assert jobs.end(ref).__class__.__name__ == "Done"

@@ -187,6 +187,9 @@ def _running(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     if outcome.started and active.started_s is None:
         active.started_s = book.now_s
         book.of(work).task_fields(active.idx, "started", started=book.now_s)
+    elif not outcome.started and active.handle is not None and outcome.reason != active.handle.get("reason", ""):
+        active.handle = {**active.handle, "reason": outcome.reason}
+        book.of(work).task_fields(active.idx, "queued", outcome.reason, handle=json.dumps(active.handle))
     for stream, content in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
         if content:
             start = logs.live_end(book.db, work.seq, active.idx, active.attempt, stream)

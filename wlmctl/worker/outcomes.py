@@ -39,7 +39,9 @@ def of_answer(answer: PollAnswer | Deferred) -> Outcome:
         case Deferred():
             return Outcome("deferred", handle=answer.handle, started=answer.started)
         case Running():
-            return Outcome("running", started=answer.started, stdout=answer.stdout, stderr=answer.stderr)
+            return Outcome(
+                "running", reason=answer.reason, started=answer.started, stdout=answer.stdout, stderr=answer.stderr
+            )
         case Unknown():
             return Outcome("unknown", reason=answer.reason)
     raise TypeError(f"a task type answered {answer!r}, expected Done, Failed, Gone, Deferred, Running or Unknown")

@@ -17,8 +17,8 @@ def judged(ref: JobRef, section: Section) -> PollAnswer:
     match section.words:
         case [] | ["run"]:
             return Running(stdout=section.stdout, stderr=section.stderr)
-        case ["wait", _, *_]:
-            return Running(started=False)
+        case ["wait", state, *reason]:
+            return Running(started=False, reason=" ".join(reason) if state == "PENDING" else state)
         case ["wlm1", *_]:
             return failed(section, "its exit file is damaged", FailureClass.INFRA)
         case [("gone" | "lost" | "never") as how] if section.cancelled:

@@ -6,7 +6,8 @@ refuse() {
   exit 0
 }
 submitted() {
-  printf '\nwlm-submitted\n'
+  recorded
+  printf '\nwlm-submitted %s\n' "$recorded"
   exit 0
 }
 recorded() {

@@ -70,11 +70,12 @@ class SlurmBatch:
         text = completed.stdout.decode("utf-8", "replace")
         if refused := re.search(r"^wlm-refused (.*)", text, re.MULTILINE | re.DOTALL):
             raise TaskFailed(" ".join(refused[1].split()))
-        if completed.exit_code != 0 or not re.search(r"^wlm-submitted$", text, re.MULTILINE):
+        done = re.search(r"^wlm-submitted (\d*)$", text, re.MULTILINE)
+        if completed.exit_code != 0 or not done:
             said = completed.stderr.decode("utf-8", "replace").strip().splitlines()
             because = f": {said[-1]}" if said else ""
             raise Broken(f"the submit did not come to its end (exit code {completed.exit_code}){because}")
-        return self.reference(job)
+        return {**self.reference(job), "id": done[1]} if done[1] else self.reference(job)
 
     def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:
         """One command and one listing, with the jobs on stdin."""

@@ -34,7 +34,9 @@ class JobType:
         with context.transport(role) as transport:
             job, outputs = _batch_job(spec, context, transport)
             context.check_cancelled()
-            return Deferred(_handle(_submit(context.batch(role), job, transport, context.machine(role)), outputs))
+            machine = context.machine(role)
+            ref = _submit(context.batch(role), job, transport, machine)
+            return Deferred(_handle(ref, outputs), started=not machine.has_queue)
 
     def handle(self, spec: JobSpec, context: TaskContext) -> Mapping[str, Any]:
         """The handle of the attempt, whether or not it has been submitted."""
