@@ -148,13 +148,27 @@ def test_a_controller_that_is_away_says_nothing_and_the_end_comes_with_it(jobs: 
     assert jobs.text(f"witness-{job.task}") == "ran\n"
 
 
+def test_a_job_that_a_restarted_controller_holds_again_is_released(jobs: Jobs, slurm: Slurm) -> None:
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    job = jobs.job(ONCE)
+    ref = jobs.submit(job)
+    # as user hold, which is what the job was before it was released
+    slurm.run("scontrol", "uhold", slurm_id(job))
+    slurm.stop("slurmctld")
+    slurm.start_controller()
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    release(jobs)
+    assert jobs.end(ref).__class__.__name__ == "Done"
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+
+
 def test_a_hold_by_a_user_is_no_end(jobs: Jobs, slurm: Slurm) -> None:
     job = jobs.job(ONCE)
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
     ref = jobs.submit(job)
-    slurm.run("scontrol", "hold", slurm_id(job))
+    slurm.run("scontrol", "uhold", slurm_id(job))
     slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
-    assert jobs.state(ref) == Running(started=False, reason="JobHeldAdmin")
+    assert jobs.state(ref) == Running(started=False, reason="JobHeldUser")
     slurm.run("scontrol", "release", slurm_id(job))
     release(jobs)
     assert jobs.end(ref).__class__.__name__ == "Done"
@@ -170,6 +184,17 @@ def test_a_job_cancelled_while_it_waits_leaves_the_queue_and_never_runs(jobs: Jo
         slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
     assert states(slurm, ref) == ["CANCELLED"]
     assert jobs.text(f"witness-{job.task}") is None
+
+
+def test_a_held_job_of_a_sealed_token_is_removed_by_the_next_poll(jobs: Jobs, slurm: Slurm) -> None:
+    job = jobs.job(ONCE)
+    ref = jobs.batch.reference(job)
+    assert isinstance(jobs.end_by_cancel(ref), Gone)
+    words = ("--hold", f"--job-name={ref['name']}", f"--comment=wlm:{job.folder}", "--output=/dev/null")
+    slurm.run("sbatch", *words, "--wrap", "true")
+    assert states(slurm, ref) == ["PENDING"]
+    jobs.end(jobs.start("true"))
+    wait_until(lambda: states(slurm, ref) == ["CANCELLED"], "the held job is gone")
 
 
 @pytest.mark.parametrize("setting", ["SQUEUE_PARTITION=nowhere", "SQUEUE_STATES=RUNNING", "SBATCH_PARTITION=nowhere"])

@@ -109,6 +109,12 @@ class Slurm:
         self._start("slurmctld", "-D")
         self._wait(lambda: "UP" in self.run("scontrol", "ping"), "slurmctld")
 
+    def undrain(self) -> None:
+        """As its administrator does: a controller that forgot its last seconds drains nodes over jobs it gave twice."""
+        if "drain" in self.run("sinfo", "-h", "-o", "%T"):
+            for node in self.nodes:
+                self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
     def start_node(self, node: str) -> None:
         """Start the slurmd of a node."""
         self._start("slurmd", "-D", "-N", node, name=node)
@@ -119,9 +125,11 @@ class Slurm:
         daemon.kill()
         daemon.wait()
 
-    def send(self, name: str, number: signal.Signals) -> None:
-        """A signal to a daemon."""
-        self._daemons[name].send_signal(number)
+    def stop(self, name: str) -> None:
+        """SIGTERM to a daemon: a controller saves all that it knows."""
+        daemon = self._daemons.pop(name)
+        daemon.terminate()
+        daemon.wait()
 
     def run(self, *command: str) -> str:
         """The output of one of Slurm's commands, whatever its exit code."""

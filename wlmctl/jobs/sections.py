@@ -15,7 +15,7 @@ from wlmctl.transport import Completed
 class Section:
     """What was told about one job: its verdict in words, whether a cancel is in force, the ends of its logs.
 
-    ``state`` is the word of the queue for its end, where there is a queue and it has said one.
+    ``state`` and ``said`` are the word of the queue for its end and its reason, where there is a queue that gives them.
     """
 
     cancelled: bool = False
@@ -23,6 +23,7 @@ class Section:
     stdout: bytes = b""
     stderr: bytes = b""
     state: str = ""
+    said: str = ""
 
 
 Judge = Callable[[JobRef, Section], PollAnswer]
@@ -59,7 +60,7 @@ def _read(completed: Completed) -> dict[int, Section] | str:
             case "stderr":
                 section.stderr = body
             case "state":
-                section.state = rest[0]
+                section.state, section.said = rest[0], " ".join(rest[1:])
             case "starting" | "unsealed":
                 section.words = [kind]
             case _:

@@ -9,7 +9,7 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Cancelled, PluginError
+from wlmctl.errors import Broken, Cancelled, PluginError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
@@ -33,8 +33,10 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
         context.check_cancelled()
         if message.cancel:
             return _end_unseen(task_type, spec, context, main)
-        result = task_type.execute(spec, context)
-        outcome = of_answer(result)
+        try:
+            outcome = of_answer(task_type.execute(spec, context))
+        except Broken as error:
+            return _in_doubt(error, task_type, spec, context, main)
     except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
         if isinstance(error, PluginError) and can_decline:
             return Outcome("declined", reason=str(error))
@@ -46,6 +48,18 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
     deferral = Deferral(message.key, message.type, outcome.handle or {}, nonce=message.nonce)
     watched = watch(message.machines[main], deferral, watcher, armed=False)
     return Outcome("deferred", handle=outcome.handle, started=outcome.started, watched=watched, machine=main)
+
+
+def _in_doubt(error: Broken, task_type: Any, spec: Any, context: ExecutionContext, main: str) -> Outcome:
+    """A start broke off: of work that goes on without a worker, the attempt fails only where nothing of it can run."""
+    if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
+        return of_error(error, main)
+    outcome = _end_unseen(task_type, spec, context, main)
+    if outcome.what == "unknown":  # the machine is asked again later, for the same attempt
+        return Outcome("unreachable", reason=str(error), machine=main)
+    if outcome.what == "cancelled" and not context.stopped.is_set():
+        return of_error(error, main)
+    return outcome
 
 
 def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str) -> Outcome:

@@ -50,13 +50,19 @@ def by_state(ref: JobRef, section: Section, exit_code: int | None = None) -> Fai
         case "NODE_FAIL" | "BOOT_FAIL":
             return failed(section, f"its node failed (Slurm: {section.state})", FailureClass.INFRA, exit_code)
         case "CANCELLED" | "REVOKED":
-            return failed(section, "cancelled in Slurm, not by wlmctl (scancel?)", FailureClass.CANCELLED, exit_code)
+            why = f": {section.said}" if section.said not in ("", "None") else " (scancel?)"
+            return failed(section, f"cancelled in Slurm, not by wlmctl{why}", FailureClass.CANCELLED, exit_code)
+        case "ABSENT" if exit_code is not None and exit_code > 128:
+            reason = f"was killed, and Slurm does not know it any more (exit code {exit_code})"
+            return failed(section, reason, FailureClass.INFRA, exit_code)
     return None
 
 
 def _never(state: str) -> str:
     if state in ("", "ABSENT"):
         return "never started: Slurm does not know it, and it is kept from starting now"
+    if state == "LAUNCH_FAILED":
+        return "never started: Slurm gave it a node and could not launch it there"
     return f"never started: {_ended_in_slurm(state)}; can the nodes see its folder?"
 
 

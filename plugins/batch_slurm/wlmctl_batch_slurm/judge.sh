@@ -44,7 +44,7 @@ judge() {
 # The first state in which Slurm shows an end, which it forgets after a while.
 note_end() {
   has_ended "$state" || return 0
-  [ -s "$1/gone" ] || printf '%s\n' "${state:-ABSENT}" >"$1/gone"
+  [ -s "$1/gone" ] || printf '%s\n' "${state:-ABSENT} $reason" >"$1/gone"
 }
 
 # Slurm says that the job is over; its processes are only believed to be after a time without a sign of life.
@@ -65,6 +65,18 @@ judge_lost() {
   else
     verdict=lost
   fi
+}
+
+# Cancels held jobs that can do nothing any more: a submit whose client was killed may come into the queue when its token
+# is sealed already, and a controller that lost its last seconds may hold again what has run.
+sweep_held() {
+  [ "$held" ] || return 0
+  while read -r id folder; do
+    folder=${folder#wlm:}
+    { ended "$folder" || owner "$folder"; } && scancel "$id"
+  done <<WLM_HELD
+$held
+WLM_HELD
 }
 
 # sweep NAME: cancels all that carries the name and has not ended

@@ -1,4 +1,5 @@
-# What Slurm knows of this login's jobs. After list, job NAME sets id, state and reason of the job with that name.
+# What Slurm knows of this login's jobs. After list, job NAME sets id, state, nodes and reason of the job with that name,
+# and all to the numbers of all jobs with it; held is a line for each that is held: its number and its comment.
 
 # settings of the login that would change what a command lists or submits
 for v in $(env | grep -Eo '^(SQUEUE|SBATCH|SCANCEL)_[A-Z0-9_]*'); do unset "$v"; done
@@ -7,31 +8,33 @@ turn=0
 # list: false when the listing is not complete. Jobs in all states and hidden partitions, elements of arrays singly; only
 # names of ours, and of two jobs with one name that which lives.
 list() {
-  listed=$(LC_ALL=C timeout 60 squeue -a -r -h -t all -u "$(id -un)" -o '%A|%T|%j|%r' && echo wlm-listed) || return 1
+  listed=$(LC_ALL=C timeout 60 squeue -a -r -h -t all -u "$(id -un)" -o '%A|%T|%j|%N|%k|%r' && echo wlm-listed) || return 1
   case $listed in *wlm-listed) ;; *) return 1 ;; esac
   turn=$((turn + 1))
+  held=$(printf '%s\n' "$listed" | awk -F'|' '$2 == "PENDING" && $6 ~ /^JobHeld/ && $5 ~ /^wlm:/ { print $1, $5 }')
   eval "$(printf '%s\n' "$listed" | awk -F'|' -v turn=$turn '
     length($3) != 15 || $3 !~ /^w[a-z2-7]+$/ || $1 !~ /^[0-9]+$/ || $2 !~ /^[A-Z_]+$/ { next }
     {
       lives = $2 !~ /^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT)$/
       ids[$3] = ids[$3] " " $1
       if ($3 in state && !lives) next
-      gsub(/[^A-Za-z0-9_ .,:()-]/, "?", $4)
-      state[$3] = $2; id[$3] = $1; reason[$3] = $4
+      gsub(/[^A-Za-z0-9_ .,:()-]/, "?", $NF)
+      state[$3] = $2; id[$3] = $1; reason[$3] = $NF
+      nodes[$3] = $4 ~ /^[A-Za-z]/ ? "placed" : "-"
     }
     END {
       for (name in state)
-        print "j_" name "=\"" turn " " id[name] " " state[name] " " reason[name] "\" a_" name "=\"" ids[name] "\""
+        print "j_" name "=\"" turn " " id[name] " " state[name] " " nodes[name] " " reason[name] "\" a_" name "=\"" ids[name] "\""
     }')"
 }
 
 job() {
-  id= state= reason= all=
+  id= state= nodes= reason= all=
   eval "line=\${j_$1-} all=\${a_$1-}"
   set -- $line
   [ "$1" = "$turn" ] || { all=; return 0; }
-  id=$2 state=$3
-  shift 3
+  id=$2 state=$3 nodes=$4
+  shift 4
   reason="$*"
 }
 

@@ -17,6 +17,7 @@ look() {
     ;;
   wait*)
     eval "state_$1=seen"
+    [ "$reason" = JobHeldUser ] && release_again "$2"
     say "wait $1 0 $verdict"
     ;;
   *)
@@ -29,6 +30,8 @@ look() {
       fi
       judge "$2" "$6"
       [ "$verdict" = run ] && return
+      # a node was given to it and it has not begun: that was no scancel, but a launch that failed
+      [ "$state" = CANCELLED ] && [ "$nodes" = placed ] && state=LAUNCH_FAILED
       note_end "$2"
       sweep "$6"
     fi
@@ -37,8 +40,17 @@ look() {
   esac
 }
 
+# release_again FOLDER: a controller that lost its last seconds holds again what we had released before it started; who
+# holds a job by hand does so after that.
+release_again() {
+  [ -e "$1/released" ] || return 0
+  : "${booted:=$(date -d "$(scontrol show config | sed -n 's/^BOOT_TIME *= *//p')" +%s)}"
+  [ "$(stat -c %Y "$1/released")" -le "${booted:-0}" ] && scontrol release "$id" && : >"$1/released"
+}
+
 printf '\nwlm-begin %s\n' "$sign"
 list || exit 1
+sweep_held
 clock
 began=$now spent=0 some=
 while :; do

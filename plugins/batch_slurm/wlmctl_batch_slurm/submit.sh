@@ -68,5 +68,6 @@ if is_held && ! scontrol release "$id"; then
   list || exit 1
   is_held && exit 1
 fi
+: >released
 # point 8: released, not answered
 submitted

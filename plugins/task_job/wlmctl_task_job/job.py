@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, PollCo
 from wlmctl.transport import Runs, Spawns, Transport
 from wlmctl_task_job.outputs import read_outputs
 from wlmctl_task_job.spec import JobSpec, parse_job
+
+log = logging.getLogger(__name__)
+
+#: How often a submit is tried, each time by a new connection, before its attempt is given up.
+SUBMIT_TRIES = 3
 
 
 class JobType:
@@ -30,6 +36,16 @@ class JobType:
 
     def execute(self, spec: JobSpec, context: TaskContext) -> Deferred:
         """Submit the job, which does nothing where it has been submitted before."""
+        for tries in range(1, SUBMIT_TRIES + 1):
+            try:
+                return self._submit(spec, context)
+            except Broken as error:  # whether it has arrived is not known: the next try finds out
+                if tries == SUBMIT_TRIES:
+                    raise
+                log.info("%s: its submit is tried again: %s", context.task, error)
+        raise AssertionError("unreachable")
+
+    def _submit(self, spec: JobSpec, context: TaskContext) -> Deferred:
         role = spec.machine
         with context.transport(role) as transport:
             job, outputs = _batch_job(spec, context, transport)
