@@ -132,6 +132,22 @@ class TellsCapacity(Protocol):
         ...
 
 
+@runtime_checkable
+class FindsJobs(Protocol):
+    """A batch system that can tell which of its jobs on a machine live, whoever submitted them."""
+
+    def find(self) -> Command:
+        """One command that lists the login's living jobs."""
+        ...
+
+    def found(self, completed: Completed) -> Mapping[str, JobRef]:
+        """Their private folders, each with what ``cancel`` takes, and where it is known the ``id``.
+
+        ``Broken`` when the answer is not whole.
+        """
+        ...
+
+
 class BatchFactory(Protocol):
     """What ``wlmctl_batch_systems()`` maps a name to."""
 

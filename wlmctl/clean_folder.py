@@ -21,7 +21,7 @@ def clean_folders(transport: Transport, folder: str) -> bool:
     ``ValueError`` for a path whose last part is no experiment's id.
     """
     folder = folder.rstrip("/")
-    if not folder.startswith("/") or _ID.fullmatch(posixpath.basename(folder)) is None:
+    if not folder.startswith("/") or not is_experiment(posixpath.basename(folder)):
         raise ValueError(f"{folder!r} is no folder of an experiment")
     info = transport.stat(folder)
     if info is None:
@@ -32,6 +32,11 @@ def clean_folders(transport: Transport, folder: str) -> bool:
                 transport.remove(f"{folder}/{name}")
     transport.remove(folder)
     return True
+
+
+def is_experiment(name: str) -> bool:
+    """True for a name that the folder of an experiment can have."""
+    return _ID.fullmatch(name) is not None
 
 
 def top_names(transport: Transport, folder: str) -> list[str]:

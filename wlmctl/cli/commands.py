@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "clean": ("wlmctl.cli.clean:clean", "Remove the folders of ended experiments."),
     "copy": ("wlmctl.cli.copy:copy", "Copy files between any two machines."),
     "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
+    "orphans": ("wlmctl.cli.orphans:orphans", "List what was left on machines and no experiment speaks for."),
     "queue": ("wlmctl.cli.queue:queue", "Look after the queues at the broker."),
     "simulate": ("wlmctl.cli.simulate:simulate", "Try schedulers on a trace, or on the own past."),
     "plugin": ("wlmctl.cli.plugin:plugin", "List and show plugins."),
@@ -35,4 +36,4 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 #: Commands of later work: known, and refused as such whatever their arguments.
-RESERVED = ("watch", "report", "graph", "orphans")
+RESERVED = ("watch", "report", "graph")

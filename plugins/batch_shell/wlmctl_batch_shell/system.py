@@ -120,6 +120,22 @@ class ShellBatch:
         """What the files of these jobs on this very host say."""
         return here.look(jobs, wait_s, offsets)
 
+    def find(self) -> Command:
+        """The wrappers of this login."""
+        return Command(program(_TEXTS, "processes", "find"), timeout_s=LOOK_TIMEOUT_S)
+
+    def found(self, completed: Completed) -> Mapping[str, JobRef]:
+        """Their folders and tokens."""
+        lines = completed.stdout.decode("utf-8", "surrogateescape").splitlines()
+        if completed.exit_code != 0 or "wlm-listed" not in lines:
+            raise Broken("the processes of the machine cannot be listed")
+        jobs: dict[str, JobRef] = {}
+        for line in lines:
+            match line.split(" ", 3):
+                case ["wlm-job", pid, token, folder]:
+                    jobs[folder] = {"folder": folder, "token": token, "id": pid}
+        return jobs
+
     def _check(self, job: BatchJob) -> None:
         if job.options:
             raise TaskFailed(f"batch.shell.{min(job.options)}: the batch system shell has no options")

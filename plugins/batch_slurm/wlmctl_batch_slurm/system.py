@@ -29,6 +29,8 @@ SUBMIT_TIMEOUT_S = 300.0
 LOOK_TIMEOUT_S = 180.0
 #: How long a cancel waits for the proof at least.
 CANCEL_WAIT_S = 3.0
+_ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+          "REVOKED", "TIMEOUT")  # fmt: skip
 #: Seconds between two signs of life of a wrapper, at most.
 BEAT_S = 60.0
 
@@ -110,6 +112,24 @@ class SlurmBatch:
     def cancelled(self, job: JobRef, completed: Completed) -> PollAnswer:
         """``Gone`` when that is proven."""
         return answers({"": job}, completed, judged)[""]
+
+    def find(self) -> Command:
+        """All jobs of the login that have not ended, with what their comments say."""
+        text = program(_TEXTS, "listing") + "list && printf '%s\\n' \"$listed\""
+        return Command(text, timeout_s=LOOK_TIMEOUT_S)
+
+    def found(self, completed: Completed) -> Mapping[str, JobRef]:
+        """Those whose comment has a folder of ours."""
+        lines = completed.stdout.decode("utf-8", "surrogateescape").splitlines()
+        if completed.exit_code != 0 or "wlm-listed" not in lines:
+            raise Broken("squeue gave no whole answer")
+        jobs: dict[str, JobRef] = {}
+        for line in lines:
+            match line.split("|"):
+                case [number, state, name, _, comment, _] if comment.startswith("wlm:") and state not in _ENDED:
+                    folder = comment.removeprefix("wlm:")
+                    jobs[folder] = {"folder": folder, "name": name, "id": number}
+        return jobs
 
     def capacity(self) -> Command:
         """A line a node, of the partition where one is set."""
