@@ -11,7 +11,7 @@ from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.machines import Machines, asks
-from wlmctl_scheduler_matchmaking.order import STARVING, Shares, fair_portions, owner
+from wlmctl_scheduler_matchmaking.order import STARVING, Shares, owner
 from wlmctl_scheduler_matchmaking.rooms import Caps, Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
@@ -42,7 +42,7 @@ class Matching:
         machines: Machines,
         shares: Shares | None,
     ) -> None:
-        self._snapshot, self._fleet, self._flow = snapshot, fleet, flow
+        self._snapshot, self._fleet, self.flow = snapshot, fleet, flow
         self._rooms, self._machines, self._shares = rooms, machines, shares
         self._caps = Caps(snapshot)
         self._demands: dict[int, int] = {}
@@ -64,40 +64,12 @@ class Matching:
         """The demand class of tasks that these worker classes can do."""
         known = self._demands.get(able)
         if known is None:
-            known = self._demands[able] = self._flow.add(able)
+            known = self._demands[able] = self.flow.add(able)
         return known
 
-    # --- by slots alone
-
-    def send(self, level: int, groups: Sequence[Group], slots: int) -> None:
-        """Place one band where nothing but slots can stop a task: as many as possible, at least cost."""
-        if level >= STARVING:
-            for group in groups:
-                self._send_together([(group, len(group.tasks))])
-            return
-        portions = fair_portions(groups, self._shares, slots) if self._shares is not None else None
-        if portions is None:
-            self._send_together([(group, len(group.tasks)) for group in groups])
-            return
-        fair, in_order = portions
-        self._send_together([(group, fair[group.id]) for group in in_order])
-        self._send_together([(group, self.left[group.id]) for group in in_order])
-
-    def _send_together(self, portions: Sequence[tuple[Group, int]]) -> None:
-        by_demand = dict[int, list[tuple[Group, int]]]()
-        for group, tasks in portions:
-            able = self._fleet.able(group.type, group.worker_labels, group.touches)
-            if tasks and able:
-                by_demand.setdefault(self.demand(able), []).append((group, tasks))
-        band = [(demand, sum([tasks for _, tasks in found])) for demand, found in by_demand.items()]
-        for (demand, _), sent in zip(band, self._flow.send(band), strict=True):
-            for group, tasks in by_demand[demand]:
-                part = min(tasks, sent)
-                sent -= part
-                if part:
-                    self._note(Run(group, part, demand, group.machine))
-                if part < tasks:
-                    self.short[group.id] = demand
+    def demand_of(self, group: Group) -> int:
+        """The demand class of the group's tasks, where they are."""
+        return self.demand(self._fleet.able(group.type, group.worker_labels, group.touches))
 
     # --- within the limits of machines, caps and counters
 
@@ -152,9 +124,9 @@ class Matching:
             self.reasons[group.id] = Reason("worker", "no live worker can do it")
             return 0
         fitting = wanted if room is None else room.most(group.resources, wanted, self._snapshot.now_s)
-        sent = self._flow.send([(self.demand(able), fitting)])[0] if fitting else 0
+        sent = self.flow.send([(self.demand(able), fitting)])[0] if fitting else 0
         if sent:
-            self._note(Run(group, sent, self.demand(able), machine))
+            self.start(Run(group, sent, self.demand(able), machine))
             if room is not None:
                 room.take(group.resources, sent, self._snapshot.now_s)
         if sent < fitting:
@@ -195,16 +167,17 @@ class Matching:
         names = [room.view.name for room in rooms]
         able = self._fleet.able(group.type, group.worker_labels, tuple(names))
         demand = self.demand(able)
-        sent = self._flow.send([(demand, wanted)])[0]
+        sent = self.flow.send([(demand, wanted)])[0]
         if sent:
-            self._note(Run(group, sent, demand, names[0], tuple(names[1:])))
+            self.start(Run(group, sent, demand, names[0], tuple(names[1:])))
             for room in rooms:
                 room.take(group.resources, sent, self._snapshot.now_s)
         if sent < wanted:
             self.short[group.id] = demand
         return sent
 
-    def _note(self, run: Run) -> None:
+    def start(self, run: Run) -> None:
+        """Its tasks start."""
         self.runs.append(run)
         self.left[run.group.id] -= run.tasks
         self._caps.take(run.group, run.tasks)

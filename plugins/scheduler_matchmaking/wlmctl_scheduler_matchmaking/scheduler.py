@@ -17,6 +17,8 @@ from wlmctl_scheduler_matchmaking.reasons import for_want_of_slots
 from wlmctl_scheduler_matchmaking.reserving import reserve
 from wlmctl_scheduler_matchmaking.rooms import Room, binds_nothing
 from wlmctl_scheduler_matchmaking.settings import Settings
+from wlmctl_scheduler_matchmaking.slots import start_by_slots
+from wlmctl_scheduler_matchmaking.solver import solver
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
 
@@ -25,6 +27,7 @@ class Matchmaking:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._settings = Settings.of(options)
+        self._solver = solver(self._settings.solver)
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """As many tasks as possible for every prefix of bands, then at least cost, then by order of submission."""
@@ -43,18 +46,19 @@ class Matchmaking:
         bands = dict[int, list[Group]]()
         for group in sorted(groups, key=_order):
             bands.setdefault(level(group, snapshot.now_s, settings), []).append(group)
-        for band in sorted(bands, reverse=True):
-            if by_slots_alone:
-                matching.send(band, bands[band], fleet.slots)
-            else:
-                matching.place(band, bands[band])
-        reasons |= for_want_of_slots(matching.short, flow, fleet)
+        in_order = sorted(bands.items(), reverse=True)
+        if by_slots_alone:
+            start_by_slots(matching, in_order, shares, fleet.slots, self._solver)
+        else:
+            for band, members in in_order:
+                matching.place(band, members)
+        reasons |= for_want_of_slots(matching.short, matching.flow, fleet)
         reasons |= matching.reasons
         waiting = {name: reason for name, reason in reasons.items() if matching.left[name]}
         due = [each.from_s for each in reservations if each.from_s is not None]
         again = min(due, default=math.inf) - snapshot.now_s
         return Decision(
-            assigned(matching.runs, flow, fleet, settings.placement),
+            assigned(matching.runs, matching.flow, fleet, settings.placement),
             matching.bindings,
             reservations,
             waiting,
