@@ -50,6 +50,10 @@ class Flow:
         self.able.append(able)
         return len(self.able) - 1
 
+    def cost_alike(self) -> None:
+        """From now on prices do not matter: all slots will be taken."""
+        self._within = self._within[-1:]
+
     def send(self, band: Sequence[tuple[int, int]]) -> list[int]:
         """Send as many as possible of one band, (demand class, tasks), each class once; how many of each were sent.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from wlmctl.scheduler import Reason
 from wlmctl_scheduler_matchmaking.flow import Flow, bits
@@ -22,14 +23,14 @@ def for_want_of_slots(short: Mapping[str, int], flow: Flow, fleet: Fleet) -> dic
 
 def _reason(able: int, reach: int, flow: Flow, fleet: Fleet) -> Reason:
     slots = fleet.slots_of(reach)
-    names = [fleet.classes[number].first for number in bits(able)]
-    many = sum([len(fleet.classes[number].workers) for number in bits(able)]) - len(names[:_NAMED])
-    who = f"every worker that can do it is busy ({', '.join(names[:_NAMED])}{f' and {many} more' if many else ''})"
+    names = [fleet.classes[number].first for number in islice(bits(able), _NAMED)]
+    many = fleet.count(able) - len(names)
+    who = f"every worker that can do it is busy ({', '.join(names)}{f' and {many} more' if many else ''})"
     if reach & flow.free:
         return Reason("slots", f"{who}; the search for a way to make room was given up at its limit")
     if not slots:
         return Reason("slots", f"{who}: no slot is free; one more slot there would start one more")
-    others = sum(len(fleet.classes[number].workers) for number in bits(reach & ~able))
+    others = fleet.count(reach) - fleet.count(able)
     way = f" or on {others} others, to which tasks in its way could move," if others else ""
     return Reason(
         "slots",

@@ -63,6 +63,8 @@ def _at_least_cost(
     for counts, demands in zip(sent, rounds, strict=True):
         for count, (demand, _) in zip(counts, demands, strict=True):
             totals[demand] = totals.get(demand, 0) + count
+    if sum(totals.values()) == sum(priced.left):
+        priced.cost_alike()
     # whatever the solver was: those with the least choice first, which leaves little to move
     whole = sorted(totals.items(), key=lambda each: (priced.able[each[0]].bit_count(), each[0]))
     return priced if priced.send(whole) == [count for _, count in whole] else first

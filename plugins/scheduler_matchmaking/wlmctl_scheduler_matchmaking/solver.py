@@ -10,7 +10,7 @@ from wlmctl_scheduler_matchmaking.flow import Flow, bits
 from wlmctl_scheduler_matchmaking.slots import Demand, Solver, in_turn
 
 #: From so many pairs of a demand class and a worker class that is able on, what OR-tools saves is more than it costs.
-WORTH_ARCS = 20_000
+WORTH_ARCS = 8_000
 
 
 def solver(name: str) -> Solver:
