@@ -1,4 +1,4 @@
-"""The extra ``solver`` of ``matchmaking``: the same answers sooner, more tasks on machines, and none of it imported unasked."""
+"""The extra ``solver`` of ``matchmaking``: the same answers sooner, more tasks on machines, nothing imported unasked."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ needs_ortools = pytest.mark.skipif(find_spec("ortools") is None, reason="the ext
 def test_both_solvers_give_the_same_decision(snapshot: Snapshot, hours: float, placement: str | None) -> None:
     aged = replace(
         snapshot,
-        groups=tuple(
-            replace(group, age_s=number % 3 * hours * 3600.0) for number, group in enumerate(snapshot.groups)
-        ),
+        groups=tuple(replace(group, age_s=number % 3 * hours * 3600.0) for number, group in enumerate(snapshot.groups)),
     )
     options: dict[str, Any] = {} if placement is None else {"placement": placement}
     assert decide(aged, solver="ortools", **options) == decide(aged, solver="python", **options)

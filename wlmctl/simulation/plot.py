@@ -1,4 +1,4 @@
-"""A picture of simulated strategies: how long which part of the jobs waited, and how much of the nodes was used when."""
+"""A picture of simulated strategies: how long which part of the jobs waited, and what of the nodes was used when."""
 
 from __future__ import annotations
 

@@ -31,14 +31,23 @@ class Shape:
 
 
 class Filling:
-    """Fillings of a node of one shape; ``asked`` is what a task of each kind takes."""
+    """Fillings of a node of one shape; ``asked`` is what a task of each kind takes, of cpus one at least."""
 
     def __init__(self, shape: Shape, asked: Sequence[Amounts]) -> None:
         self.shape, self._asked = shape, asked
-        self._kinds = [kind for kind in shape.kinds if all(a <= b for a, b in zip(asked[kind], shape.free, strict=True))]
-        self._program = Program(shape.free)
-        for kind in self._kinds:
-            self._program.add(0.0, [(row, each) for row, each in enumerate(asked[kind]) if each])
+        self._kinds = [
+            kind
+            for kind in shape.kinds
+            if all(each <= there for each, there in zip(asked[kind], shape.free, strict=True))
+        ]
+        #: Which part of the node's cpus, memory and gpus a task of each kind takes.
+        self._parts = {
+            kind: [each / there if each else 0.0 for each, there in zip(asked[kind], shape.free, strict=True)]
+            for kind in self._kinds
+        }
+        self._program = Program([1.0] * len(shape.free))
+        for parts in self._parts.values():
+            self._program.add(0.0, [(row, part) for row, part in enumerate(parts) if part])
 
     def best(self, worth: Sequence[float], wanted: Sequence[int]) -> tuple[Pattern, float]:
         """A valuable filling, and what none can exceed: tasks in parts are rounded down, and the rest is filled up."""
@@ -46,49 +55,49 @@ class Filling:
         self._program.value([max(0.0, worth[kind]) for kind in self._kinds], [wanted[kind] for kind in self._kinds])
         solved = self._program.solve(_STEPS)
         if solved is None:
-            return self.filled({}, sorted(useful, key=lambda kind: -worth[kind]), wanted), math.inf
-        parts, prices, _ = solved
-        amounts = dict(zip(self._kinds, parts, strict=True))
-        whole = {kind: math.floor(amount + LEAST) for kind, amount in amounts.items() if amount >= 1 - LEAST}
+            return self._filled([(kind, wanted[kind]) for kind in self._by_size(useful, worth)], wanted), math.inf
+        amounts = dict(zip(self._kinds, solved.amounts, strict=True))
+        whole = {kind: math.floor(amounts[kind] + LEAST) for kind in useful}
         gain = {
-            kind: worth[kind] - sum([price * each for price, each in zip(prices, self._asked[kind], strict=True)])
+            kind: worth[kind]
+            - sum([price * part for price, part in zip(solved.prices, self._parts[kind], strict=True)])
             for kind in useful
         }
-        by_part = sorted(useful, key=lambda kind: (whole.get(kind, 0) - amounts[kind], -gain[kind], kind))
+        by_part = sorted(useful, key=lambda kind: (whole[kind] - amounts[kind], -gain[kind], kind))
         by_gain = sorted(useful, key=lambda kind: (-gain[kind], kind))
-        found = [self.filled(whole, order, wanted) for order in (by_part, by_gain)]
-        bound = sum([worth[kind] * amount for kind, amount in amounts.items()])
+        found = [
+            self._filled([*whole.items(), *[(kind, wanted[kind]) for kind in order]], wanted)
+            for order in (by_part, by_gain)
+        ]
+        bound = sum([worth[kind] * amounts[kind] for kind in useful])
         return max(found, key=lambda pattern: value(pattern, worth)), bound
 
     def improved(self, pattern: Pattern, worth: Sequence[float], wanted: Sequence[int]) -> Pattern:
         """The filling, or a better one that is found by taking tasks of one kind out and trying each other first."""
-        size = {
-            kind: sum([each / there for each, there in zip(self._asked[kind], self.shape.free, strict=True) if each])
-            for kind in self._kinds
-        }
-        useful = [kind for kind in self._kinds if worth[kind] > LEAST and wanted[kind]]
-        useful.sort(key=lambda kind: (-worth[kind] / size[kind], kind))
+        useful = self._by_size([kind for kind in self._kinds if worth[kind] > LEAST and wanted[kind]], worth)
         best, most = pattern, value(pattern, worth)
         for kind, tasks in pattern.items():
-            for fewer in {tasks - 1, 0}:
+            for fewer in sorted({tasks - 1, 0}):
                 rest = {**pattern, kind: fewer}
                 for first in useful:
-                    if first != kind:
-                        other = self.filled(rest, [first, *useful], wanted)
-                        if value(other, worth) > most + LEAST:
-                            best, most = other, value(other, worth)
+                    if first == kind:
+                        continue
+                    order = [*rest.items(), (first, wanted[first]), *[(each, wanted[each]) for each in useful]]
+                    other = self._filled(order, wanted)
+                    if value(other, worth) > most + LEAST:
+                        best, most = other, value(other, worth)
         return best
 
-    def filled(self, pattern: Pattern, order: Iterable[int], wanted: Sequence[int]) -> Pattern:
-        """The filling with as many more tasks as fit, of one kind after the other."""
+    def _by_size(self, kinds: Iterable[int], worth: Sequence[float]) -> list[int]:
+        return sorted(kinds, key=lambda kind: (-worth[kind] / sum(self._parts[kind]), kind))
+
+    def _filled(self, order: Iterable[tuple[int, int]], wanted: Sequence[int]) -> Pattern:
+        """As many tasks as fit, up to so many of one kind after the other (kind, tasks)."""
         cpus, memory, gpus = self.shape.free
-        for kind, tasks in pattern.items():
+        found = Pattern()
+        for kind, most in order:
             each = self._asked[kind]
-            cpus, memory, gpus = cpus - tasks * each[0], memory - tasks * each[1], gpus - tasks * each[2]
-        found = {kind: tasks for kind, tasks in pattern.items() if tasks}
-        for kind in order:
-            each = self._asked[kind]
-            tasks = min(wanted[kind] - found.get(kind, 0), cpus // each[0])
+            tasks = min(most, wanted[kind] - found.get(kind, 0), cpus // each[0])
             if each[1]:
                 tasks = min(tasks, memory // each[1])
             if each[2]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wlmctl.machine import Requirement
@@ -12,6 +12,7 @@ from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.machines import Machines, asks
 from wlmctl_scheduler_matchmaking.order import STARVING, Shares, owner
+from wlmctl_scheduler_matchmaking.packing import Packing
 from wlmctl_scheduler_matchmaking.rooms import Caps, Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
@@ -41,10 +42,12 @@ class Matching:
         rooms: Mapping[str, Room],
         machines: Machines,
         shares: Shares | None,
+        *,
+        packs: bool = False,
     ) -> None:
         self._snapshot, self._fleet, self.flow = snapshot, fleet, flow
         self._rooms, self._machines, self._shares = rooms, machines, shares
-        self._caps = Caps(snapshot)
+        self._caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
         self._groups = {group.id: group for group in snapshot.groups}
         self._roles = dict[str, list[UnboundRole]]()
@@ -75,9 +78,15 @@ class Matching:
 
     def place(self, level: int, groups: Sequence[Group]) -> None:
         """Place one band group after group; who has least goes first, and is looked for again as shares grow."""
+        if self._packs:
+            self._packing = Packing(groups, self._machines)
+            self._in_turn(level, [group for group in groups if self._packing.has(group)], self._place_packed)
+        self._in_turn(level, groups, self.place_some)
+
+    def _in_turn(self, level: int, groups: Sequence[Group], place: Callable[[Group, int], int]) -> None:
         if level >= STARVING or self._shares is None:
             for group in groups:
-                self.place_some(group, len(group.tasks))
+                place(group, self.left[group.id])
             return
         shares = self._shares
         given = {owner(group): shares.of(owner(group)) for group in groups}
@@ -93,7 +102,7 @@ class Matching:
                 heapq.heappush(heap, (*given[whose], number, name))
                 continue
             part = max(1, -(-len(group.tasks) // _PARTS)) if heap else len(group.tasks)
-            placed = self.place_some(group, part)
+            placed = place(group, part)
             given[whose] = share + placed * shares.each(group), decayed
             if placed == part and self.left[name]:
                 heapq.heappush(heap, (*given[whose], number, name))
@@ -162,6 +171,15 @@ class Matching:
         if placed < wanted and not is_short:
             self.reasons[group.id] = _full(group, rooms)
         return placed
+
+    def _place_packed(self, group: Group, wanted: int) -> int:
+        """Place tasks on the machines that were found for the whole band."""
+        return sum(
+            [
+                self._start_at(group, [room], tasks)
+                for room, tasks in self._packing.take(group, min(wanted, self.left[group.id]))
+            ]
+        )
 
     def _start_at(self, group: Group, rooms: Sequence[Room], wanted: int) -> int:
         names = [room.view.name for room in rooms]

@@ -1,8 +1,8 @@
 """Tasks of many kinds on nodes of few shapes, as many as possible: by patterns, which are generated as columns.
 
 A pattern is a filling of one node: so many tasks of each kind. A linear program chooses on how many nodes which pattern
-goes, its prices tell which new pattern would be worth more, and so on until the rest is not worth the search. Then it is
-made whole: what the program gives a whole number of nodes is settled, and it is solved again for the rest. It counts
+goes, its prices tell which new pattern would be worth more, and so on until the rest is not worth the search. Then it
+is made whole: what the program gives a whole number of nodes is settled, and it is solved again for the rest. It counts
 rounds and steps of the simplex method, never time: so it ends, and ends the same whenever it is repeated.
 """
 
@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from wlmctl_scheduler_matchmaking.filling import LEAST, Amounts, Filling, Pattern, Shape, value
-from wlmctl_scheduler_matchmaking.programs import Program
+from wlmctl_scheduler_matchmaking.programs import Program, Solved
 
 #: Rounds of new patterns, and steps of all programs over patterns together.
 _ROUNDS = 40
@@ -52,9 +52,11 @@ class _Master:
             solved = self._solve()
             if solved is None:
                 return
-            amounts, prices = solved
-            worth, of_shape = [1.0 - price for price in prices[:kinds]], prices[kinds:]
-            bound = sum([price * tasks for price, tasks in zip(prices, self._wanted, strict=False)])
+            worth, of_shape = [1.0 - price for price in solved.prices[:kinds]], solved.prices[kinds:]
+            placed = sum(
+                [part * sum(found.values()) for part, (_, found) in zip(solved.amounts, self._columns, strict=True)]
+            )
+            bound = sum([price * tasks for price, tasks in zip(solved.prices, self._wanted, strict=False)])
             is_better = False
             for number, filling in enumerate(self._fillings):
                 pattern, most = filling.best(worth, self._wanted)
@@ -63,8 +65,7 @@ class _Master:
                     pattern = filling.improved(pattern, worth, self._wanted)
                 if value(pattern, worth) > of_shape[number] + LEAST:
                     is_better |= self._add(number, pattern)
-            tasks = sum([amount * sum(pattern.values()) for amount, (_, pattern) in zip(amounts, self._columns)])
-            if tasks >= _ENOUGH * bound or (is_thorough and not is_better):
+            if placed >= _ENOUGH * bound or (is_thorough and not is_better):
                 return
             is_thorough = not is_better
 
@@ -79,16 +80,15 @@ class _Master:
                 self._wanted[kind] -= tasks * times
 
         while (solved := self._solve()) is not None:
-            amounts = solved[0]
             is_settled = False
-            for (number, pattern), amount in zip(self._columns, amounts, strict=True):
+            for (number, pattern), amount in zip(self._columns, solved.amounts, strict=True):
                 times = math.floor(amount + LEAST)
                 if times:
                     settle(number, pattern, times)
                     is_settled = True
             if not is_settled:
-                column = max(range(len(amounts)), key=lambda at: amounts[at])
-                if amounts[column] <= LEAST:
+                column = max(range(len(self._columns)), key=solved.amounts.__getitem__)
+                if solved.amounts[column] <= LEAST:
                     break
                 number, pattern = self._columns[column]
                 settle(number, {kind: min(tasks, self._wanted[kind]) for kind, tasks in pattern.items()}, 1)
@@ -111,10 +111,7 @@ class _Master:
         self._program.add(sum(pattern.values()), [*pattern.items(), (len(self._wanted) + number, 1)])
         return True
 
-    def _solve(self) -> tuple[list[float], list[float]] | None:
+    def _solve(self) -> Solved | None:
         solved = self._program.solve(self._steps_left)
-        if solved is None:
-            return None
-        amounts, prices, steps = solved
-        self._steps_left -= max(0, steps)
-        return amounts, prices
+        self._steps_left -= solved.steps if solved is not None else self._steps_left
+        return solved

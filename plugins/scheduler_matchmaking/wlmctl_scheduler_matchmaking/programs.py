@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """How much of each column, what one more of each row is worth, and the steps that it took."""
+
+    amounts: Sequence[float]
+    prices: Sequence[float]
+    steps: int
 
 
 class Program:
@@ -19,14 +29,15 @@ class Program:
                 pass
 
         self._optimal, self._infinite = highspy.HighsModelStatus.kOptimal, highspy.kHighsInf
-        self._program: Any = Quiet()
+        make: Any = Quiet
+        self._program = make()
         for option, value in (("output_flag", False), ("parallel", "off"), ("solver", "simplex"), ("presolve", "off")):
             self._program.setOptionValue(option, value)
         self._program.changeObjectiveSense(highspy.ObjSense.kMaximize)
         for limit in limits:
             self._program.addRow(-self._infinite, limit, 0, [], [])
 
-    def add(self, worth: float, entries: Sequence[tuple[int, int]]) -> None:
+    def add(self, worth: float, entries: Sequence[tuple[int, float]]) -> None:
         """One more column, which takes so much of each row (row, amount)."""
         rows, amounts = [row for row, _ in entries], [amount for _, amount in entries]
         self._program.addCol(worth, 0, self._infinite, len(rows), rows, amounts)
@@ -42,11 +53,12 @@ class Program:
             self._program.changeColCost(column, worth)
             self._program.changeColBounds(column, 0, limit)
 
-    def solve(self, most_steps: int) -> tuple[list[float], list[float], int] | None:
-        """How much of each column, the price of each row, and the steps that took; None where it was given up."""
+    def solve(self, most_steps: int) -> Solved | None:
+        """The best answer; None where it took more steps of the simplex method."""
         self._program.setOptionValue("simplex_iteration_limit", max(0, most_steps))
         self._program.run()
         if self._program.getModelStatus() != self._optimal:
             return None
         found = self._program.getSolution()
-        return list(found.col_value), list(found.row_dual), self._program.getInfo().simplex_iteration_count
+        steps = max(0, self._program.getInfo().simplex_iteration_count)
+        return Solved(list(found.col_value), list(found.row_dual), steps)

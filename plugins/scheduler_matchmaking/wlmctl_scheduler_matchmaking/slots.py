@@ -70,9 +70,7 @@ def _at_least_cost(
     return priced if priced.send(whole) == [count for _, count in whole] else first
 
 
-def _rounds(
-    level: int, groups: Sequence[Group], shares: Shares | None, slots: int
-) -> Iterator[Sequence[Portion]]:
+def _rounds(level: int, groups: Sequence[Group], shares: Shares | None, slots: int) -> Iterator[Sequence[Portion]]:
     """What of one band is sent together, and what after that."""
     whole = [(group, len(group.tasks)) for group in groups]
     if level >= STARVING:

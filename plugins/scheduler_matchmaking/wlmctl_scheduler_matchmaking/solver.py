@@ -12,6 +12,9 @@ from wlmctl_scheduler_matchmaking.slots import Demand, Solver, in_turn
 #: From so many pairs of a demand class and a worker class that is able on, what OR-tools saves is more than it costs.
 WORTH_ARCS = 8_000
 
+#: From so many tasks on that one decision places on machines of their own, it is worth looking for a better packing.
+WORTH_TASKS = 200
+
 
 def solver(name: str) -> Solver:
     """The solver of that name; ``ConfigError`` where it is not installed."""
@@ -25,6 +28,13 @@ def solver(name: str) -> Solver:
             "scheduler_options.solver: OR-tools is not installed, expected pip install 'wlmctl[solver]', or auto"
         )
     return at_once
+
+
+def packs_from(name: str) -> int | None:
+    """From how many tasks on they are packed, where a solver of that name is asked for; None: never."""
+    if name == "python" or importlib.util.find_spec("highspy") is None:
+        return None
+    return 0 if name == "ortools" else WORTH_TASKS
 
 
 def by_size(flow: Flow, rounds: Sequence[Sequence[Demand]]) -> list[list[int]]:
