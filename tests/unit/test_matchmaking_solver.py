@@ -1,9 +1,11 @@
-"""The extra ``solver`` of ``matchmaking``: the same answers sooner, more tasks on machines, nothing imported unasked."""
+"""The extra ``solver`` of ``matchmaking``: the same answers sooner, more tasks on machines."""
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -15,12 +17,15 @@ from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.slots import in_turn
 from wlmctl_scheduler_matchmaking.solver import at_once
 
-from tests.unit.test_matchmaking_properties import decide, quickly, slot_snapshots, transports
+from benchmarks.matching import most_possible, nodes_instance
+from tests.unit.test_matchmaking_properties import decide, machine_snapshots, quickly, slot_snapshots, transports
 from wlmctl.errors import ConfigError
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Snapshot
+from wlmctl.scheduler import Decision, Snapshot
 from wlmctl.testing.builders import random_snapshot
+from wlmctl.testing.decisions import problems
 
+needs_highspy = pytest.mark.skipif(find_spec("highspy") is None, reason="the extra solver is not installed")
 needs_ortools = pytest.mark.skipif(find_spec("ortools") is None, reason="the extra solver is not installed")
 
 
@@ -60,6 +65,78 @@ def test_both_send_the_same_tasks_of_every_round(
             assert sum(held.values()) + flow.left[number] == slots[number]
             assert all(able[demand] >> number & 1 for demand in held)
     assert sent[0] == sent[1]
+
+
+def placed_by_level(snapshot: Snapshot, decision: Decision) -> list[int]:
+    """How many tasks of each priority start, the highest first."""
+    groups = dict(snapshot.tasks())
+    placed = Counter(groups[item.task].priority for item in decision.assignments)
+    return [placed[level] for level in range(9, -1, -1)]
+
+
+@needs_highspy
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(machine_snapshots(), st.randoms(use_true_random=False))
+def test_packing_is_legal_never_worse_than_greedy_and_does_not_depend_on_the_order_of_the_input(
+    snapshot: Snapshot, draw: random.Random
+) -> None:
+    young = replace(snapshot, groups=tuple(replace(group, age_s=0.0) for group in snapshot.groups), reservations=())
+    packed = decide(young, solver="ortools")
+    assert problems(young, packed) == []
+    assert placed_by_level(young, packed) >= placed_by_level(young, decide(young, solver="python"))
+    machines = list(young.machines.items())
+    other = replace(
+        young,
+        groups=draw.sample(list(young.groups), len(young.groups)),
+        machines=dict(draw.sample(machines, len(machines))),
+    )
+    assert decide(other, solver="ortools") == packed
+
+
+@needs_highspy
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_many_tasks_on_unlike_machines_are_packed_nearly_as_tightly_as_is_possible_at_all(seed: int) -> None:
+    snapshot = nodes_instance(1_000, 100, seed)
+    packed, greedy = decide(snapshot), decide(snapshot, solver="python")
+    assert problems(snapshot, packed) == []
+    assert len(packed.assignments) > len(greedy.assignments)
+    assert len(packed.assignments) >= 0.97 * most_possible(snapshot)
+    assert decide(snapshot) == packed
+
+
+@needs_highspy
+def test_packing_leaves_higher_bands_what_they_have() -> None:
+    snapshot = nodes_instance(600, 30, 1)
+    groups = [replace(group, priority=9 if number % 5 == 0 else 4) for number, group in enumerate(snapshot.groups)]
+    high = replace(snapshot, groups=[group for group in groups if group.priority == 9])
+    both = replace(snapshot, groups=groups)
+    packed = placed_by_level(both, decide(both, solver="ortools"))
+    assert packed[0] == len(decide(high, solver="ortools").assignments)
+    assert packed > placed_by_level(both, decide(both, solver="python"))
+
+
+@needs_highspy
+def test_users_who_ask_for_the_same_get_as_much_of_a_packing() -> None:
+    snapshot = nodes_instance(600, 30, 2)
+    twins = [
+        replace(group, id=f"{group.id}-{user}", experiment=f"{group.experiment}-{user}", user=user,
+                tasks=[f"{task}-{user}" for task in group.tasks])
+        for group in snapshot.groups
+        for user in ("ann", "bob")
+    ]  # fmt: skip
+    both = replace(snapshot, groups=twins)
+    packed = decide(both, solver="ortools")
+    assert len(packed.assignments) > len(decide(both, solver="python").assignments)
+    cpus, groups = Counter[str | None](), dict(both.tasks())
+    for item in packed.assignments:
+        cpus[groups[item.task].user] += groups[item.task].resources.cpus
+    assert 0.8 < cpus["ann"] / cpus["bob"] < 1.25
+
+
+@needs_highspy
+def test_nothing_is_written_to_stdout_by_the_solvers(capfd: pytest.CaptureFixture[str]) -> None:
+    decide(nodes_instance(300, 30, 1), solver="ortools")
+    assert capfd.readouterr().out == ""
 
 
 def test_what_is_not_installed_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,12 +53,15 @@ class Machines:
         That is the cheapest with the least left over of its cpus and memory (the most, where tasks are spread).
         """
         sign, prices = self._sign, self._prices
+        cpus, memory_bytes, gpus = asked.cpus, asked.memory_bytes, asked.gpus
         found = [
+            # names differ, so that rooms are not compared
             (prices[room.view.name] + sign * room.left_over(asked), room.view.name, room)
             for room in rooms
-            if room.has_room(asked)
+            for left in (room.left,)
+            if cpus <= left[0] and memory_bytes <= left[1] and gpus <= left[2] and (room.jobs > 0 or not cpus)
         ]
-        return [room for _, _, room in sorted(found, key=lambda each: each[:2])]
+        return [room for _, _, room in sorted(found)]
 
     def no_fit(self, what: str, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> str:
         """Why no machine fits, as a sentence."""
