@@ -24,7 +24,7 @@ from benchmarks import options
 from benchmarks.figures import Report, Spread
 from wlmctl.machine import Requirement
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Group, MachineView, Scheduler, Snapshot, WorkerView
+from wlmctl.scheduler import Group, MachineView, Scheduler, Snapshot, UnboundRole, WorkerView
 from wlmctl.task import Resources
 
 BANDS = 5
@@ -216,6 +216,37 @@ def pack(report: Report, tasks: int, nodes: int, seeds: Iterable[int]) -> None:
     report.promise("packed, of the LP bound, the least", min(parts.values), 95, at_least=True, unit="%")
     report.promise("packed, of the LP bound (no MILP has more)", parts.median, 99, at_least=True, unit="%")
     report.promise("packed, decision", took.median, 350, unit="ms")
+
+
+def near_instance(roles: int, nodes: int, seed: int) -> Snapshot:
+    """Roles of one task each, which fit on 1 to 25 % of the nodes and have data on one to three of these."""
+    draw = random.Random(seed)
+    kinds = 50
+    labels: list[list[str]] = [[] for _ in range(nodes)]
+    fitting: list[list[int]] = []
+    for kind in range(kinds):
+        fitting.append(draw.sample(range(nodes), max(1, int(nodes * draw.uniform(0.01, 0.25)))))
+        for number in fitting[-1]:
+            labels[number].append(f"k{kind}")
+    machines = dict[str, MachineView]()
+    for number, has in enumerate(labels):
+        cpus = draw.randint(1, 16)
+        machines[f"n{number:05}"] = MachineView(f"n{number:05}", tuple(has), cpus, None, 0, cpus, None, 0)
+    groups, unbound = list[Group](), list[UnboundRole]()
+    for kind, count in enumerate(_zipf(roles, kinds, 1.0, draw)):
+        requires = Requirement(labels=(f"k{kind}",))
+        for number in range(count):
+            key = f"e{kind}", f"r[{number}]"
+            there = {
+                f"n{at:05}": draw.randint(1, 1 << 40)
+                for at in draw.sample(fitting[kind], min(3, draw.randint(1, 3), len(fitting[kind])))
+            }
+            groups.append(
+                Group(f"g{kind}.{number}", key[0], "job", (f"{kind}.{number}",), None, (), key[1], order=kind)
+            )
+            unbound.append(UnboundRole(*key, requires, (groups[-1].id,), data_bytes=there))
+    worker = WorkerView("w", frozenset({"job"}), frozenset(machines), 16 * nodes)
+    return Snapshot(0.0, seed, groups, (worker,), machines, roles=unbound)
 
 
 def decide(scheduler: Scheduler, snapshot: Snapshot) -> tuple[float, float, int]:

@@ -20,32 +20,33 @@ class Machines:
         self._rooms = [rooms[name] for name in sorted(rooms)]
         self._prices = machine_prices([room.view for room in self._rooms])
         self._misfits: dict[Requirement, list[str | None]] = {}
-        self._known: dict[tuple[object, ...], Sequence[Room]] = {}
+        self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
 
-    def for_each(self, group: Group) -> Sequence[Room]:
+    def for_each(self, group: Group) -> Mapping[str, Room]:
         """The machines, whatever their size, that have what tasks of a group need that may go anywhere."""
         requires = group.anywhere or Requirement()
         key = (requires, group.type, group.worker_labels)
         found = self._known.get(key)
         if found is None:
             need = RoleNeed(group.type, Resources(cpus=0), group.worker_labels)
-            found = self._known[key] = [
-                room for number, room in enumerate(self._rooms) if self._why_not(number, requires, (need,)) is None
-            ]
+            found = self._known[key] = self._fitting(requires, (need,), frozenset())
         return found
 
-    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Sequence[Room]:
+    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Mapping[str, Room]:
         """The machines that the role could be bound to, with all of its tasks in view."""
         needs = _needs(role, groups)
         key = (role.requires, needs, role.barred)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = [
-                room
-                for number, room in enumerate(self._rooms)
-                if room.view.name not in role.barred and self._why_not(number, role.requires, needs) is None
-            ]
+            found = self._known[key] = self._fitting(role.requires, needs, role.barred)
         return found
+
+    def _fitting(self, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> Mapping[str, Room]:
+        return {
+            room.view.name: room
+            for number, room in enumerate(self._rooms)
+            if room.view.name not in barred and self._why_not(number, requires, needs) is None
+        }
 
     def ranked(self, rooms: Iterable[Room], asked: Resources) -> list[Room]:
         """Those that have room for one such task now, the best first.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wlmctl.machine import Requirement
-from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
-from wlmctl.task import Resources
+from wlmctl.scheduler import Group, Reason, Snapshot
 from wlmctl_scheduler_matchmaking.flow import Flow
-from wlmctl_scheduler_matchmaking.machines import Machines, asks
-from wlmctl_scheduler_matchmaking.order import STARVING, Shares, owner
+from wlmctl_scheduler_matchmaking.machines import Machines
+from wlmctl_scheduler_matchmaking.order import STARVING, Owner, Shares, owner
 from wlmctl_scheduler_matchmaking.packing import Packing
+from wlmctl_scheduler_matchmaking.reasons import no_room
+from wlmctl_scheduler_matchmaking.roles import Roles
 from wlmctl_scheduler_matchmaking.rooms import Caps, Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
@@ -49,15 +51,10 @@ class Matching:
         self._rooms, self._machines, self._shares = rooms, machines, shares
         self._caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
-        self._groups = {group.id: group for group in snapshot.groups}
-        self._roles = dict[str, list[UnboundRole]]()
-        for role in snapshot.roles:
-            for name in role.groups:
-                self._roles.setdefault(name, []).append(role)
-        self._bound = {(each.experiment, each.role): each.machine for each in snapshot.bindings}
+        self._roles = Roles(snapshot, fleet, machines)
         self.runs: list[Run] = []
         self.left: dict[str, int] = {group.id: len(group.tasks) for group in snapshot.groups}
-        self.bindings: list[Binding] = []
+        self.bindings = self._roles.bindings
         #: Why a group got no further, where it is not for want of slots.
         self.reasons: dict[str, Reason] = {}
         #: By group: the demand class that found no slot.
@@ -89,23 +86,22 @@ class Matching:
                 place(group, self.left[group.id])
             return
         shares = self._shares
-        given = {owner(group): shares.of(owner(group)) for group in groups}
+        queues = dict[Owner, deque[tuple[int, Group]]]()
         # among equals small tasks first: that places most
-        in_order = sorted(groups, key=shares.each)
-        heap = [(*given[owner(group)], number, group.id) for number, group in enumerate(in_order)]
+        for number, group in enumerate(sorted(groups, key=shares.each)):
+            queues.setdefault(owner(group), deque()).append((number, group))
+        heap = [(*shares.of(whose), queue[0][0], whose) for whose, queue in queues.items()]
         heapq.heapify(heap)
         while heap:
-            share, decayed, number, name = heapq.heappop(heap)
-            group = self._groups[name]
-            whose = owner(group)
-            if given[whose][0] > share:
-                heapq.heappush(heap, (*given[whose], number, name))
-                continue
+            share, decayed, _, whose = heapq.heappop(heap)
+            queue = queues[whose]
+            group = queue[0][1]
             part = max(1, -(-len(group.tasks) // _PARTS)) if heap else len(group.tasks)
             placed = place(group, part)
-            given[whose] = share + placed * shares.each(group), decayed
-            if placed == part and self.left[name]:
-                heapq.heappush(heap, (*given[whose], number, name))
+            if placed < part or not self.left[group.id]:
+                queue.popleft()
+            if queue:
+                heapq.heappush(heap, (share + placed * shares.each(group), decayed, queue[0][0], whose))
 
     def place_some(self, group: Group, wanted: int) -> int:
         """Place at most so many more tasks of the group; how many found a place."""
@@ -117,13 +113,13 @@ class Matching:
             return 0
         if group.anywhere is not None:
             return self._place_anywhere(group, allowed)
-        if group.unbound is not None or group.id in self._roles:
-            machines = self._bind(group)
-            if machines is None:
-                return 0
-        else:
-            machines = (group.machine, group.touches)
-        return self._place_on(group, machines[0], machines[1], allowed)
+        if group.unbound is None and not self._roles.has(group):
+            return self._place_on(group, group.machine, group.touches, allowed)
+        bound = self._roles.bind(group)
+        if isinstance(bound, Reason):
+            self.reasons[group.id] = bound
+            return 0
+        return self._place_on(group, *bound, allowed)
 
     def _place_on(self, group: Group, machine: str | None, touches: tuple[str, ...], wanted: int) -> int:
         """Place on a machine that is given."""
@@ -141,12 +137,12 @@ class Matching:
         if sent < fitting:
             self.short[group.id] = self.demand(able)
         elif fitting < wanted and room is not None:
-            self.reasons[group.id] = _full(group, [room])
+            self.reasons[group.id] = no_room(group, [room])
         return sent
 
     def _place_anywhere(self, group: Group, wanted: int) -> int:
         """Place each task on machines of its own."""
-        rooms = self._machines.for_each(group)
+        rooms = [*self._machines.for_each(group).values()]
         nodes, now_s, asked = group.resources.nodes, self._snapshot.now_s, group.resources
         if len(rooms) < nodes:
             text = self._machines.no_fit("it", group.anywhere or Requirement(), (), frozenset())
@@ -169,7 +165,7 @@ class Matching:
                     sent = self._start_at(group, [room], fitting)
                     placed, is_short = placed + sent, sent < fitting
         if placed < wanted and not is_short:
-            self.reasons[group.id] = _full(group, rooms)
+            self.reasons[group.id] = no_room(group, rooms)
         return placed
 
     def _place_packed(self, group: Group, wanted: int) -> int:
@@ -200,74 +196,10 @@ class Matching:
         self.left[run.group.id] -= run.tasks
         self._caps.take(run.group, run.tasks)
 
-    # --- roles
-
-    def _bind(self, group: Group) -> tuple[str | None, tuple[str, ...]] | None:
-        """Bind the group's open roles; its machine and all it touches, None while it cannot start by that."""
-        touches, machine = group.touches, group.machine
-        for role in self._roles.get(group.id, ()):
-            is_main = group.machine is None and group.unbound == role.role
-            name = self._bound.get((role.experiment, role.role)) or self._choose(role, group, is_main)
-            if name is None:
-                return None
-            touches = (*touches, name)
-            machine = name if is_main else machine
-        if group.machine is None and machine is None:
-            self.reasons.setdefault(group.id, Reason("role", f"its role {group.unbound} is not open"))
-            return None
-        return machine, tuple(dict.fromkeys(touches))
-
-    def _choose(self, role: UnboundRole, group: Group, is_main: bool) -> str | None:
-        """Bind the role to the best machine on which the group can start now; None where there is none."""
-        main = [
-            each
-            for each in (self._groups[name] for name in role.groups if name in self._groups)
-            if each.machine is None and each.unbound == role.role
-        ]
-        rooms = self._machines.for_role(role, main)
-        if not rooms:
-            self.reasons[group.id] = Reason("role", self._machines.role_needs(role, main))
-            return None
-        near = {machine for (experiment, _), machine in self._bound.items() if experiment == role.experiment}
-        near.update(name for each in role.groups if each in self._groups for name in self._groups[each].touches)
-        asked = group.resources if is_main else NOTHING
-        for room in sorted(
-            self._machines.ranked(rooms, asked),
-            key=lambda each: (-role.data_bytes.get(each.view.name, 0), each.view.name not in near),
-        ):
-            name = room.view.name
-            is_reached = self._fleet.able(group.type, group.worker_labels, (*group.touches, name))
-            if is_reached and room.most(asked, 1, self._snapshot.now_s):
-                self._bound[role.experiment, role.role] = name
-                self.bindings.append(Binding(role.experiment, role.role, name))
-                return name
-        self.reasons[group.id] = _full(group, rooms)
-        return None
-
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that may do for the group's next task."""
         if group.anywhere is not None:
-            return self._machines.for_each(group)
+            return self._machines.for_each(group).values()
         if group.machine is not None:
             return [self._rooms[group.machine]] if group.machine in self._rooms else ()
-        roles = [role for role in self._roles.get(group.id, ()) if role.role == group.unbound]
-        return self._machines.for_role(roles[0], [group]) if roles else ()
-
-
-#: What a task takes of a machine that it only touches.
-NOTHING = Resources(cpus=0)
-
-
-def _full(group: Group, rooms: Sequence[Room]) -> Reason:
-    """Why there is no room on any of these machines."""
-    asked = asks(group.resources)
-    if len(rooms) == 1:
-        room = rooms[0]
-        if not room.can_ever(group.resources):
-            return Reason("capacity", f"machine {room.view.name} is too small for {asked}")
-        if room.kept is not None and room.kept.task not in group.tasks[:1]:
-            return Reason("reserved", f"machine {room.view.name} is kept for {room.kept.task}, which has waited longer")
-        if room.jobs < 1:
-            return Reason("capacity", f"machine {room.view.name} takes no more jobs now")
-        return Reason("capacity", f"machine {room.view.name} has no room for {asked}")
-    return Reason("capacity", f"none of the {len(rooms)} machines that fit has room for {asked}")
+        return self._roles.where(group)

@@ -27,7 +27,7 @@ class Packing:
         most = sorted(kinds, key=lambda kind: -sum(len(group.tasks) for group in kinds[kind]))[:_KINDS]
         found = [kinds[kind] for kind in most]
         asked = [_asked(members[0]) for members in found]
-        shapes = _shapes([machines.for_each(members[0]) for members in found], asked)
+        shapes = _shapes([machines.for_each(members[0]).values() for members in found], asked)
         spots: list[list[tuple[Room, int]]] = [[] for _ in most]
         answer = packed(
             [shape for shape, _ in shapes], asked, [sum(len(group.tasks) for group in each) for each in found]
