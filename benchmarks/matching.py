@@ -249,6 +249,32 @@ def near_instance(roles: int, nodes: int, seed: int) -> Snapshot:
     return Snapshot(0.0, seed, groups, (worker,), machines, roles=unbound)
 
 
+def nearest_possible(snapshot: Snapshot) -> tuple[int, int]:
+    """How many roles can be placed at all, and the most data (MiB) that so many can have on their machines."""
+    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
+
+    graph = SimpleMinCostFlow()
+    places = {name: number for number, name in enumerate(snapshot.machines)}
+    kinds = dict[Requirement, int]()
+    source, sink = len(places), len(places) + 1
+    for name, view in snapshot.machines.items():
+        graph.add_arc_with_capacity_and_unit_cost(places[name], sink, view.free_cpus or 0, 0)
+    for number, role in enumerate(snapshot.roles):
+        if role.requires not in kinds:
+            kinds[role.requires] = sink + 1 + len(snapshot.roles) + len(kinds)
+            for name, view in snapshot.machines.items():
+                if set(role.requires.labels) <= set(view.labels):
+                    graph.add_arc_with_capacity_and_unit_cost(kinds[role.requires], places[name], len(places), 0)
+        node = sink + 1 + number
+        graph.add_arc_with_capacity_and_unit_cost(source, node, 1, 0)
+        graph.add_arc_with_capacity_and_unit_cost(node, kinds[role.requires], 1, 0)
+        for name, size_bytes in role.data_bytes.items():
+            graph.add_arc_with_capacity_and_unit_cost(node, places[name], 1, -(size_bytes >> 20))
+    graph.set_nodes_supplies([source, sink], [len(snapshot.roles), -len(snapshot.roles)])
+    assert graph.solve_max_flow_with_min_cost() == graph.OPTIMAL
+    return graph.maximum_flow(), -graph.optimal_cost()
+
+
 def decide(scheduler: Scheduler, snapshot: Snapshot) -> tuple[float, float, int]:
     """Milliseconds of the process to decide, and to make the assignments; how many these are."""
     began_s = time.process_time()

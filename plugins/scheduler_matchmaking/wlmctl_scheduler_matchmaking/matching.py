@@ -51,10 +51,9 @@ class Matching:
         self._rooms, self._machines, self._shares = rooms, machines, shares
         self._caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
-        self._roles = Roles(snapshot, fleet, machines)
+        self.roles = Roles(snapshot, fleet, machines)
         self.runs: list[Run] = []
         self.left: dict[str, int] = {group.id: len(group.tasks) for group in snapshot.groups}
-        self.bindings = self._roles.bindings
         #: Why a group got no further, where it is not for want of slots.
         self.reasons: dict[str, Reason] = {}
         #: By group: the demand class that found no slot.
@@ -75,7 +74,8 @@ class Matching:
 
     def place(self, level: int, groups: Sequence[Group]) -> None:
         """Place one band group after group; who has least goes first, and is looked for again as shares grow."""
-        if self._packs:
+        if self._packs and level < STARVING:
+            self._in_turn(level, self.roles.plan(groups), self._place_first)
             self._packing = Packing(groups, self._machines)
             self._in_turn(level, [group for group in groups if self._packing.has(group)], self._place_packed)
         self._in_turn(level, groups, self.place_some)
@@ -113,9 +113,9 @@ class Matching:
             return 0
         if group.anywhere is not None:
             return self._place_anywhere(group, allowed)
-        if group.unbound is None and not self._roles.has(group):
+        if group.unbound is None and not self.roles.has(group):
             return self._place_on(group, group.machine, group.touches, allowed)
-        bound = self._roles.bind(group)
+        bound = self.roles.bind(group)
         if isinstance(bound, Reason):
             self.reasons[group.id] = bound
             return 0
@@ -168,6 +168,10 @@ class Matching:
             self.reasons[group.id] = no_room(group, rooms)
         return placed
 
+    def _place_first(self, group: Group, wanted: int) -> int:
+        """Place the group's first task, whose role gets its machine by that."""
+        return self.place_some(group, min(1, wanted)) if self.left[group.id] == len(group.tasks) else 0
+
     def _place_packed(self, group: Group, wanted: int) -> int:
         """Place tasks on the machines that were found for the whole band."""
         return sum(
@@ -202,4 +206,4 @@ class Matching:
             return self._machines.for_each(group).values()
         if group.machine is not None:
             return [self._rooms[group.machine]] if group.machine in self._rooms else ()
-        return self._roles.where(group)
+        return self.roles.where(group)

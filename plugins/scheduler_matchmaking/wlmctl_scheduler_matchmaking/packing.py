@@ -27,8 +27,12 @@ class Packing:
         most = sorted(kinds, key=lambda kind: -sum(len(group.tasks) for group in kinds[kind]))[:_KINDS]
         found = [kinds[kind] for kind in most]
         asked = [_asked(members[0]) for members in found]
+        self._spots = dict[object, Iterator[tuple[Room, int]]]()
+        self._begun = dict[object, tuple[Room, int]]()
         shapes = _shapes([machines.for_each(members[0]).values() for members in found], asked)
         spots: list[list[tuple[Room, int]]] = [[] for _ in most]
+        if not shapes:
+            return
         answer = packed(
             [shape for shape, _ in shapes], asked, [sum(len(group.tasks) for group in each) for each in found]
         )
@@ -40,7 +44,6 @@ class Packing:
                     for kind, tasks in pattern.items():
                         spots[kind].append((room, tasks))
         self._spots = {kind: iter(where) for kind, where in zip(most, spots, strict=True)}
-        self._begun: dict[object, tuple[Room, int]] = {}
 
     def has(self, group: Group) -> bool:
         """Whether anything is said of the group."""

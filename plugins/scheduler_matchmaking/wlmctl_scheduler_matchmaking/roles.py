@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.machines import Machines
+from wlmctl_scheduler_matchmaking.nearest import Open, nearest
 from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
@@ -31,6 +33,9 @@ class Roles:
         for each in snapshot.bindings:
             self._note(each)
         self.bindings: list[Binding] = []
+        #: How much of what the tasks of these read is where they go.
+        self.local_bytes = 0
+        self._planned = dict[tuple[str, str], str]()
 
     def has(self, group: Group) -> bool:
         """Whether the group waits for a role that is open."""
@@ -49,6 +54,49 @@ class Roles:
         if group.machine is None and machine is None:
             return Reason("role", f"its role {group.unbound} is not open")
         return machine, tuple(dict.fromkeys(touches))
+
+    def plan(self, groups: Iterable[Group]) -> list[Group]:
+        """Find machines for the roles of many groups at once; the groups whose roles have got one in mind.
+
+        That is done for the most frequent of what such groups ask: then a machine takes so many of them.
+        """
+        open_ = dict[Resources, list[Group]]()
+        for group in groups:
+            if self._is_plain(group):
+                asked = replace(group.resources, walltime_s=None)
+                open_.setdefault(asked, []).append(group)
+        if not open_:
+            return []
+        asked = max(open_, key=lambda each: len(open_[each]))
+        found = open_[asked]
+        roles = [self._of[group.id][0] for group in found]
+        wanting = [
+            Open(self._machines.for_role(role, [group]), role.data_bytes)
+            for role, group in zip(roles, found, strict=True)
+        ]
+        rooms = {name: room for each in wanting for name, room in each.machines.items() if room.kept is None}
+        room = {
+            each.view.name: each.most(asked, len(found), self._now_s)
+            for each in self._machines.ranked(rooms.values(), asked)
+        }
+        for role, name in zip(roles, nearest(wanting, room), strict=True):
+            if name is not None:
+                self._planned[role.experiment, role.role] = name
+        return [
+            group for group, role in zip(found, roles, strict=True) if (role.experiment, role.role) in self._planned
+        ]
+
+    def _is_plain(self, group: Group) -> bool:
+        """Whether nothing but the choice of a machine for its one role keeps the group's first task from starting."""
+        roles = self._of.get(group.id, [])
+        return (
+            [role.role for role in roles] == [group.unbound]
+            and len(roles[0].groups) == 1
+            and (roles[0].experiment, group.unbound) not in self._bound
+            and not (group.touches or group.counters)
+            and group.resources.cpus > 0
+            and group.may_start is None
+        )
 
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that the group's role may be bound to."""
@@ -73,11 +121,15 @@ class Roles:
                 binding = Binding(role.experiment, role.role, name)
                 self.bindings.append(binding)
                 self._note(binding)
+                self.local_bytes += role.data_bytes.get(name, 0)
                 return name
         return no_room(group, [*rooms.values()])
 
     def _best_first(self, role: UnboundRole, rooms: Mapping[str, Room], asked: Resources) -> Iterator[Room]:
-        """Those with most of the role's data, then those near to what it has to do with, then the others."""
+        """The one in mind, then those with most of its data, those near to what it has to do with, and the others."""
+        planned = self._planned.get((role.experiment, role.role))
+        if planned is not None:
+            yield rooms[planned]
         data = {name: size_bytes for name, size_bytes in role.data_bytes.items() if size_bytes and name in rooms}
         there = self._machines.ranked([rooms[name] for name in data], asked)
         yield from sorted(there, key=lambda room: -data[room.view.name])

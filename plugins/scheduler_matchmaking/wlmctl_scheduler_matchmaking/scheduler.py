@@ -43,9 +43,9 @@ class Matchmaking:
             bands.setdefault(level(group, snapshot.now_s, self._settings), []).append(group)
         in_order = sorted(bands.items(), reverse=True)
         matching, reservations = self._matched(snapshot, fleet, groups, in_order)
-        if self._is_worth_packing(matching, groups):
+        if self._is_worth_packing(snapshot, matching, groups):
             packed, kept = self._matched(snapshot, fleet, groups, in_order, packs=True)
-            if _started(packed, in_order) > _started(matching, in_order):
+            if _worth(packed, in_order) > _worth(matching, in_order):
                 matching, reservations = packed, kept
         reasons |= for_want_of_slots(matching.short, matching.flow, fleet)
         reasons |= matching.reasons
@@ -54,7 +54,7 @@ class Matchmaking:
         again = min(due, default=math.inf) - snapshot.now_s
         return Decision(
             assigned(matching.runs, matching.flow, fleet, self._settings.placement),
-            matching.bindings,
+            matching.roles.bindings,
             reservations,
             waiting,
             again if 0 < again < math.inf else None,
@@ -79,13 +79,16 @@ class Matchmaking:
             matching.place(band, members)
         return matching, reservations
 
-    def _is_worth_packing(self, matching: Matching, groups: Sequence[Group]) -> bool:
-        """Whether tasks wait for want of room on machines although many were placed together."""
-        packable = [group for group in groups if is_packable(group)]
+    def _is_worth_packing(self, snapshot: Snapshot, matching: Matching, groups: Sequence[Group]) -> bool:
+        """Whether many tasks that may choose a machine were placed, and others found no room or had data elsewhere."""
+        choosing = [group for group in groups if group.unbound is not None or is_packable(group)]
         return (
             self._packs_from is not None
-            and any(matching.left[group.id] and group.id not in matching.short for group in packable)
-            and sum(len(group.tasks) - matching.left[group.id] for group in packable) >= self._packs_from
+            and sum(len(group.tasks) - matching.left[group.id] for group in choosing) >= self._packs_from
+            and (
+                any(matching.left[group.id] and group.id not in matching.short for group in choosing)
+                or any(role.data_bytes for role in snapshot.roles)
+            )
         )
 
     def _reserve(self, snapshot: Snapshot, groups: Sequence[Group], matching: Matching) -> Sequence[Reservation]:
@@ -104,9 +107,10 @@ def _order(group: Group) -> tuple[int, str]:
     return group.order, group.id
 
 
-def _started(matching: Matching, bands: _Bands) -> list[int]:
-    """How many tasks of each band start."""
-    return [sum(len(group.tasks) - matching.left[group.id] for group in members) for _, members in bands]
+def _worth(matching: Matching, bands: _Bands) -> tuple[list[int], int]:
+    """How many tasks of each band start, and how much data of roles is where they go."""
+    started = [sum(len(group.tasks) - matching.left[group.id] for group in members) for _, members in bands]
+    return started, matching.roles.local_bytes
 
 
 def _may_start(group: Group, fleet: Fleet, machines: Mapping[str, MachineView], reasons: dict[str, Reason]) -> bool:

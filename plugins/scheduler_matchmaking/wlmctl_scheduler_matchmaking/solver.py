@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from wlmctl.errors import ConfigError
 from wlmctl_scheduler_matchmaking.flow import Flow, bits
+from wlmctl_scheduler_matchmaking.mincost import Arc, least_cost
 from wlmctl_scheduler_matchmaking.slots import Demand, Solver, in_turn
 
 #: From so many pairs of a demand class and a worker class that is able on, what OR-tools saves is more than it costs.
@@ -17,24 +18,25 @@ WORTH_TASKS = 200
 
 
 def solver(name: str) -> Solver:
-    """The solver of that name; ``ConfigError`` where it is not installed."""
-    if name == "python":
+    """Who starts, by the solver of that name; ``ConfigError`` where it is not installed."""
+    if name == "python" or (name == "auto" and not _is_installed()):
         return in_turn
-    is_there = importlib.util.find_spec("ortools") is not None
-    if name == "auto":
-        return by_size if is_there else in_turn
-    if not is_there:
+    if not _is_installed():
         raise ConfigError(
-            "scheduler_options.solver: OR-tools is not installed, expected pip install 'wlmctl[solver]', or auto"
+            "scheduler_options.solver: it is not installed, expected pip install 'wlmctl[solver]', or auto"
         )
-    return at_once
+    return by_size if name == "auto" else at_once
 
 
 def packs_from(name: str) -> int | None:
     """From how many tasks on they are packed, where a solver of that name is asked for; None: never."""
-    if name == "python" or importlib.util.find_spec("highspy") is None:
+    if name == "python" or not _is_installed():
         return None
-    return 0 if name == "ortools" else WORTH_TASKS
+    return WORTH_TASKS if name == "auto" else 0
+
+
+def _is_installed() -> bool:
+    return all(importlib.util.find_spec(each) is not None for each in ("highspy", "ortools"))
 
 
 def by_size(flow: Flow, rounds: Sequence[Sequence[Demand]]) -> list[list[int]]:
@@ -50,8 +52,6 @@ def at_once(flow: Flow, rounds: Sequence[Sequence[Demand]]) -> list[list[int]]:
     a matroid, the cheapest of the largest is the one that serves them greedily in this order: so the costs need not
     grow by powers, and the bands come out exactly.
     """
-    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
-
     order = [portion for each in rounds for portion in each]
     demands, workers = len(flow.able), len(flow.left)
     source, sink = demands + workers, demands + workers + 1
@@ -60,19 +60,13 @@ def at_once(flow: Flow, rounds: Sequence[Sequence[Demand]]) -> list[list[int]]:
     for demand, tasks in order:
         asked[demand] += tasks
     pairs = [(demand, worker) for demand, able in enumerate(flow.able) if asked[demand] for worker in bits(able)]
-    graph = SimpleMinCostFlow()
-    graph.add_arcs_with_capacity_and_unit_cost(
-        [source] * len(order) + [demand for demand, _ in pairs] + [demands + worker for worker in range(workers)],
-        [demand for demand, _ in order] + [demands + worker for _, worker in pairs] + [sink] * workers,
-        [tasks for _, tasks in order] + [min(asked[demand], flow.left[worker]) for demand, worker in pairs] + flow.left,
-        [*range(len(order))] + [0] * (len(pairs) + workers),
-    )
-    graph.set_nodes_supplies([source, sink], [total, -total])
-    status = graph.solve_max_flow_with_min_cost()
-    if status != graph.OPTIMAL:
+    arcs: list[Arc] = [(source, demand, tasks, number) for number, (demand, tasks) in enumerate(order)]
+    arcs += [(demand, demands + worker, min(asked[demand], flow.left[worker]), 0) for demand, worker in pairs]
+    arcs += [(demands + worker, sink, slots, 0) for worker, slots in enumerate(flow.left)]
+    flows = least_cost(arcs, source, sink, total)
+    if flows is None:
         return in_turn(flow, rounds)
-    flows = graph.flows(range(len(order) + len(pairs))).tolist()
-    for (demand, worker), tasks in zip(pairs, flows[len(order) :], strict=True):
+    for (demand, worker), tasks in zip(pairs, flows[len(order) :], strict=False):
         if tasks:
             flow.hold(demand, worker, tasks)
     sent = iter(flows)
