@@ -18,6 +18,7 @@ class Machines:
     def __init__(self, rooms: Mapping[str, Room], fleet: Fleet, *, is_spread: bool) -> None:
         self._fleet, self._sign = fleet, -1 if is_spread else 1
         self._rooms = [rooms[name] for name in sorted(rooms)]
+        self._offered = [_offered(room.view) for room in self._rooms]
         self._prices = machine_prices([room.view for room in self._rooms])
         self._misfits: dict[Requirement, list[str | None]] = {}
         self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
@@ -82,7 +83,8 @@ class Machines:
         misfits = self._misfits.get(requires)
         if misfits is None:
             misfits = self._misfits[requires] = [
-                "is held" if room.view.held else requires.misfit(_offered(room.view)) for room in self._rooms
+                "is held" if room.view.held else requires.misfit(offered)
+                for room, offered in zip(self._rooms, self._offered, strict=True)
             ]
         if misfits[number] is not None:
             return misfits[number]
@@ -99,7 +101,8 @@ class Machines:
 def _needs(role: UnboundRole, groups: Iterable[Group]) -> tuple[RoleNeed, ...]:
     """What tasks of the role ask, ready or not, each once."""
     ready = [RoleNeed(each.type, each.resources, each.worker_labels) for each in groups]
-    return tuple(sorted({*role.needs, *ready}, key=repr))
+    needs = {*role.needs, *ready}
+    return tuple(needs if len(needs) == 1 else sorted(needs, key=repr))
 
 
 def asks(asked: Resources) -> str:

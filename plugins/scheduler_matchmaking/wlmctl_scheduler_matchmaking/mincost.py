@@ -10,6 +10,8 @@ Arc = tuple[int, int, int, int]
 
 def least_cost(arcs: Sequence[Arc], source: int, sink: int, supply: int) -> list[int] | None:
     """The flow on each arc when as many of ``supply`` units as possible pass; None where it was given up."""
+    if not arcs:
+        return []
     from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 
     graph = SimpleMinCostFlow()

@@ -74,7 +74,12 @@ class Roles:
             Open(self._machines.for_role(role, [group]), role.data_bytes)
             for role, group in zip(roles, found, strict=True)
         ]
-        rooms = {name: room for each in wanting for name, room in each.machines.items() if room.kept is None}
+        rooms = {
+            name: room
+            for machines in {id(each.machines): each.machines for each in wanting}.values()
+            for name, room in machines.items()
+            if room.kept is None
+        }
         room = {
             each.view.name: each.most(asked, len(found), self._now_s)
             for each in self._machines.ranked(rooms.values(), asked)

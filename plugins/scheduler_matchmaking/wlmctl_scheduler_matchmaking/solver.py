@@ -23,7 +23,7 @@ def solver(name: str) -> Solver:
         return in_turn
     if not _is_installed():
         raise ConfigError(
-            "scheduler_options.solver: it is not installed, expected pip install 'wlmctl[solver]', or auto"
+            "scheduler_options.solver: ortools is not installed, expected pip install 'wlmctl[solver]', or auto"
         )
     return by_size if name == "auto" else at_once
 
