@@ -17,7 +17,8 @@ from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.slots import in_turn
 from wlmctl_scheduler_matchmaking.solver import at_once
 
-from benchmarks.matching import most_possible, near_instance, nearest_possible, nodes_instance
+from benchmarks.bounds import most_possible, nearest_possible
+from benchmarks.instances import near_instance, nodes_instance
 from tests.unit.test_matchmaking_properties import decide, machine_snapshots, slot_snapshots, transports
 from wlmctl.errors import ConfigError
 from wlmctl.machine import Requirement

@@ -18,8 +18,8 @@ from wlmctl_scheduler_matchmaking.programs import Program, Solved
 _ROUNDS = 40
 _STEPS = 20_000
 
-#: New patterns are looked for until this part of what is possible at all is reached, or none is found.
-_ENOUGH = 0.998
+#: New patterns are looked for until no more than this part, or a task, of what is possible at all is missing.
+_ENOUGH = 0.002
 
 #: Patterns by shape, with the number of nodes that each goes on.
 Packing = list[list[tuple[Pattern, int]]]
@@ -65,7 +65,7 @@ class _Master:
                     pattern = filling.improved(pattern, worth, self._wanted)
                 if value(pattern, worth) > of_shape[number] + LEAST:
                     is_better |= self._add(number, pattern)
-            if placed >= _ENOUGH * bound or (is_thorough and not is_better):
+            if bound - placed < max(1.0, _ENOUGH * bound) or (is_thorough and not is_better):
                 return
             is_thorough = not is_better
 
