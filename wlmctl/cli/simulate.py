@@ -14,6 +14,8 @@ from wlmctl.errors import ExitCode, UsageError
 from wlmctl.text import in_quotes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wlmctl.simulation.engine import Outcome
     from wlmctl.simulation.figures import Figures
     from wlmctl.simulation.workload import Problem, Workload
@@ -83,16 +85,11 @@ def simulate(
         raise UsageError("simulate: expected one of --trace FILE, --history and --replay FILE")
     if since_s is not None and not history:
         raise UsageError("--since: it is about the history, expected with --history")
-    if plot is not None:
-        from pathlib import Path
-
-        from wlmctl.simulation.plot import check
-
-        if replay is not None:
-            raise UsageError("--plot: it is about simulated waits, expected without --replay")
-        check(Path(plot))
+    if plot is not None and replay is not None:
+        raise UsageError("--plot: it is about simulated waits, expected without --replay")
     if replay is not None:
         return _replay(replay, strategies, output)
+    picture = None if plot is None else _picture(plot)
     installed = plugins.names("scheduler")
     choices = [chosen(text, installed) for text in dict.fromkeys(strategies or (*installed, *YARDSTICKS))]
     given = dict(map(_queue_priority, priorities))
@@ -110,11 +107,11 @@ def simulate(
         common.note(text)
     if not problem.jobs:
         raise UsageError("simulate: no job fits on the machines, expected machines that the jobs fit on")
-    return _play(ctx, problem, choices, seed, plot, output)
+    return _play(ctx, problem, choices, seed, picture, output)
 
 
 def _play(
-    ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: int, plot: str | None, output: str
+    ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: int, picture: Path | None, output: str
 ) -> int:
     from wlmctl import plugins
     from wlmctl.cli.simulate_progress import shown_progress
@@ -139,17 +136,26 @@ def _play(
         common.note(f"{choice.text}: {outcome.decisions:,} decisions of {spent_ms:.3g} ms each")
         if found[-1].jobs < len(problem.jobs):
             code = ExitCode.FAILED
-    if plot is not None:
-        from pathlib import Path
-
-        from wlmctl.simulation.plot import draw
-
-        draw(Path(plot), outcomes)
     if output == "json":
         common.write_json({"strategies": [asdict(row) for row in found]})
     else:
         _write(found)
+    if picture is not None:
+        from wlmctl.simulation.plot import draw
+
+        draw(picture, outcomes)
     return code
+
+
+def _picture(name: str) -> Path:
+    """Where the picture will be; what keeps it from being drawn is told before hours are simulated for it."""
+    from pathlib import Path
+
+    from wlmctl.simulation.plot import check
+
+    path = Path(name)
+    check(path)
+    return path
 
 
 def _replay(file: str, strategies: Sequence[str], output: str) -> int:

@@ -21,7 +21,7 @@ _SHORTEST_S = 1.0
 
 
 def check(path: Path) -> None:
-    """Tell what keeps a picture from being drawn into the file, before hours are simulated for it."""
+    """Tell what keeps a picture from being drawn into the file."""
     if path.suffix not in FORMATS:
         raise UsageError(f"--plot {in_quotes(str(path))}: expected a name that ends with {' or '.join(FORMATS)}")
     if importlib.util.find_spec("matplotlib") is None:

@@ -66,7 +66,9 @@ class Packing:
 
 def is_packable(group: Group) -> bool:
     """Whether each task takes one machine of its own, and nothing but machines and slots can stop it."""
-    return group.anywhere is not None and group.resources.nodes == 1 and group.may_start is None and not group.counters
+    asked = group.resources
+    is_free = group.anywhere is not None and group.may_start is None and not group.counters
+    return is_free and asked.nodes == 1 and asked.cpus > 0
 
 
 def _kind(group: Group) -> object:
