@@ -13,7 +13,7 @@ from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
-#: So many roles are bound together at most: one flow of them takes about 0.2 s.
+#: So many roles are bound together at most: one flow of them takes 0.2 to 0.3 s.
 _TOGETHER = 20_000
 
 #: What a task takes of a machine that it only touches.
