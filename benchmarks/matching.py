@@ -1,221 +1,178 @@
-"""How long match-making takes to decide, and how much more it places than the prototype's greedy.
+"""How long match-making takes to decide, how much more it places than greedy rules, and what the extra ``solver`` adds.
 
-    python -m benchmarks.matching [--quick] [--runs N] [--only PART]
+    python -m benchmarks.matching [--quick] [--seeds N] [--only PART]
 
-Instances: classes of tasks and of workers, their sizes by Zipf's law (exponent 1 and 1/2), each class of tasks done by
-1 to 25 % of the workers, 1 to 16 slots a worker. Times are of the process: from a snapshot to a decision, in which the
-worker of each task is settled, and to make each single assignment of it, as the core does. "prototype" takes the tasks
-in random order, gives each a random able worker that has a free slot left, and never moves one again. "best fit" takes
-them in order of submission, each to the node with the least left over of its cpus and memory.
+Parts: slots, solver, pack, near. Times are of the process: from a snapshot to a decision, in which the worker of each
+task is settled, and to make each single assignment of it, as the core does. "prototype" takes the tasks in random
+order, gives each a random able worker that has a free slot left, and never moves one again. "best fit" takes them in
+order of submission, each to the node with the least left over of its cpus and memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from wlmctl_scheduler_matchmaking import scheduler as plugin
+from wlmctl_scheduler_matchmaking.slots import start_by_slots
 
 from benchmarks import options
+from benchmarks.bounds import best_fit, most_possible, nearest_possible, prototype
 from benchmarks.figures import Report, Spread
-from wlmctl.machine import Requirement
+from benchmarks.instances import BANDS, LARGE, TINY, WIDE, instance, near_instance, nodes_instance
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Group, MachineView, Scheduler, Snapshot, WorkerView
-from wlmctl.task import Resources
-
-BANDS = 5
+from wlmctl.scheduler import Decision, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Of an instance: how many of what, and by when the decision is promised (ms)."""
+class Decided:
+    """The quickest of some decisions: milliseconds of the process to decide, of these for the flows by slots, and to
+    make the assignments.
+    """
 
-    name: str
-    tasks: int
-    workers: int
-    task_classes: int
-    worker_classes: int
-    promised_ms: float
+    def __init__(self, snapshot: Snapshot, runs: int, **settings: Any) -> None:
+        self.decide_ms = self.flows_ms = self.make_ms = float("inf")
+        scheduler = scheduler_factory("matchmaking")(settings)
+        for _ in range(runs):
+            flows = Spread()
+            with patch.object(plugin, "start_by_slots", _timed(start_by_slots, flows)):
+                began_s = time.process_time()
+                self.decision: Decision = scheduler.assign(snapshot)
+                decided_s = time.process_time()
+            self.placed = len(list(self.decision.assignments))
+            self.make_ms = min(self.make_ms, 1000 * (time.process_time() - decided_s))
+            self.decide_ms = min(self.decide_ms, 1000 * (decided_s - began_s))
+            self.flows_ms = min(self.flows_ms, sum(flows.values))
 
 
-LARGE = Size("100,000 tasks x 10,000 workers, 50 x 40 classes", 100_000, 10_000, 50, 40, 25)
-WIDE = Size("100,000 tasks x 10,000 workers, 500 x 200 classes", 100_000, 10_000, 500, 200, 350)
-TINY = Size("1,000 tasks x 100 workers, 50 x 40 classes", 1_000, 100, 50, 40, 25)
+def _timed(function: Any, spread: Spread) -> Any:
+    def timed(*arguments: Any) -> None:
+        began_s = time.process_time()
+        function(*arguments)
+        spread.values.append(1000 * (time.process_time() - began_s))
+
+    return timed
 
 
-def instance(size: Size, seed: int) -> Snapshot:
-    """Groups of every task class in every band, and workers, as a core would show them."""
-    draw = random.Random(seed)
-    per_task = _zipf(size.tasks, size.task_classes, 1.0, draw)
-    per_worker = _zipf(size.workers, size.worker_classes, 0.5, draw)
-    can: list[set[str]] = [set() for _ in per_worker]
-    for number in range(size.task_classes):
-        wanted = size.workers * draw.uniform(0.01, 0.2)
-        reached = 0
-        for chosen in draw.sample(range(size.worker_classes), size.worker_classes):
-            if reached and reached + per_worker[chosen] > size.workers * 0.25:
-                continue
-            can[chosen].add(f"t{number}")
-            reached += per_worker[chosen]
-            if reached >= wanted:
-                break
-    machines = frozenset({"m"})
-    workers = list[WorkerView]()
-    for types, count in zip(map(frozenset, can), per_worker, strict=True):
-        workers += [
-            WorkerView(f"w{len(workers) + more:05}", types, machines, draw.randint(1, 16)) for more in range(count)
-        ]
-    groups = list[Group]()
-    for number, count in enumerate(per_task):
-        cuts = sorted(draw.randint(0, count) for _ in range(BANDS - 1))
-        for band, (first, last) in enumerate(zip([0, *cuts], [*cuts, count], strict=True)):
-            if first < last:
-                tasks = tuple(f"{number}.{task}" for task in range(first, last))
-                groups.append(
-                    Group(f"g{number}-{band}", f"e{number}", f"t{number}", tasks, None, priority=band, order=number)
+def slots(report: Report, seeds: Iterable[int], is_quick: bool) -> None:
+    """Decisions in pure Python by slots alone, beside the prototype's greedy."""
+    for size in [TINY] if is_quick else [LARGE, WIDE]:
+        report.title(f"Match-making: {size.name}, {BANDS} bands, prices")
+        took, more, rows = Spread(), Spread(), list[Sequence[object]]()
+        for seed in seeds:
+            snapshot = instance(size, seed)
+            found = Decided(snapshot, 5, solver="python")
+            greedy = prototype(snapshot, seed)
+            there = sum(worker.free_slots for worker in snapshot.workers)
+            took.values.append(found.decide_ms)
+            more.values.append(100 * (found.placed / greedy - 1))
+            rows.append(
+                (
+                    seed, f"{there:,}", f"{found.placed:,}", f"{greedy:,}", f"{more.values[-1]:.1f} %",
+                    f"{found.decide_ms:.1f}", f"{found.make_ms:.0f}",
                 )
-    draw.shuffle(workers)
-    return Snapshot(0.0, seed, groups, workers, {})
+            )  # fmt: skip
+        report.table(("seed", "slots", "placed", "prototype", "more", "decided, ms", "made, ms"), rows)
+        classes = f"{size.task_classes} x {size.worker_classes}"
+        report.promise(f"decision, {classes}", took.median, size.promised_ms, unit="ms")
+        if size is not WIDE:
+            report.promise("more than the prototype's greedy", more.median, 6, at_least=True, unit="%")
 
 
-def _zipf(total: int, classes: int, exponent: float, draw: random.Random) -> list[int]:
-    weights = [1 / (rank + 1) ** exponent for rank in range(classes)]
-    draw.shuffle(weights)
-    return [max(1, round(total * weight / sum(weights))) for weight in weights]
+def solver(report: Report, seeds: Iterable[int], is_quick: bool) -> None:
+    """The same decisions with OR-tools."""
+    size = TINY if is_quick else WIDE
+    report.title(f"Match-making with OR-tools: {size.name}, {BANDS} bands, prices")
+    rows, flows, whole = list[Sequence[object]](), Spread(), Spread()
+    for seed in seeds:
+        snapshot = instance(size, seed)
+        pure, quick = (Decided(snapshot, 5, solver=name) for name in ("python", "ortools"))
+        is_same = list(pure.decision.assignments) == list(quick.decision.assignments)
+        flows.values.append(quick.flows_ms)
+        whole.values.append(quick.decide_ms)
+        times = (pure.flows_ms, quick.flows_ms, pure.decide_ms, quick.decide_ms)
+        rows.append((seed, *[f"{time_ms:.0f}" for time_ms in times], "yes" if is_same else "NO"))
+    columns = ("seed", "flows, ms", "with OR-tools", "decided, ms", "with OR-tools", "the same assignments")
+    report.table(columns, rows)
+    report.promise("flows with OR-tools", flows.median, 30, unit="ms")
+    report.promise("whole decision with OR-tools", whole.median, 30, unit="ms")
 
 
-def prototype(snapshot: Snapshot, seed: int) -> int:
-    """How many tasks are placed by a random able worker each, first come first served."""
-    draw = random.Random(seed)
-    able: Mapping[str, list[int]] = {group.type: [] for group in snapshot.groups}
-    for number, worker in enumerate(snapshot.workers):
-        for kind in worker.types & able.keys():
-            able[kind].append(number)
-    free = [worker.free_slots for worker in snapshot.workers]
-    order = [group for group in snapshot.groups for _ in group.tasks]
-    draw.shuffle(order)
-    placed = 0
-    for group in order:
-        open_ = able[group.type]
-        while open_:
-            position = draw.randrange(len(open_))
-            if free[open_[position]]:
-                free[open_[position]] -= 1
-                placed += 1
-                break
-            open_[position] = open_[-1]
-            open_.pop()
-    return placed
-
-
-#: Nodes of the instances with several resources: cpus, GiB of memory, gpus.
-SHAPES = ((8, 32, 0), (16, 64, 0), (32, 128, 0), (48, 96, 2), (64, 256, 0), (64, 512, 4), (96, 384, 0), (128, 1024, 8))
-
-
-def nodes_instance(tasks: int, nodes: int, seed: int) -> Snapshot:
-    """Fifty kinds of tasks that ask for cpus, memory and gpus of any node, of two users, on empty nodes of 8 shapes."""
-    draw = random.Random(seed)
-    machines = dict[str, MachineView]()
-    for number in range(nodes):
-        name, (cpus, memory, gpus) = f"n{number:05}", draw.choice(SHAPES)
-        machines[name] = MachineView(name, (), cpus, memory, gpus, cpus, memory, gpus)
-    groups = list[Group]()
-    for number, count in enumerate(_zipf(tasks, 50, 0.5, draw)):
-        asked = Resources(
-            draw.choice((1, 2, 4, 8, 16, 32)), draw.choice((1, 4, 16, 64, 128)), draw.choice((0, 0, 0, 1, 2))
-        )
-        names = tuple(f"{number}.{task}" for task in range(count))
-        groups.append(
-            Group(
-                f"g{number}", f"e{number}", "job", names, None, (), None, asked, order=number, anywhere=Requirement(),
-                user=draw.choice("ab"),
-            )
-        )  # fmt: skip
-    worker = WorkerView("w", frozenset({"job"}), frozenset(machines), tasks)
-    return Snapshot(0.0, seed, groups, (worker,), machines)
-
-
-def best_fit(snapshot: Snapshot) -> int:
-    """How many tasks are placed, in order of submission, each on the node with the least left over."""
-    left = [
-        [view.free_cpus or 0, view.free_memory_bytes or 0, view.free_gpus or 0] for view in snapshot.machines.values()
-    ]
-    whole = [tuple(each) for each in left]
-    placed = 0
-    for group in snapshot.groups:
-        cpus, memory, gpus = group.resources.cpus, group.resources.memory_bytes, group.resources.gpus
-        for _ in group.tasks:
-            fits = [
-                ((has[0] - cpus) / whole[node][0] + (has[1] - memory) / whole[node][1], node)
-                for node, has in enumerate(left)
-                if has[0] >= cpus and has[1] >= memory and has[2] >= gpus
-            ]
-            if not fits:
-                break
-            node = min(fits)[1]
-            left[node] = [has - asked for has, asked in zip(left[node], (cpus, memory, gpus), strict=True)]
-            placed += 1
-    return placed
-
-
-def pack(report: Report, tasks: int, nodes: int, seeds: Iterable[int]) -> None:
-    """The table of tasks with several resources."""
+def pack(report: Report, seeds: Iterable[int], is_quick: bool) -> None:
+    """Tasks with several resources, by greedy and by patterns."""
+    tasks, nodes = (300, 30) if is_quick else (10_000, 1_000)
     report.title(f"Match-making: {tasks:,} tasks x {nodes:,} nodes with cpus, memory and gpus")
-    rows = list[Sequence[object]]()
+    rows, more, took, parts = list[Sequence[object]](), Spread(), Spread(), Spread()
     for seed in seeds:
         snapshot = nodes_instance(tasks, nodes, seed)
-        took_ms, _, placed = decide(scheduler_factory("matchmaking")({}), snapshot)
+        greedy, packed = Decided(snapshot, 3, solver="python"), Decided(snapshot, 3, solver="ortools")
         peer = best_fit(snapshot)
-        rows.append((seed, f"{placed:,}", f"{peer:,}", f"{100 * (placed / peer - 1):.1f} %", f"{took_ms:.0f}"))
-    report.table(("seed", "placed", "best fit", "more", "decided, ms"), rows)
+        more.values.append(100 * (packed.placed / peer - 1))
+        took.values.append(packed.decide_ms)
+        parts.values.append(100 * packed.placed / most_possible(snapshot))
+        rows.append(
+            (
+                seed, f"{peer:,}", f"{greedy.placed:,}", f"{greedy.decide_ms:.0f}", f"{packed.placed:,}",
+                f"{packed.decide_ms:.0f}", f"{more.values[-1]:.1f} %", f"{parts.values[-1]:.2f} %",
+            )
+        )  # fmt: skip
+    columns = ("seed", "best fit", "greedy", "ms", "packed", "ms", "more than best fit", "of the LP bound")
+    report.table(columns, rows)
+    report.promise("packed, more than best fit", more.median, 10, at_least=True, unit="%")
+    report.promise("packed, more than best fit, the least", min(more.values), 0, at_least=True, unit="%")
+    report.promise("packed, of the LP bound (no MILP places more)", min(parts.values), 99, at_least=True, unit="%")
+    report.promise("packed, decision", max(took.values), 350, unit="ms")
 
 
-def decide(scheduler: Scheduler, snapshot: Snapshot) -> tuple[float, float, int]:
-    """Milliseconds of the process to decide, and to make the assignments; how many these are."""
-    began_s = time.process_time()
-    decision = scheduler.assign(snapshot)
-    decided_s = time.process_time()
-    count = len(list(decision.assignments))
-    return (decided_s - began_s) * 1000, (time.process_time() - decided_s) * 1000, count
+def near(report: Report, seeds: Iterable[int], is_quick: bool) -> None:
+    """Open roles that have data on some machines, one after the other and by one flow."""
+    for roles, nodes in ((100, 10),) if is_quick else ((1_000, 100), (10_000, 1_000)):
+        report.title(f"Match-making: {roles:,} open roles x {nodes:,} machines, with data on one to three of them")
+        rows, took, parts, less = list[Sequence[object]](), Spread(), Spread(), Spread()
+        for seed in seeds:
+            snapshot = near_instance(roles, nodes, seed)
+            greedy, flow = Decided(snapshot, 3, solver="python"), Decided(snapshot, 3, solver="ortools")
+            most, most_mib = nearest_possible(snapshot)
+            local = [100 * _local_mib(snapshot, each.decision) / most_mib for each in (greedy, flow)]
+            took.values.append(flow.decide_ms)
+            parts.values.append(local[1])
+            less.values.append(most - flow.placed)
+            rows.append(
+                (
+                    seed, f"{most:,}", f"{greedy.placed:,}", f"{local[0]:.0f} %", f"{greedy.decide_ms:.0f}",
+                    f"{flow.placed:,}", f"{local[1]:.1f} %", f"{flow.decide_ms:.0f}",
+                )
+            )  # fmt: skip
+        columns = ("seed", "most", "one by one", "of the data", "ms", "by one flow", "of the data", "ms")
+        report.table(columns, rows)
+        report.promise("of the data of the exact optimum", min(parts.values), 88, at_least=True, unit="%")
+        report.promise("fewer placed than the most", max(less.values), 0, unit="roles")
+        report.promise("decision", took.median, 120, unit="ms")
+
+
+def _local_mib(snapshot: Snapshot, decision: Decision) -> int:
+    data: Mapping[tuple[str, str], Mapping[str, int]] = {
+        (role.experiment, role.role): role.data_bytes for role in snapshot.roles
+    }
+    return sum(data[each.experiment, each.role].get(each.machine, 0) >> 20 for each in decision.bindings)
 
 
 def measure(report: Report, folder: Path, settings: argparse.Namespace) -> None:
     """The tables of decisions."""
     del folder
     seeds = range(1, 1 + max(1, settings.runs))
-    for size in [TINY] if settings.quick else [LARGE, WIDE]:
-        report.title(f"Match-making: {size.name}, {BANDS} bands, prices")
-        took, more, rows = Spread(), Spread(), list[Sequence[object]]()
-        for seed in seeds:
-            snapshot = instance(size, seed)
-            scheduler = scheduler_factory("matchmaking")({})
-            runs = [decide(scheduler, snapshot) for _ in range(1 if settings.quick else 5)]
-            best, made, placed = min(run[0] for run in runs), min(run[1] for run in runs), runs[0][2]
-            greedy = prototype(snapshot, seed)
-            took.values.append(best)
-            more.values.append(100 * (placed / greedy - 1))
-            slots = sum(worker.free_slots for worker in snapshot.workers)
-            rows.append(
-                (
-                    seed,
-                    f"{slots:,}",
-                    f"{placed:,}",
-                    f"{greedy:,}",
-                    f"{more.values[-1]:.1f} %",
-                    f"{best:.1f}",
-                    f"{made:.0f}",
-                )
-            )
-        report.table(("seed", "slots", "placed", "prototype", "more", "decided, ms", "made, ms"), rows)
-        report.promise(
-            f"decision, {size.task_classes} x {size.worker_classes}", took.median, size.promised_ms, unit="ms"
-        )
-        if size is not WIDE:
-            report.promise("more than the prototype's greedy", more.median, 6, at_least=True, unit="%")
-    pack(report, *((300, 30) if settings.quick else (10_000, 1_000)), seeds)
+    for part in (slots, solver, pack, near):
+        if settings.only not in part.__name__:
+            continue
+        if part is not slots and not all(map(find_spec, ("highspy", "ortools"))):
+            print(f"left out: {part.__name__}; pip install 'wlmctl[solver]'")
+        else:
+            part(report, seeds, settings.quick)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, 
     """Parse the command line and measure in a folder of its own, which is removed; the exit code."""
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, judges nothing")
-    parser.add_argument("--runs", type=int, default=runs, help=f"interleaved runs (default {runs})")
+    parser.add_argument("--runs", "--seeds", type=int, default=runs, help=f"interleaved runs (default {runs})")
     parser.add_argument("--folder", type=Path, help="work below this folder: its file system is what is measured")
     named = os.environ.get("WLMCTL_TRACES")
     parser.add_argument(

@@ -128,6 +128,13 @@ def test_recorded_decisions_of_a_live_run_are_decided_again_in_the_same_way(line
     assert "was decided, and is not any more" in done.stdout
 
 
+def test_a_picture_is_drawn_beside_the_table(line: CommandLine) -> None:
+    pytest.importorskip("matplotlib")
+    args = ("simulate", "--trace", "small.swf", "--strategy", "easy", "--strategy", "fifo")
+    assert line.run(*args, "--plot", "waits.svg").stdout == line.run(*args).stdout
+    assert "<!-- easy -->" in (line.folder / "waits.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
@@ -148,6 +155,8 @@ def test_recorded_decisions_of_a_live_run_are_decided_again_in_the_same_way(line
          "simulate: no job fits on the machines, expected machines that the jobs fit on"),
         (("--trace", "small.swf", "--compress", "0"), "'0', expected a number above 0 such as 1.4 or 1/16"),
         (("--trace", "small.swf", "--scale-machines", "1/0"), "'1/0', expected a number above 0 such as 1.4 or 1/16"),
+        (("--trace", "small.swf", "--plot", "p.pdf"), "--plot 'p.pdf': expected a name that ends with .svg or .png"),
+        (("--replay", "none", "--plot", "p.svg"), "--plot: it is about simulated waits, expected without --replay"),
         (("--trace", "small.swf", "--cap-runtime", "long"), "'long', expected a duration such as"),
     ],
 )  # fmt: skip

@@ -45,6 +45,8 @@ def test_match_making_is_measured_beside_greedy() -> None:
     said = quickly("matching")
     assert "| seed | slots | placed | prototype |" in said
     assert "more than the prototype's greedy" in said
+    for part in ("the same assignments", "of the LP bound", "by one flow"):
+        assert f"| {part} |" in said or "left out: " in said
 
 
 def test_files_go_up_down_and_across() -> None:

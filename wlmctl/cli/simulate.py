@@ -14,6 +14,9 @@ from wlmctl.errors import ExitCode, UsageError
 from wlmctl.text import in_quotes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wlmctl.simulation.engine import Outcome
     from wlmctl.simulation.figures import Figures
     from wlmctl.simulation.workload import Problem, Workload
 
@@ -48,6 +51,7 @@ class Factor(click.ParamType[float]):
 @click.option("--queue-priority", "priorities", multiple=True, metavar="NAME=LEVEL", help="Priority of a queue.")
 @click.option("--what-if", "changes", multiple=True, metavar="TEXT", help="Such as machines.cluster.cpus=128.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of what is drawn (default 0).")
+@click.option("--plot", metavar="FILE.svg|png", help="Draw waits and utilisation into this file (wlmctl[plot]).")
 @common.output_option
 @click.pass_context
 def simulate(
@@ -64,6 +68,7 @@ def simulate(
     priorities: tuple[str, ...],
     changes: tuple[str, ...],
     seed: int,
+    plot: str | None,
     output: str,
 ) -> int:
     """Play a trace, or the own past, with schedulers, and compare how long jobs would have waited.
@@ -80,8 +85,11 @@ def simulate(
         raise UsageError("simulate: expected one of --trace FILE, --history and --replay FILE")
     if since_s is not None and not history:
         raise UsageError("--since: it is about the history, expected with --history")
+    if plot is not None and replay is not None:
+        raise UsageError("--plot: it is about simulated waits, expected without --replay")
     if replay is not None:
         return _replay(replay, strategies, output)
+    picture = None if plot is None else _picture(plot)
     installed = plugins.names("scheduler")
     choices = [chosen(text, installed) for text in dict.fromkeys(strategies or (*installed, *YARDSTICKS))]
     given = dict(map(_queue_priority, priorities))
@@ -99,10 +107,12 @@ def simulate(
         common.note(text)
     if not problem.jobs:
         raise UsageError("simulate: no job fits on the machines, expected machines that the jobs fit on")
-    return _play(ctx, problem, choices, seed, output)
+    return _play(ctx, problem, choices, seed, picture, output)
 
 
-def _play(ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: int, output: str) -> int:
+def _play(
+    ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: int, picture: Path | None, output: str
+) -> int:
     from wlmctl import plugins
     from wlmctl.cli.simulate_progress import shown_progress
     from wlmctl.simulation.engine import simulate as play
@@ -110,6 +120,7 @@ def _play(ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: in
     from wlmctl.simulation.strategies import strategy
 
     found: list[Figures] = []
+    outcomes: list[tuple[str, Outcome]] = []
     code = ExitCode.DONE
     config = common.configuration(ctx)
     for choice in choices:
@@ -118,6 +129,7 @@ def _play(ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: in
         with shown_progress(choice.text) as progress:
             outcome = play(problem, made, progress)
         found.append(figures(choice.text, outcome))
+        outcomes.append((choice.text, outcome))
         for text in outcome.notes:
             common.note(f"{choice.text}: {text}")
         spent_ms = 1000 * outcome.spent_s / max(1, outcome.decisions)
@@ -128,7 +140,22 @@ def _play(ctx: click.Context, problem: Problem, choices: Sequence[Any], seed: in
         common.write_json({"strategies": [asdict(row) for row in found]})
     else:
         _write(found)
+    if picture is not None:
+        from wlmctl.simulation.plot import draw
+
+        draw(picture, outcomes)
     return code
+
+
+def _picture(name: str) -> Path:
+    """Where the picture will be; what keeps it from being drawn is told before hours are simulated for it."""
+    from pathlib import Path
+
+    from wlmctl.simulation.plot import check
+
+    path = Path(name)
+    check(path)
+    return path
 
 
 def _replay(file: str, strategies: Sequence[str], output: str) -> int:

@@ -86,14 +86,9 @@ def assigned(runs: Sequence[Run], flow: Flow, fleet: Fleet, placement: str | Non
 
 def _by_demand(flow: Flow, fleet: Fleet, placement: str | None) -> Mapping[int, list[str]]:
     """The workers of each demand class whose workers matter, one for each task that was sent."""
-    competing = [0] * len(fleet.classes)
-    found = dict[int, list[str]]()
-    for able in set(flow.able):
-        for number in range(len(competing)):
-            if able >> number & 1:
-                competing[number] = able if competing[number] in (0, able) else -1
+    alone, found = _alone(flow), dict[int, list[str]]()
     for number, held in enumerate(flow.held):
-        if not held or (competing[number] != -1 and _is_alone(competing, competing[number], flow.prices)):
+        if not held or alone >> number & 1:
             continue
         names = _slots(fleet, number, sum(held.values()), placement)
         first = 0
@@ -103,10 +98,17 @@ def _by_demand(flow: Flow, fleet: Fleet, placement: str | None) -> Mapping[int, 
     return found
 
 
-def _is_alone(competing: Sequence[int], able: int, prices: Sequence[int]) -> bool:
-    """Whether no other tasks can go to any worker of the set, and all of it costs the same."""
-    numbers = list(bits(able))
-    return all(competing[number] == able and prices[number] == prices[numbers[0]] for number in numbers)
+def _alone(flow: Flow) -> int:
+    """The worker classes of sets that cost the same throughout and that no other tasks can go to."""
+    wanted = competing = alone = 0
+    distinct = set(flow.able)
+    for able in distinct:
+        competing |= wanted & able
+        wanted |= able
+    for able in distinct:
+        if not able & competing and len({flow.prices[number] for number in bits(able)}) == 1:
+            alone |= able
+    return alone
 
 
 def _slots(fleet: Fleet, number: int, wanted: int, placement: str | None) -> list[str]:

@@ -29,7 +29,7 @@ class Flow:
         self.able: list[int] = []
         self.prices = prices
         self.steps = 0
-        self._limit = limit
+        self.limit = limit
         self._holds = [0] * len(slots)
         #: The worker classes that have a slot left.
         self.free = sum(1 << worker for worker, count in enumerate(self.left) if count)
@@ -43,12 +43,16 @@ class Flow:
     @property
     def is_exact(self) -> bool:
         """False once the limit was reached: what came later was sent only where a slot was free."""
-        return self.steps <= self._limit
+        return self.steps <= self.limit
 
     def add(self, able: int) -> int:
         """One more demand class, with the set of worker classes that are able; its number."""
         self.able.append(able)
         return len(self.able) - 1
+
+    def cost_alike(self) -> None:
+        """From now on prices do not matter: all slots will be taken."""
+        self._within = self._within[-1:]
 
     def send(self, band: Sequence[tuple[int, int]]) -> list[int]:
         """Send as many as possible of one band, (demand class, tasks), each class once; how many of each were sent.
@@ -69,6 +73,12 @@ class Flow:
             if self.free & ~within == 0:  # what reached no free slot at any price is closed for good
                 self._closed_workers, self._closed_demands = dead.workers, dead.demands
         return [tasks - wanted[demand] for demand, tasks in band]
+
+    def hold(self, demand: int, worker: int, tasks: int) -> None:
+        """So many tasks of a demand class go to a worker class, which had nothing of it: another solver says so."""
+        self.held[worker][demand] = tasks
+        self._holds[worker] |= 1 << demand
+        self._use(worker, tasks)
 
     def reaches(self, demands: Iterable[int]) -> dict[int, int]:
         """For each demand class the worker classes on which one more slot would start one more of its tasks."""
@@ -139,10 +149,13 @@ class Flow:
         for demand, worker in path:
             held[worker][demand] = held[worker].get(demand, 0) + tasks
             self._holds[worker] |= 1 << demand
-        self.left[last] -= tasks
-        if not self.left[last]:
-            self.free &= ~(1 << last)
+        self._use(last, tasks)
         return tasks
+
+    def _use(self, worker: int, tasks: int) -> None:
+        self.left[worker] -= tasks
+        if not self.left[worker]:
+            self.free &= ~(1 << worker)
 
 
 class _Dead:

@@ -18,34 +18,36 @@ class Machines:
     def __init__(self, rooms: Mapping[str, Room], fleet: Fleet, *, is_spread: bool) -> None:
         self._fleet, self._sign = fleet, -1 if is_spread else 1
         self._rooms = [rooms[name] for name in sorted(rooms)]
+        self._offered = [_offered(room.view) for room in self._rooms]
         self._prices = machine_prices([room.view for room in self._rooms])
         self._misfits: dict[Requirement, list[str | None]] = {}
-        self._known: dict[tuple[object, ...], Sequence[Room]] = {}
+        self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
 
-    def for_each(self, group: Group) -> Sequence[Room]:
+    def for_each(self, group: Group) -> Mapping[str, Room]:
         """The machines, whatever their size, that have what tasks of a group need that may go anywhere."""
         requires = group.anywhere or Requirement()
         key = (requires, group.type, group.worker_labels)
         found = self._known.get(key)
         if found is None:
             need = RoleNeed(group.type, Resources(cpus=0), group.worker_labels)
-            found = self._known[key] = [
-                room for number, room in enumerate(self._rooms) if self._why_not(number, requires, (need,)) is None
-            ]
+            found = self._known[key] = self._fitting(requires, (need,), frozenset())
         return found
 
-    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Sequence[Room]:
+    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Mapping[str, Room]:
         """The machines that the role could be bound to, with all of its tasks in view."""
         needs = _needs(role, groups)
         key = (role.requires, needs, role.barred)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = [
-                room
-                for number, room in enumerate(self._rooms)
-                if room.view.name not in role.barred and self._why_not(number, role.requires, needs) is None
-            ]
+            found = self._known[key] = self._fitting(role.requires, needs, role.barred)
         return found
+
+    def _fitting(self, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> Mapping[str, Room]:
+        return {
+            room.view.name: room
+            for number, room in enumerate(self._rooms)
+            if room.view.name not in barred and self._why_not(number, requires, needs) is None
+        }
 
     def ranked(self, rooms: Iterable[Room], asked: Resources) -> list[Room]:
         """Those that have room for one such task now, the best first.
@@ -53,12 +55,15 @@ class Machines:
         That is the cheapest with the least left over of its cpus and memory (the most, where tasks are spread).
         """
         sign, prices = self._sign, self._prices
+        cpus, memory_bytes, gpus = asked.cpus, asked.memory_bytes, asked.gpus
         found = [
+            # names differ, so that rooms are not compared
             (prices[room.view.name] + sign * room.left_over(asked), room.view.name, room)
             for room in rooms
-            if room.has_room(asked)
+            for left in (room.left,)
+            if cpus <= left[0] and memory_bytes <= left[1] and gpus <= left[2] and (room.jobs > 0 or not cpus)
         ]
-        return [room for _, _, room in sorted(found, key=lambda each: each[:2])]
+        return [room for _, _, room in sorted(found)]
 
     def no_fit(self, what: str, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> str:
         """Why no machine fits, as a sentence."""
@@ -78,7 +83,8 @@ class Machines:
         misfits = self._misfits.get(requires)
         if misfits is None:
             misfits = self._misfits[requires] = [
-                "is held" if room.view.held else requires.misfit(_offered(room.view)) for room in self._rooms
+                "is held" if room.view.held else requires.misfit(offered)
+                for room, offered in zip(self._rooms, self._offered, strict=True)
             ]
         if misfits[number] is not None:
             return misfits[number]
@@ -95,7 +101,8 @@ class Machines:
 def _needs(role: UnboundRole, groups: Iterable[Group]) -> tuple[RoleNeed, ...]:
     """What tasks of the role ask, ready or not, each once."""
     ready = [RoleNeed(each.type, each.resources, each.worker_labels) for each in groups]
-    return tuple(sorted({*role.needs, *ready}, key=repr))
+    needs = {*role.needs, *ready}
+    return tuple(needs if len(needs) == 1 else sorted(needs, key=repr))
 
 
 def asks(asked: Resources) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wlmctl.machine import Requirement
-from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
-from wlmctl.task import Resources
+from wlmctl.scheduler import Group, Reason, Snapshot
 from wlmctl_scheduler_matchmaking.flow import Flow
-from wlmctl_scheduler_matchmaking.machines import Machines, asks
-from wlmctl_scheduler_matchmaking.order import STARVING, Shares, fair_portions, owner
+from wlmctl_scheduler_matchmaking.machines import Machines
+from wlmctl_scheduler_matchmaking.order import STARVING, Owner, Shares, owner
+from wlmctl_scheduler_matchmaking.packing import Packing
+from wlmctl_scheduler_matchmaking.reasons import no_room
+from wlmctl_scheduler_matchmaking.roles import Roles
 from wlmctl_scheduler_matchmaking.rooms import Caps, Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
@@ -41,20 +44,16 @@ class Matching:
         rooms: Mapping[str, Room],
         machines: Machines,
         shares: Shares | None,
+        *,
+        packs: bool = False,
     ) -> None:
-        self._snapshot, self._fleet, self._flow = snapshot, fleet, flow
+        self._snapshot, self._fleet, self.flow = snapshot, fleet, flow
         self._rooms, self._machines, self._shares = rooms, machines, shares
-        self._caps = Caps(snapshot)
+        self._caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
-        self._groups = {group.id: group for group in snapshot.groups}
-        self._roles = dict[str, list[UnboundRole]]()
-        for role in snapshot.roles:
-            for name in role.groups:
-                self._roles.setdefault(name, []).append(role)
-        self._bound = {(each.experiment, each.role): each.machine for each in snapshot.bindings}
+        self.roles = Roles(snapshot, fleet, machines)
         self.runs: list[Run] = []
         self.left: dict[str, int] = {group.id: len(group.tasks) for group in snapshot.groups}
-        self.bindings: list[Binding] = []
         #: Why a group got no further, where it is not for want of slots.
         self.reasons: dict[str, Reason] = {}
         #: By group: the demand class that found no slot.
@@ -64,67 +63,45 @@ class Matching:
         """The demand class of tasks that these worker classes can do."""
         known = self._demands.get(able)
         if known is None:
-            known = self._demands[able] = self._flow.add(able)
+            known = self._demands[able] = self.flow.add(able)
         return known
 
-    # --- by slots alone
-
-    def send(self, level: int, groups: Sequence[Group], slots: int) -> None:
-        """Place one band where nothing but slots can stop a task: as many as possible, at least cost."""
-        if level >= STARVING:
-            for group in groups:
-                self._send_together([(group, len(group.tasks))])
-            return
-        portions = fair_portions(groups, self._shares, slots) if self._shares is not None else None
-        if portions is None:
-            self._send_together([(group, len(group.tasks)) for group in groups])
-            return
-        fair, in_order = portions
-        self._send_together([(group, fair[group.id]) for group in in_order])
-        self._send_together([(group, self.left[group.id]) for group in in_order])
-
-    def _send_together(self, portions: Sequence[tuple[Group, int]]) -> None:
-        by_demand = dict[int, list[tuple[Group, int]]]()
-        for group, tasks in portions:
-            able = self._fleet.able(group.type, group.worker_labels, group.touches)
-            if tasks and able:
-                by_demand.setdefault(self.demand(able), []).append((group, tasks))
-        band = [(demand, sum([tasks for _, tasks in found])) for demand, found in by_demand.items()]
-        for (demand, _), sent in zip(band, self._flow.send(band), strict=True):
-            for group, tasks in by_demand[demand]:
-                part = min(tasks, sent)
-                sent -= part
-                if part:
-                    self._note(Run(group, part, demand, group.machine))
-                if part < tasks:
-                    self.short[group.id] = demand
+    def demand_of(self, group: Group) -> int:
+        """The demand class of the group's tasks, where they are."""
+        return self.demand(self._fleet.able(group.type, group.worker_labels, group.touches))
 
     # --- within the limits of machines, caps and counters
 
     def place(self, level: int, groups: Sequence[Group]) -> None:
         """Place one band group after group; who has least goes first, and is looked for again as shares grow."""
+        if self._packs and level < STARVING:
+            self._in_turn(level, self.roles.plan(groups), self._place_first)
+            self._packing = Packing(groups, self._machines)
+            self._in_turn(level, [group for group in groups if self._packing.has(group)], self._place_packed)
+        self._in_turn(level, groups, self.place_some)
+
+    def _in_turn(self, level: int, groups: Sequence[Group], place: Callable[[Group, int], int]) -> None:
         if level >= STARVING or self._shares is None:
             for group in groups:
-                self.place_some(group, len(group.tasks))
+                place(group, self.left[group.id])
             return
         shares = self._shares
-        given = {owner(group): shares.of(owner(group)) for group in groups}
+        queues = dict[Owner, deque[tuple[int, Group]]]()
         # among equals small tasks first: that places most
-        in_order = sorted(groups, key=shares.each)
-        heap = [(*given[owner(group)], number, group.id) for number, group in enumerate(in_order)]
+        for number, group in enumerate(sorted(groups, key=shares.each)):
+            queues.setdefault(owner(group), deque()).append((number, group))
+        heap = [(*shares.of(whose), queue[0][0], whose) for whose, queue in queues.items()]
         heapq.heapify(heap)
         while heap:
-            share, decayed, number, name = heapq.heappop(heap)
-            group = self._groups[name]
-            whose = owner(group)
-            if given[whose][0] > share:
-                heapq.heappush(heap, (*given[whose], number, name))
-                continue
+            share, decayed, _, whose = heapq.heappop(heap)
+            queue = queues[whose]
+            group = queue[0][1]
             part = max(1, -(-len(group.tasks) // _PARTS)) if heap else len(group.tasks)
-            placed = self.place_some(group, part)
-            given[whose] = share + placed * shares.each(group), decayed
-            if placed == part and self.left[name]:
-                heapq.heappush(heap, (*given[whose], number, name))
+            placed = place(group, part)
+            if placed < part or not self.left[group.id]:
+                queue.popleft()
+            if queue:
+                heapq.heappush(heap, (share + placed * shares.each(group), decayed, queue[0][0], whose))
 
     def place_some(self, group: Group, wanted: int) -> int:
         """Place at most so many more tasks of the group; how many found a place."""
@@ -136,13 +113,13 @@ class Matching:
             return 0
         if group.anywhere is not None:
             return self._place_anywhere(group, allowed)
-        if group.unbound is not None or group.id in self._roles:
-            machines = self._bind(group)
-            if machines is None:
-                return 0
-        else:
-            machines = (group.machine, group.touches)
-        return self._place_on(group, machines[0], machines[1], allowed)
+        if group.unbound is None and not self.roles.has(group):
+            return self._place_on(group, group.machine, group.touches, allowed)
+        bound = self.roles.bind(group)
+        if isinstance(bound, Reason):
+            self.reasons[group.id] = bound
+            return 0
+        return self._place_on(group, *bound, allowed)
 
     def _place_on(self, group: Group, machine: str | None, touches: tuple[str, ...], wanted: int) -> int:
         """Place on a machine that is given."""
@@ -152,20 +129,20 @@ class Matching:
             self.reasons[group.id] = Reason("worker", "no live worker can do it")
             return 0
         fitting = wanted if room is None else room.most(group.resources, wanted, self._snapshot.now_s)
-        sent = self._flow.send([(self.demand(able), fitting)])[0] if fitting else 0
+        sent = self.flow.send([(self.demand(able), fitting)])[0] if fitting else 0
         if sent:
-            self._note(Run(group, sent, self.demand(able), machine))
+            self.start(Run(group, sent, self.demand(able), machine))
             if room is not None:
                 room.take(group.resources, sent, self._snapshot.now_s)
         if sent < fitting:
             self.short[group.id] = self.demand(able)
         elif fitting < wanted and room is not None:
-            self.reasons[group.id] = _full(group, [room])
+            self.reasons[group.id] = no_room(group, [room])
         return sent
 
     def _place_anywhere(self, group: Group, wanted: int) -> int:
         """Place each task on machines of its own."""
-        rooms = self._machines.for_each(group)
+        rooms = [*self._machines.for_each(group).values()]
         nodes, now_s, asked = group.resources.nodes, self._snapshot.now_s, group.resources
         if len(rooms) < nodes:
             text = self._machines.no_fit("it", group.anywhere or Requirement(), (), frozenset())
@@ -188,95 +165,45 @@ class Matching:
                     sent = self._start_at(group, [room], fitting)
                     placed, is_short = placed + sent, sent < fitting
         if placed < wanted and not is_short:
-            self.reasons[group.id] = _full(group, rooms)
+            self.reasons[group.id] = no_room(group, rooms)
         return placed
+
+    def _place_first(self, group: Group, wanted: int) -> int:
+        """Place the group's first task, whose role gets its machine by that."""
+        return self.place_some(group, min(1, wanted)) if self.left[group.id] == len(group.tasks) else 0
+
+    def _place_packed(self, group: Group, wanted: int) -> int:
+        """Place tasks on the machines that were found for the whole band."""
+        return sum(
+            [
+                self._start_at(group, [room], tasks)
+                for room, tasks in self._packing.take(group, min(wanted, self.left[group.id]))
+            ]
+        )
 
     def _start_at(self, group: Group, rooms: Sequence[Room], wanted: int) -> int:
         names = [room.view.name for room in rooms]
         able = self._fleet.able(group.type, group.worker_labels, tuple(names))
         demand = self.demand(able)
-        sent = self._flow.send([(demand, wanted)])[0]
+        sent = self.flow.send([(demand, wanted)])[0]
         if sent:
-            self._note(Run(group, sent, demand, names[0], tuple(names[1:])))
+            self.start(Run(group, sent, demand, names[0], tuple(names[1:])))
             for room in rooms:
                 room.take(group.resources, sent, self._snapshot.now_s)
         if sent < wanted:
             self.short[group.id] = demand
         return sent
 
-    def _note(self, run: Run) -> None:
+    def start(self, run: Run) -> None:
+        """Its tasks start."""
         self.runs.append(run)
         self.left[run.group.id] -= run.tasks
         self._caps.take(run.group, run.tasks)
 
-    # --- roles
-
-    def _bind(self, group: Group) -> tuple[str | None, tuple[str, ...]] | None:
-        """Bind the group's open roles; its machine and all it touches, None while it cannot start by that."""
-        touches, machine = group.touches, group.machine
-        for role in self._roles.get(group.id, ()):
-            is_main = group.machine is None and group.unbound == role.role
-            name = self._bound.get((role.experiment, role.role)) or self._choose(role, group, is_main)
-            if name is None:
-                return None
-            touches = (*touches, name)
-            machine = name if is_main else machine
-        if group.machine is None and machine is None:
-            self.reasons.setdefault(group.id, Reason("role", f"its role {group.unbound} is not open"))
-            return None
-        return machine, tuple(dict.fromkeys(touches))
-
-    def _choose(self, role: UnboundRole, group: Group, is_main: bool) -> str | None:
-        """Bind the role to the best machine on which the group can start now; None where there is none."""
-        main = [
-            each
-            for each in (self._groups[name] for name in role.groups if name in self._groups)
-            if each.machine is None and each.unbound == role.role
-        ]
-        rooms = self._machines.for_role(role, main)
-        if not rooms:
-            self.reasons[group.id] = Reason("role", self._machines.role_needs(role, main))
-            return None
-        near = {machine for (experiment, _), machine in self._bound.items() if experiment == role.experiment}
-        near.update(name for each in role.groups if each in self._groups for name in self._groups[each].touches)
-        asked = group.resources if is_main else NOTHING
-        for room in sorted(
-            self._machines.ranked(rooms, asked),
-            key=lambda each: (-role.data_bytes.get(each.view.name, 0), each.view.name not in near),
-        ):
-            name = room.view.name
-            is_reached = self._fleet.able(group.type, group.worker_labels, (*group.touches, name))
-            if is_reached and room.most(asked, 1, self._snapshot.now_s):
-                self._bound[role.experiment, role.role] = name
-                self.bindings.append(Binding(role.experiment, role.role, name))
-                return name
-        self.reasons[group.id] = _full(group, rooms)
-        return None
-
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that may do for the group's next task."""
         if group.anywhere is not None:
-            return self._machines.for_each(group)
+            return self._machines.for_each(group).values()
         if group.machine is not None:
             return [self._rooms[group.machine]] if group.machine in self._rooms else ()
-        roles = [role for role in self._roles.get(group.id, ()) if role.role == group.unbound]
-        return self._machines.for_role(roles[0], [group]) if roles else ()
-
-
-#: What a task takes of a machine that it only touches.
-NOTHING = Resources(cpus=0)
-
-
-def _full(group: Group, rooms: Sequence[Room]) -> Reason:
-    """Why there is no room on any of these machines."""
-    asked = asks(group.resources)
-    if len(rooms) == 1:
-        room = rooms[0]
-        if not room.can_ever(group.resources):
-            return Reason("capacity", f"machine {room.view.name} is too small for {asked}")
-        if room.kept is not None and room.kept.task not in group.tasks[:1]:
-            return Reason("reserved", f"machine {room.view.name} is kept for {room.kept.task}, which has waited longer")
-        if room.jobs < 1:
-            return Reason("capacity", f"machine {room.view.name} takes no more jobs now")
-        return Reason("capacity", f"machine {room.view.name} has no room for {asked}")
-    return Reason("capacity", f"none of the {len(rooms)} machines that fit has room for {asked}")
+        return self.roles.where(group)

@@ -1,11 +1,14 @@
-"""Why groups wait for a slot: the saturated cut, in words."""
+"""Why groups wait, in words: the saturated cut of those that want a slot, and machines without room."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
-from wlmctl.scheduler import Reason
+from wlmctl.scheduler import Group, Reason
 from wlmctl_scheduler_matchmaking.flow import Flow, bits
+from wlmctl_scheduler_matchmaking.machines import asks
+from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
 #: So many workers are named.
@@ -22,17 +25,32 @@ def for_want_of_slots(short: Mapping[str, int], flow: Flow, fleet: Fleet) -> dic
 
 def _reason(able: int, reach: int, flow: Flow, fleet: Fleet) -> Reason:
     slots = fleet.slots_of(reach)
-    names = [fleet.classes[number].first for number in bits(able)]
-    many = sum([len(fleet.classes[number].workers) for number in bits(able)]) - len(names[:_NAMED])
-    who = f"every worker that can do it is busy ({', '.join(names[:_NAMED])}{f' and {many} more' if many else ''})"
+    names = [fleet.classes[number].first for number in islice(bits(able), _NAMED)]
+    many = fleet.count(able) - len(names)
+    who = f"every worker that can do it is busy ({', '.join(names)}{f' and {many} more' if many else ''})"
     if reach & flow.free:
         return Reason("slots", f"{who}; the search for a way to make room was given up at its limit")
     if not slots:
         return Reason("slots", f"{who}: no slot is free; one more slot there would start one more")
-    others = sum(len(fleet.classes[number].workers) for number in bits(reach & ~able))
+    others = fleet.count(reach) - fleet.count(able)
     way = f" or on {others} others, to which tasks in its way could move," if others else ""
     return Reason(
         "slots",
         f"{who}: the {slots} slots that were free went to tasks of its own or a higher band, or to earlier ones;"
         f" one more slot there{way} would start one more",
     )
+
+
+def no_room(group: Group, rooms: Sequence[Room]) -> Reason:
+    """Why there is no room on any of these machines."""
+    asked = asks(group.resources)
+    if len(rooms) == 1:
+        room = rooms[0]
+        if not room.can_ever(group.resources):
+            return Reason("capacity", f"machine {room.view.name} is too small for {asked}")
+        if room.kept is not None and room.kept.task not in group.tasks[:1]:
+            return Reason("reserved", f"machine {room.view.name} is kept for {room.kept.task}, which has waited longer")
+        if room.jobs < 1:
+            return Reason("capacity", f"machine {room.view.name} takes no more jobs now")
+        return Reason("capacity", f"machine {room.view.name} has no room for {asked}")
+    return Reason("capacity", f"none of the {len(rooms)} machines that fit has room for {asked}")

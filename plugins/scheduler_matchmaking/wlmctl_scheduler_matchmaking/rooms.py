@@ -44,16 +44,6 @@ class Room:
         """From now on the machine is kept for a task."""
         self.kept, self._beside = kept, list(kept.beside)
 
-    def has_room(self, asked: Resources) -> bool:
-        """Whether one such task fits now, but for what the machine is kept for."""
-        cpus, memory, gpus = self.left
-        return (
-            asked.cpus <= cpus
-            and asked.memory_bytes <= memory
-            and asked.gpus <= gpus
-            and (self.jobs > 0 or not asked.cpus)
-        )
-
     def left_over(self, asked: Resources) -> float:
         """What one such task would leave of the machine: the sum over cpus and memory, 1 for all of one kind.
 

@@ -6,18 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wlmctl.scheduler import Decision, Group, Reason, Reservation, Snapshot
+from wlmctl.scheduler import Decision, Group, MachineView, Reason, Reservation, Snapshot
 from wlmctl_scheduler_matchmaking.assigned import assigned
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.machines import Machines
 from wlmctl_scheduler_matchmaking.matching import Matching
 from wlmctl_scheduler_matchmaking.order import Shares, level
+from wlmctl_scheduler_matchmaking.packing import is_packable
 from wlmctl_scheduler_matchmaking.prices import worker_prices
 from wlmctl_scheduler_matchmaking.reasons import for_want_of_slots
 from wlmctl_scheduler_matchmaking.reserving import reserve
 from wlmctl_scheduler_matchmaking.rooms import Room, binds_nothing
 from wlmctl_scheduler_matchmaking.settings import Settings
+from wlmctl_scheduler_matchmaking.slots import start_by_slots
+from wlmctl_scheduler_matchmaking.solver import packs_from, solver
 from wlmctl_scheduler_matchmaking.workers import Fleet
+
+#: Groups by the level of their band, the highest first.
+_Bands = Sequence[tuple[int, Sequence[Group]]]
 
 
 class Matchmaking:
@@ -25,40 +31,64 @@ class Matchmaking:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._settings = Settings.of(options)
+        self._solver = solver(self._settings.solver)
+        self._packs_from = packs_from(self._settings.solver)
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """As many tasks as possible for every prefix of bands, then at least cost, then by order of submission."""
-        settings = self._settings
-        fleet = Fleet(snapshot.workers)
-        rooms = {name: Room(view) for name, view in snapshot.machines.items()}
-        reasons = dict[str, Reason]()
-        groups = [group for group in snapshot.groups if _may_start(group, fleet, rooms, reasons)]
-        demands = [(fleet.able(group.type, group.worker_labels, group.touches), len(group.tasks)) for group in groups]
-        flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
-        machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
-        shares = Shares(snapshot, fleet.slots) if settings.fair else None
-        matching = Matching(snapshot, fleet, flow, rooms, machines, shares)
-        by_slots_alone = binds_nothing(snapshot, rooms, fleet.slots)
-        reservations = () if by_slots_alone else self._reserve(snapshot, groups, matching)
+        fleet, reasons = Fleet(snapshot.workers), dict[str, Reason]()
+        groups = [group for group in snapshot.groups if _may_start(group, fleet, snapshot.machines, reasons)]
         bands = dict[int, list[Group]]()
         for group in sorted(groups, key=_order):
-            bands.setdefault(level(group, snapshot.now_s, settings), []).append(group)
-        for band in sorted(bands, reverse=True):
-            if by_slots_alone:
-                matching.send(band, bands[band], fleet.slots)
-            else:
-                matching.place(band, bands[band])
-        reasons |= for_want_of_slots(matching.short, flow, fleet)
+            bands.setdefault(level(group, snapshot.now_s, self._settings), []).append(group)
+        in_order = sorted(bands.items(), reverse=True)
+        matching, reservations = self._matched(snapshot, fleet, groups, in_order)
+        if self._is_worth_packing(snapshot, matching, groups):
+            packed, kept = self._matched(snapshot, fleet, groups, in_order, packs=True)
+            if _worth(packed, in_order) > _worth(matching, in_order):
+                matching, reservations = packed, kept
+        reasons |= for_want_of_slots(matching.short, matching.flow, fleet)
         reasons |= matching.reasons
         waiting = {name: reason for name, reason in reasons.items() if matching.left[name]}
         due = [each.from_s for each in reservations if each.from_s is not None]
         again = min(due, default=math.inf) - snapshot.now_s
         return Decision(
-            assigned(matching.runs, flow, fleet, settings.placement),
-            matching.bindings,
+            assigned(matching.runs, matching.flow, fleet, self._settings.placement),
+            matching.roles.bindings,
             reservations,
             waiting,
             again if 0 < again < math.inf else None,
+        )
+
+    def _matched(
+        self, snapshot: Snapshot, fleet: Fleet, groups: Sequence[Group], bands: _Bands, *, packs: bool = False
+    ) -> tuple[Matching, Sequence[Reservation]]:
+        """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
+        settings = self._settings
+        rooms = {name: Room(view) for name, view in snapshot.machines.items()}
+        demands = [(fleet.able(group.type, group.worker_labels, group.touches), len(group.tasks)) for group in groups]
+        flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
+        machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
+        shares = Shares(snapshot, fleet.slots) if settings.fair else None
+        matching = Matching(snapshot, fleet, flow, rooms, machines, shares, packs=packs)
+        if binds_nothing(snapshot, rooms, fleet.slots):
+            start_by_slots(matching, bands, shares, fleet.slots, self._solver)
+            return matching, ()
+        reservations = self._reserve(snapshot, groups, matching)
+        for band, members in bands:
+            matching.place(band, members)
+        return matching, reservations
+
+    def _is_worth_packing(self, snapshot: Snapshot, matching: Matching, groups: Sequence[Group]) -> bool:
+        """Whether many tasks that may choose a machine were placed, and others found no room or had data elsewhere."""
+        choosing = [group for group in groups if group.unbound is not None or is_packable(group)]
+        return (
+            self._packs_from is not None
+            and sum(len(group.tasks) - matching.left[group.id] for group in choosing) >= self._packs_from
+            and (
+                any(matching.left[group.id] and group.id not in matching.short for group in choosing)
+                or any(role.data_bytes for role in snapshot.roles)
+            )
         )
 
     def _reserve(self, snapshot: Snapshot, groups: Sequence[Group], matching: Matching) -> Sequence[Reservation]:
@@ -77,10 +107,16 @@ def _order(group: Group) -> tuple[int, str]:
     return group.order, group.id
 
 
-def _may_start(group: Group, fleet: Fleet, rooms: Mapping[str, Room], reasons: dict[str, Reason]) -> bool:
+def _worth(matching: Matching, bands: _Bands) -> tuple[list[int], int]:
+    """How many tasks of each band start, and how much data of roles is where they go."""
+    started = [sum(len(group.tasks) - matching.left[group.id] for group in members) for _, members in bands]
+    return started, matching.roles.local_bytes
+
+
+def _may_start(group: Group, fleet: Fleet, machines: Mapping[str, MachineView], reasons: dict[str, Reason]) -> bool:
     """Whether a task of the group could start but for what others take; else its reason is noted."""
     for name in group.touches:
-        if name in rooms and rooms[name].view.held:
+        if name in machines and machines[name].held:
             reasons[group.id] = Reason("held", f"machine {name} is held")
             return False
     if not fleet.able(group.type, group.worker_labels, group.touches):

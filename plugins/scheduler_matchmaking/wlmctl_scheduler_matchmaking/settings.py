@@ -10,6 +10,7 @@ from wlmctl.errors import ConfigError
 from wlmctl.quantities import parse_duration
 
 PLACEMENTS = ("pack", "spread")
+SOLVERS = ("auto", "python", "ortools")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Settings:
     placement: str | None = None
     #: How many classes the searches of one decision may meet.
     steps: int = 2_000_000
+    #: ``python``: without the extra; ``ortools``: with it, whatever the size; ``auto``: with it, where it is worth it.
+    solver: str = "auto"
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Settings:
         """The settings that ``scheduler_options`` ask for; ``ConfigError`` for a wrong one."""
-        known = ("ageing_step", "reserve_after", "deadline_margin", "fair", "placement", "steps")
+        known = ("ageing_step", "reserve_after", "deadline_margin", "fair", "placement", "steps", "solver")
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise ConfigError(
@@ -48,6 +51,8 @@ class Settings:
             chosen["placement"] = _one_of("placement", options["placement"], PLACEMENTS)
         if "steps" in options:
             chosen["steps"] = _count("steps", options["steps"])
+        if "solver" in options:
+            chosen["solver"] = _one_of("solver", options["solver"], SOLVERS)
         return cls(**chosen)
 
 

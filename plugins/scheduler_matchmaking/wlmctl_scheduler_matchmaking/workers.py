@@ -45,7 +45,7 @@ class Fleet:
         # whatever the order in which the workers came
         self.classes: Sequence[WorkerClass] = sorted(classes, key=lambda each: each.first)
         self.slots = sum(found.slots for found in classes)
-        self._all = (1 << len(classes)) - 1
+        self._totals: dict[int, tuple[int, int]] = {}
         self._doing: dict[str, int] = {}
         for number, each in enumerate(self.classes):
             for task_type in each.types:
@@ -68,7 +68,19 @@ class Fleet:
 
     def slots_of(self, mask: int) -> int:
         """The free slots of a set of classes."""
-        return self.slots if mask == self._all else sum([self.classes[number].slots for number in bits(mask)])
+        return self._totals_of(mask)[0]
+
+    def count(self, mask: int) -> int:
+        """The workers of a set of classes."""
+        return self._totals_of(mask)[1]
+
+    def _totals_of(self, mask: int) -> tuple[int, int]:
+        totals = self._totals.get(mask)
+        if totals is None:
+            found = [self.classes[number] for number in bits(mask)]
+            totals = sum([each.slots for each in found]), sum([len(each.workers) for each in found])
+            self._totals[mask] = totals
+        return totals
 
     def _with(self, kind: str, name: str, has: Callable[[WorkerClass], frozenset[str]]) -> int:
         mask = self._known.get((kind, name))
