@@ -57,14 +57,28 @@ def regular_file(path: str) -> str:
     )
 
 
-def digest(ssh: SshTransport, tools: Survey, path: str) -> str | None:
-    """The sha256 of the file, by the far side's own tool; None where it has none."""
+def digest(ssh: SshTransport, tools: Survey, path: str, size_bytes: int | None = None) -> str | None:
+    """The sha256 of the file, or of its beginning, by the far side's own tool; None where it has none."""
     if tools.digest_command is None:
         return None
-    found = _HEX.search(checked(ssh, path, f'{regular_file(path)}{tools.digest_command} < "$p"'))
+    content = f'{tools.digest_command} < "$p"'
+    if size_bytes is not None:
+        content = f'head -c {size_bytes} < "$p" | {tools.digest_command}'
+    found = _HEX.search(checked(ssh, path, f"{regular_file(path)}{content}"))
     if found is None:
         raise Broken(f"{path}: {tools.digest_tool} printed no sha256")
     return found[0].decode("ascii")
+
+
+def copy(ssh: SshTransport, source: str, destination: str, size_bytes: int | None = None) -> bool:
+    """Copy a file, or its beginning, on the far side; blocks are shared where its ``cp`` and file system can."""
+    to = quote(destination)
+    if size_bytes is None:
+        copied = f'cp --reflink=auto -- "$p" {to} 2>/dev/null || cp -- "$p" {to}'
+    else:
+        copied = f'head -c {size_bytes} < "$p" > {to}'
+    checked(ssh, destination, f"{regular_file(source)}rm -f -- {to}\n{copied}")
+    return True
 
 
 def free_bytes(ssh: SshTransport, path: str) -> int | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 
 import pytest
 
@@ -17,7 +18,7 @@ from wlmctl.testing.samples import (
     put,
     with_protocol,
 )
-from wlmctl.transport import CHUNK_BYTES, Appends, Bulk, Digests, Links, Runs, Space, Transport
+from wlmctl.transport import CHUNK_BYTES, Appends, Bulk, BulkNames, Copies, Digests, Links, Runs, Space, Transport
 
 
 class OptionalContract:
@@ -81,6 +82,41 @@ class OptionalContract:
             assert digests.digest(f"{folder}/{name}") in (hashlib.sha256(content).hexdigest(), None)
         with pytest.raises(NotFound):
             assert digests.digest(f"{folder}/absent") is None
+
+    def test_the_digest_of_a_beginning_is_that_of_so_many_bytes(self, transport: Transport, folder: str) -> None:
+        digests = with_protocol(transport, Digests)
+        content = content_of(300_000)
+        put(transport, f"{folder}/f", content)
+        for size_bytes in (0, 1, 262_144, 299_999, 300_000, 400_000):
+            expected = hashlib.sha256(content[:size_bytes]).hexdigest()
+            assert digests.digest(f"{folder}/f", size_bytes) in (expected, None)
+
+    def test_a_file_or_its_beginning_is_copied_on_the_far_side(self, transport: Transport, folder: str) -> None:
+        copies = with_protocol(transport, Copies)
+        content = content_of(300_000)
+        put(transport, f"{folder}/-a 'b'", content)
+        put(transport, f"{folder}/old", b"something longer that goes away" * 20_000)
+        for name, size_bytes in (("whole", None), ("none", 0), ("part", 100_001), ("old", 5), ("more", 400_000)):
+            if copies.copy(f"{folder}/-a 'b'", f"{folder}/{name}", size_bytes):
+                assert get(transport, f"{folder}/{name}") == content[:size_bytes]
+        assert get(transport, f"{folder}/-a 'b'") == content
+        with suppress(NotFound):
+            assert not copies.copy(f"{folder}/absent", f"{folder}/nothing")
+        assert transport.stat(f"{folder}/nothing") is None
+
+    def test_many_names_are_looked_at_and_renamed(self, transport: Transport, folder: str) -> None:
+        names = with_protocol(transport, BulkNames)
+        for number in range(100):
+            put(transport, f"{folder}/{number}", b"x" * number)
+        looked = list(names.stat_many([f"{folder}/{number}" for number in (5, 99, 100, 7)]))
+        assert [info and info.size_bytes for info in looked] == [5, 99, None, 7]
+        put(transport, f"{folder}/new-0", b"replaced")
+        names.rename_many([(f"{folder}/{number}", f"{folder}/new-{number}") for number in range(100)])
+        assert get(transport, f"{folder}/new-0") == b""
+        assert get(transport, f"{folder}/new-99") == b"x" * 99
+        assert transport.stat(f"{folder}/5") is None
+        with pytest.raises((NotFound, Denied), match="new-absent"):
+            names.rename_many([(f"{folder}/absent", f"{folder}/new-absent")])
 
     def test_free_bytes_is_known_or_none_also_below_what_is_not_there(self, transport: Transport, folder: str) -> None:
         free = with_protocol(transport, Space).free_bytes(f"{folder}/not/yet/there")

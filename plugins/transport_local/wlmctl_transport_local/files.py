@@ -7,13 +7,14 @@ import os
 import shutil
 import stat as modes
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 from wlmctl.errors import Broken, Denied
 from wlmctl.text import shown
 from wlmctl.transport import CHUNK_BYTES, FileInfo, Kind
+from wlmctl_transport_local.blocks import beginning, shares_blocks
 from wlmctl_transport_local.faults import told
 
 #: A chunk of nothing but zeros becomes a hole, so that a sparse file stays one.
@@ -147,12 +148,27 @@ class LocalFiles:
         with told(f"{source} -> {destination}"):
             os.replace(source, destination)
 
-    def digest(self, path: str) -> str | None:
-        """The sha256 of the file."""
+    def digest(self, path: str, size_bytes: int | None = None) -> str | None:
+        """The sha256 of the file, or of its beginning."""
         digest = hashlib.sha256()
-        for chunk in self.read(path):
+        for chunk in beginning(self.read(path), size_bytes):
             digest.update(chunk)
         return digest.hexdigest()
+
+    def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
+        """Copy a file, or its beginning; blocks are shared where the file system can."""
+        with told(f"{source} -> {destination}"), ExitStack() as opened:
+            descriptor = _open_file(source, os.O_RDONLY)
+            opened.callback(os.close, descriptor)
+            with suppress(FileNotFoundError):
+                os.unlink(destination)
+            copy = _open_file(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            opened.callback(os.close, copy)
+            if size_bytes is None and shares_blocks(descriptor, copy):
+                return True
+            for chunk in beginning(iter(lambda: os.read(descriptor, CHUNK_BYTES), b""), size_bytes):
+                _write_all(copy, chunk)
+        return True
 
     def readlink(self, path: str) -> str:
         """The text of the symlink."""

@@ -133,9 +133,13 @@ class ScpTransport:
         """Run ``command`` by ``sh`` and wait for its end."""
         return commands.run(self._ssh, command, stdin, timeout_s)
 
-    def digest(self, path: str) -> str | None:
-        """The sha256 of the file, by the host's own tool."""
-        return shell_files.digest(self._ssh, self._tools, path)
+    def digest(self, path: str, size_bytes: int | None = None) -> str | None:
+        """The sha256 of the file, or of its beginning, by the host's own tool."""
+        return shell_files.digest(self._ssh, self._tools, path, size_bytes)
+
+    def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
+        """Copy a file, or its beginning, on the host."""
+        return shell_files.copy(self._ssh, source, destination, size_bytes)
 
     def free_bytes(self, path: str) -> int | None:
         """Bytes left on the file system of ``path``."""
