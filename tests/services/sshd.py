@@ -162,13 +162,14 @@ class Sshd:
 
     def pause(self) -> None:
         """Stop the server and its connections without ending them, as a hanging machine would."""
-        send(self._all(), signal.SIGSTOP)
+        send(self.processes(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Go on after ``pause``."""
-        send(self._all(), signal.SIGCONT)
+        send(self.processes(), signal.SIGCONT)
 
-    def _all(self) -> list[int]:
+    def processes(self) -> list[int]:
+        """The pids of the server, its connections' processes and all that they run."""
         return [*self.sessions(), *([self._process.pid] if self._process else [])]
 
     def close(self) -> None:
