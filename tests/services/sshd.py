@@ -120,7 +120,11 @@ class Sshd:
     @property
     def known_hosts_line(self) -> str:
         """The line of a known_hosts file that trusts this machine."""
-        return f"[{self.address}]:{self.port} {self.public_host_key}\n"
+        return self.known_hosts_line_at((self.address, self.port))
+
+    def known_hosts_line_at(self, way: tuple[str, int]) -> str:
+        """The same, for an address and port that lead to this machine."""
+        return f"[{way[0]}]:{way[1]} {self.public_host_key}\n"
 
     def start(self) -> None:
         """Start the server and wait until it answers; again on the same port after ``stop``."""
@@ -220,13 +224,22 @@ class Farm:
         return machine
 
     def write_inventory(
-        self, folder: Path, *, transports: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        transports: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
+        ways: Mapping[str, tuple[str, int]] | None = None,
     ) -> Inventory:
-        """Write wlmctl.toml, an SSH config and known_hosts into ``folder``; ``extra``: TOML text a machine."""
+        """Write wlmctl.toml, an SSH config and known_hosts into ``folder``.
+
+        ``extra``: TOML text a machine. ``ways``: the address and port of the relay through which a machine is reached.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         ssh_config, known_hosts = folder / "ssh_config", folder / "known_hosts"
-        known_hosts.write_text("".join(m.known_hosts_line for m in self.machines.values()))
-        ssh_config.write_text("".join(self._host(m, known_hosts) for m in self.machines.values()))
+        to = {name: (ways or {}).get(name, (m.address, m.port)) for name, m in self.machines.items()}
+        known_hosts.write_text("".join(m.known_hosts_line_at(to[m.name]) for m in self.machines.values()))
+        ssh_config.write_text("".join(self._host(m, to[m.name], known_hosts) for m in self.machines.values()))
         toml = ['store = "sqlite:///wlmctl.db"\n']
         for name in self.machines:
             transport = (transports or {}).get(name, "sftp")
@@ -237,9 +250,9 @@ class Farm:
         config.write_text("\n".join(toml))
         return Inventory(folder, config, ssh_config, known_hosts, {"WLMCTL_SSH_CONFIG": str(ssh_config)})
 
-    def _host(self, machine: Sshd, known_hosts: Path) -> str:
+    def _host(self, machine: Sshd, way: tuple[str, int], known_hosts: Path) -> str:
         return (
-            f"Host {machine.name}\n  HostName {machine.address}\n  Port {machine.port}\n  User {machine.user}\n"
+            f"Host {machine.name}\n  HostName {way[0]}\n  Port {way[1]}\n  User {machine.user}\n"
             f'  IdentityFile "{self.key}"\n  IdentitiesOnly yes\n  UserKnownHostsFile "{known_hosts}"\n'
             f"  GlobalKnownHostsFile /dev/null\n\n"
         )
