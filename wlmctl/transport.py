@@ -136,8 +136,17 @@ class Appends(Protocol):
 
 
 @runtime_checkable
+class Attributes(Protocol):
+    """A transport that can change mode and mtime of a file without writing it."""
+
+    def set_attributes(self, path: str, info: FileInfo) -> None:
+        """Give the file the mode and mtime of ``info``."""
+        ...
+
+
+@runtime_checkable
 class Digests(Protocol):
-    """A transport whose far side can hash a file itself."""
+    """A transport whose far side can hash a file itself, also while another thread uses the transport."""
 
     def digest(self, path: str, size_bytes: int | None = None) -> str | None:
         """The sha256 of the file, or of its first ``size_bytes`` bytes, as 64 hex digits; None: no tool for it there.

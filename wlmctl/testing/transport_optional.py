@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 
@@ -18,7 +20,20 @@ from wlmctl.testing.samples import (
     put,
     with_protocol,
 )
-from wlmctl.transport import CHUNK_BYTES, Appends, Bulk, BulkNames, Copies, Digests, Links, Runs, Space, Transport
+from wlmctl.transport import (
+    CHUNK_BYTES,
+    Appends,
+    Attributes,
+    Bulk,
+    BulkNames,
+    Copies,
+    Digests,
+    FileInfo,
+    Links,
+    Runs,
+    Space,
+    Transport,
+)
 
 
 class OptionalContract:
@@ -75,6 +90,18 @@ class OptionalContract:
             appends.append(f"{folder}/f", 6, [b"wrong"])
         assert get(transport, f"{folder}/f") == b"begin middle end"
 
+    @pytest.mark.parametrize("mode", [0o600, 0o444, 0o755])
+    def test_mode_and_mtime_change_and_the_content_stays(self, transport: Transport, folder: str, mode: int) -> None:
+        path = f"{folder}/-odd 'n' $(x)"
+        put(transport, path, b"content")
+        with_protocol(transport, Attributes).set_attributes(path, FileInfo("", "file", 7, mode, 1_400_000_002.0))
+        seen = transport.stat(path)
+        assert seen is not None
+        assert (seen.mode, int(seen.mtime_s)) == (mode, 1_400_000_002)
+        assert get(transport, path) == b"content"
+        with pytest.raises(NotFound):
+            with_protocol(transport, Attributes).set_attributes(f"{folder}/absent", info_of(b""))
+
     def test_digest_is_the_sha256_of_the_content(self, transport: Transport, folder: str) -> None:
         digests = with_protocol(transport, Digests)
         for name, content in (("plain", content_of(100_000)), ("-odd 'n' $(x)\n", b"")):
@@ -82,6 +109,24 @@ class OptionalContract:
             assert digests.digest(f"{folder}/{name}") in (hashlib.sha256(content).hexdigest(), None)
         with pytest.raises(NotFound):
             assert digests.digest(f"{folder}/absent") is None
+
+    def test_a_digest_is_taken_while_another_thread_writes(self, transport: Transport, folder: str) -> None:
+        digests = with_protocol(transport, Digests)
+        content = content_of(3_000_000)
+        put(transport, f"{folder}/f", content)
+        taken: list[str | None] = []
+
+        def chunks() -> Iterator[bytes]:
+            hashing = Thread(target=lambda: taken.append(digests.digest(f"{folder}/f")))
+            yield content[:CHUNK_BYTES]
+            hashing.start()
+            for at in range(CHUNK_BYTES, len(content), CHUNK_BYTES):
+                yield content[at : at + CHUNK_BYTES]
+            hashing.join(30)
+
+        transport.write(f"{folder}/g", chunks(), info_of(content))
+        assert taken in ([hashlib.sha256(content).hexdigest()], [None])
+        assert get(transport, f"{folder}/g") == content
 
     def test_the_digest_of_a_beginning_is_that_of_so_many_bytes(self, transport: Transport, folder: str) -> None:
         digests = with_protocol(transport, Digests)

@@ -76,6 +76,13 @@ class LocalFiles:
             finally:
                 os.close(descriptor)
 
+    def set_attributes(self, path: str, info: FileInfo) -> None:
+        """Give the file this mode and mtime."""
+        with told(path):
+            os.chmod(path, info.mode & 0o7777)
+            mtime_ns = round(info.mtime_s * 1e9)
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+
     def read_many(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each path, in order."""
         for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -78,6 +79,12 @@ class ScpTransport:
             raise Broken(f"{path}: has {int(size)} bytes, {offset} were expected")
         with Stream(self._ssh, f"exec cat >> {quote(path)}", path) as stream:
             stream.feed(chunks)
+
+    def set_attributes(self, path: str, info: FileInfo) -> None:
+        """Give the file this mode and mtime."""
+        time_utc = time.strftime("%Y%m%d%H%M.%S", time.gmtime(info.mtime_s))
+        mode, to = f"{info.mode & 0o7777:o}", quote(path)
+        checked(self._ssh, path, f"chmod {mode} -- {to} && TZ=UTC0 exec touch -c -t {time_utc} -- {to}")
 
     def read_many(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each path, in order."""

@@ -101,6 +101,11 @@ class SftpTransport:
             pumps.write(self._session, path, handle, offset, chunks, None)
             pumps.sync(self._session, path, handle)
 
+    def set_attributes(self, path: str, info: FileInfo) -> None:
+        """Give the file this mode and mtime."""
+        answer = self._session.ask(Packet.SETSTAT, string(encode(path)), attributes(info.mode, info.mtime_s))
+        check(self._session, answer, path)
+
     def read_many(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each path, in order."""
         return bulk.read_many(self._session, paths)
