@@ -24,7 +24,7 @@ from tests.transfers import (
     tree,
 )
 from wlmctl.errors import Broken, Cancelled, Denied, NoSpace, TaskFailed
-from wlmctl.transfer import Place, Verify, copy
+from wlmctl.transfer import Place, Progress, Verify, copy
 from wlmctl.transport import FileInfo
 
 ODD_NAMES = [
@@ -88,10 +88,11 @@ def test_a_thousand_small_files_arrive_in_batches(tmp_path: Path) -> None:
         folder = data / str(number % 7)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"f{number}").write_bytes(content(number, number))
-    figures: list[tuple[int, ...]] = []
+    told: list[Progress] = []
     made = planned(f"{data}/", f"{tmp_path}/out")
-    copy(made, execution="e1", progress=lambda *told: figures.append(told))
+    copy(made, execution="e1", progress=told.append)
     assert tree(tmp_path / "out") == tree(data)
+    figures = [(now.bytes_done, now.bytes_total, now.files_done, now.files_total) for now in told]
     assert figures[0] == (0, 499_500, 0, 1000)
     assert figures[-1] == (499_500, 499_500, 1000, 1000)
     assert figures == sorted(figures)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wlmctl.cli.common import note
-from wlmctl.transfer.copy import Progress
+from wlmctl.transfer import Progress, Report
 
 _LINE_EACH_S = 10.0
 _DRAW_EACH_S = 0.1
 
 
 @contextmanager
-def shown_progress(*, is_wanted: bool) -> Iterator[Progress]:
+def shown_progress(*, is_wanted: bool) -> Iterator[Report]:
     """Something to tell progress to, on stderr; it shows nothing unless ``is_wanted``."""
     if not is_wanted:
         yield lambda *_: None
@@ -31,15 +31,16 @@ class _Lines:
     def __init__(self) -> None:
         self._began_s = self._last_s = time.monotonic()
 
-    def __call__(self, bytes_done: int, bytes_total: int, files_done: int, files_total: int) -> None:
+    def __call__(self, now: Progress) -> None:
         now_s = time.monotonic()
         if now_s - self._last_s >= _LINE_EACH_S:
             self._last_s = now_s
-            rate = bytes_done / (now_s - self._began_s) / 1e6
-            note(f"{files_done} of {files_total} files, {bytes_done:,} of {bytes_total:,} bytes, {rate:.1f} MB/s")
+            rate = now.sent_bytes / (now_s - self._began_s) / 1e6
+            files = f"{now.files_done} of {now.files_total} files"
+            note(f"{files}, {now.bytes_done:,} of {now.bytes_total:,} bytes, {rate:.1f} MB/s")
 
 
-def _bar() -> Iterator[Progress]:
+def _bar() -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -61,12 +62,12 @@ def _bar() -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
 
-        def progress(bytes_done: int, bytes_total: int, files_done: int, files_total: int) -> None:
+        def progress(now: Progress) -> None:
             nonlocal last_s
             now_s = time.monotonic()
-            if now_s - last_s >= _DRAW_EACH_S or files_done == files_total:
+            if now_s - last_s >= _DRAW_EACH_S or now.files_done == now.files_total:
                 last_s = now_s
-                text = f"{files_done}/{files_total} files"
-                bars.update(task, completed=bytes_done, total=bytes_total, description=text)
+                text = f"{now.files_done}/{now.files_total} files"
+                bars.update(task, completed=now.bytes_done, total=now.bytes_total, description=text)
 
         yield progress

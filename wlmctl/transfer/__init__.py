@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from wlmctl.transfer.content import put_content
-from wlmctl.transfer.copy import Summary, copy
+from wlmctl.transfer.copy import copy
 from wlmctl.transfer.endpoint import Endpoint, Spot, located, split_endpoint
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item, Plan, Source, Symlinks, plan
+from wlmctl.transfer.progress import Progress, Report, Summary
 from wlmctl.transfer.temporary import execution_name
 from wlmctl.transfer.verify import Verify
 
@@ -15,6 +16,8 @@ __all__ = [
     "Item",
     "Place",
     "Plan",
+    "Progress",
+    "Report",
     "Source",
     "Spot",
     "Summary",

@@ -7,13 +7,13 @@ import posixpath
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 
 from wlmctl.errors import TransportError, WlmctlError
 from wlmctl.transfer.leftovers import LEFTOVERS, sweep_forerunners
 from wlmctl.transfer.place import Place, connected
 from wlmctl.transfer.plan import Item, Plan
+from wlmctl.transfer.progress import Report, Summary, Tally
 from wlmctl.transfer.small import batches, is_small, send_batch
 from wlmctl.transfer.stream import is_there_already, send
 from wlmctl.transfer.temporary import temporary_path
@@ -22,60 +22,39 @@ from wlmctl.transport import Links, Transport
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a transfer did. ``skipped`` were there already; ``read_back`` could not be hashed by the far end."""
-
-    files: int
-    size_bytes: int
-    skipped: int
-    read_back: int
-    seconds: float
-    verify: Verify
-
-    def told(self) -> str:
-        """The transfer in one line."""
-        text = f"{self.files} file{'s' * (self.files != 1)}, {self.size_bytes:,} bytes in {self.seconds:.1f} s"
-        compared = "nothing compared" if self.verify == Verify.NONE else f"{self.verify} compared"
-        return f"{text}, {compared}" + (f", {self.skipped} there already" if self.skipped else "")
-
 
 def copy(
     plan: Plan,
     *,
     verify: Verify = Verify.SHA256,
     execution: str,
-    progress: Progress = lambda *_: None,
+    progress: Report = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    pace: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Carry out ``plan``. ``execution`` makes the temporary names this execution's own.
 
-    ``progress(bytes_done, bytes_total, files_done, files_total)`` and ``check()``, which may raise, are called for
-    each chunk. After an error no partial file has a final name, and the temporary ones are removed.
+    ``progress`` and ``check()``, which may raise, are called for each chunk; ``pace(size_bytes)`` before a chunk, or a
+    batch of small files, is sent, and may sleep. After an error no partial file has a final name, and the temporary
+    ones are removed.
     """
-    return _Execution(plan, verify, execution, progress, check).carry_out()
+    tally = Tally(plan.size_bytes, plan.files, progress, check, pace)
+    return _Execution(plan, verify, execution, tally).carry_out()
 
 
 class _Execution:
-    def __init__(
-        self, plan: Plan, verify: Verify, execution: str, progress: Progress, check: Callable[[], None]
-    ) -> None:
+    def __init__(self, plan: Plan, verify: Verify, execution: str, tally: Tally) -> None:
         self._plan, self._to, self._verify, self._name = plan, plan.to, verify, execution
-        self._report, self._check = progress, check
-        self._total = (plan.size_bytes, plan.files)
-        self._bytes = self._files = self._skipped = self._read_back = 0
+        self._tally, self._check = tally, tally.check
         self._temporary: set[str] = set()
         self._folders: set[str] = set()
 
     def carry_out(self) -> Summary:
         began = time.monotonic()
-        self._progress()
+        self._tally.tell()
         for place, items in groupby(self._plan.items, key=lambda item: item.place):
             self._from(place, list(items))
-        return Summary(self._files, self._bytes, self._skipped, self._read_back, time.monotonic() - began, self._verify)
+        return self._tally.summary(time.monotonic() - began, self._verify)
 
     def _from(self, place: Place, items: Sequence[Item]) -> None:
         try:
@@ -161,7 +140,7 @@ class _Execution:
             pairs = [(item, paths[item.target]) for item in batch]
             if is_final:
                 self._temporary.update(path for _, path in pairs)
-            self._read_back += send_batch(source, destination, self._to, pairs, self._verify, self._passed, self._check)
+            self._tally.read_back += send_batch(source, destination, self._to, pairs, self._verify, self._tally)
             self._settle(destination, pairs, is_final=is_final)
         for item, path in placed:
             if item.info.kind == "symlink":
@@ -173,13 +152,11 @@ class _Execution:
         if is_final and self._verify == Verify.SHA256:
             with self._to.told(item.target):
                 if is_there_already(source, destination, item, self._check):
-                    self._skipped += 1
-                    self._files += 1
-                    self._passed(item.info.size_bytes)
+                    self._tally.skip([item.info.size_bytes])
                     return
         if is_final:
             self._temporary.add(path)
-        self._read_back += send(source, destination, self._to, item, path, self._verify, self._passed, self._check)
+        self._tally.read_back += send(source, destination, self._to, item, path, self._verify, self._tally)
         self._settle(destination, [(item, path)], is_final=is_final)
 
     def _link(self, destination: Transport, item: Item, path: str, *, is_final: bool) -> None:
@@ -198,16 +175,7 @@ class _Execution:
                 with self._to.told(item.target):
                     destination.rename(path, item.target)
                 self._temporary.discard(path)
-            self._files += 1
-        self._progress()
-
-    def _passed(self, size_bytes: int) -> None:
-        self._bytes += size_bytes
-        self._check()
-        self._progress()
-
-    def _progress(self) -> None:
-        self._report(self._bytes, self._total[0], self._files, self._total[1])
+        self._tally.settled(len(pairs))
 
     def _sweep(self, destination: Transport) -> None:
         """Remove the temporary paths of this execution, as far as this connection still can."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from wlmctl.errors import Broken, TransportError
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item
+from wlmctl.transfer.progress import Tally
 from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, content_of, far_digest, how_changed
 from wlmctl.transport import CHUNK_BYTES, Bulk, Transport
 
@@ -41,14 +42,13 @@ def send_batch(
     to: Place,
     batch: Sequence[tuple[Item, str]],
     verify: Verify,
-    passed: Callable[[int], None],
-    check: Callable[[], None],
+    tally: Tally,
 ) -> int:
     """Copy each item to its temporary path and compare; returns how many were read back for that."""
     place = batch[0][0].place
     with place.told(batch[0][0].path):
         try:
-            contents = _read(source, [item for item, _ in batch], check)
+            contents = _read(source, [item for item, _ in batch], tally.check)
         except TransportError as error:
             # a transport may break off over a source that changes under its hands: then that is what to tell
             changed_meanwhile = how_changed(source, [item for item, _ in batch])
@@ -56,8 +56,8 @@ def send_batch(
                 raise changed_meanwhile from error
             raise
     with to.told(batch[0][0].target):
-        _write(destination, batch, contents, passed)
-        read_back = _compare(destination, to, batch, contents, verify, check)
+        _write(destination, batch, contents, tally)
+        read_back = _compare(destination, to, batch, contents, verify, tally.check)
     with place.told(batch[0][0].path):
         check_unchanged(source, [item for item, _ in batch])
     return read_back
@@ -79,17 +79,18 @@ def _write(
     destination: Transport,
     batch: Sequence[tuple[Item, str]],
     contents: Sequence[bytes],
-    passed: Callable[[int], None],
+    tally: Tally,
 ) -> None:
+    tally.pace(sum(map(len, contents)))
     if isinstance(destination, Bulk):
         destination.write_many(
             (path, content, item.info) for (item, path), content in zip(batch, contents, strict=True)
         )
-        passed(sum(map(len, contents)))
+        tally.sent(sum(map(len, contents)))
         return
     for (item, path), content in zip(batch, contents, strict=True):
         destination.write(path, (content,) if content else (), item.info)
-        passed(len(content))
+        tally.sent(len(content))
 
 
 def _compare(

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from wlmctl.errors import Broken, TransportError, WlmctlError
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import Item
+from wlmctl.transfer.progress import Tally
 from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, drawn, far_digest, how_changed
 from wlmctl.transport import Digests, Spawns, Transport
 
 
 class Stream:
-    """The bytes of one source on their way. ``fault`` is an error of the source's side, or of ``passed``."""
+    """The bytes of one source on their way. ``fault`` is an error of the source's side, or of the tally."""
 
-    def __init__(self, source: Transport, item: Item, passed: Callable[[int], None], *, is_hashed: bool) -> None:
-        self._source, self._item, self._passed = source, item, passed
+    def __init__(self, source: Transport, item: Item, tally: Tally, *, is_hashed: bool) -> None:
+        self._source, self._item, self._tally = source, item, tally
         self._sha256 = hashlib.sha256() if is_hashed else None
         self.done_bytes = 0
         self.fault: BaseException | None = None
@@ -32,7 +33,8 @@ class Stream:
                         raise changed(item, f"grew beyond {item.info.size_bytes:,} bytes")
                     if self._sha256 is not None:
                         self._sha256.update(chunk)
-                    self._passed(len(chunk))
+                    self._tally.pace(len(chunk))
+                    self._tally.sent(len(chunk))
                     yield chunk
             if self.done_bytes < item.info.size_bytes:
                 check_unchanged(self._source, [item])
@@ -65,14 +67,13 @@ def send(
     item: Item,
     path: str,
     verify: Verify,
-    passed: Callable[[int], None],
-    check: Callable[[], None],
+    tally: Tally,
 ) -> bool:
     """Copy ``item`` to ``path``, which is a temporary one, and compare; True when it had to be read back for that.
 
     Raises the transports' errors, and ``TaskFailed`` where the source changed.
     """
-    stream = Stream(source, item, passed, is_hashed=verify == Verify.SHA256)
+    stream = Stream(source, item, tally, is_hashed=verify == Verify.SHA256)
     try:
         with to.told(item.target):
             destination.write(path, stream.chunks(), item.info)
@@ -86,12 +87,12 @@ def send(
         if verify == Verify.SIZE:
             check_size(to, destination, path, item.info.size_bytes)
         elif verify == Verify.SHA256:
-            arrived, was_read_back = far_digest(destination, path, check)
+            arrived, was_read_back = far_digest(destination, path, tally.check)
             if arrived != stream.hexdigest():
                 raise Broken(f"{to.shown(item.target)}: arrived with another sha256 than it was sent with")
     with item.place.told(item.path):
         if verify == Verify.SHA256:
-            _check_source(source, item, stream.hexdigest(), check)
+            _check_source(source, item, stream.hexdigest(), tally.check)
         check_unchanged(source, [item])
     return was_read_back
 

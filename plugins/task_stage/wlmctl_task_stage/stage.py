@@ -12,7 +12,7 @@ from wlmctl import transfer
 from wlmctl.errors import TaskFailed
 from wlmctl.planning import Finding, PlanContext
 from wlmctl.task import Done, TaskContext
-from wlmctl.transfer import Endpoint, Place, Source, Spot
+from wlmctl.transfer import Endpoint, Place, Progress, Source, Spot
 from wlmctl_task_stage.spec import SCHEMA, StageSpec, parse
 
 _TELL_EACH_S = 0.2
@@ -72,16 +72,16 @@ class _Told:
         self._context = context
         self._last_s = 0.0
 
-    def __call__(self, bytes_done: int, bytes_total: int, files_done: int, files_total: int) -> None:
+    def __call__(self, now: Progress) -> None:
         now_s = time.monotonic()
-        if now_s - self._last_s < _TELL_EACH_S and files_done < files_total:
+        if now_s - self._last_s < _TELL_EACH_S and now.files_done < now.files_total:
             return
         self._last_s = now_s
         self._context.progress(
-            bytes_done=bytes_done,
-            bytes_total=bytes_total,
-            files_done=files_done,
-            files_total=files_total,
+            bytes_done=now.bytes_done,
+            bytes_total=now.bytes_total,
+            files_done=now.files_done,
+            files_total=now.files_total,
             what="copying",
         )
 
