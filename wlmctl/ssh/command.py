@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import paramiko
 
 from wlmctl.errors import Broken
+from wlmctl.ssh.flow import Pieces
 from wlmctl.ssh.quoting import for_login_shell
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed
@@ -27,6 +28,7 @@ def open_channel(ssh: SshTransport) -> paramiko.Channel:
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Broken(f"machine {ssh.login.machine}: no channel: {str(error) or 'connection lost'}") from error
     channel.settimeout(ssh.timeout_s)
+    channel.in_buffer = Pieces()  # type: ignore[assignment]
     return channel
 
 

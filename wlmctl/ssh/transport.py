@@ -13,6 +13,7 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from wlmctl.ssh.login import Login
+from wlmctl.ssh.packets import PACKETIZER, FastPacketizer
 
 # Every error is translated and raised; paramiko's own account of it, tracebacks included, is noise.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
@@ -29,8 +30,10 @@ class SshTransport(paramiko.Transport):
     """One SSH connection. ``close`` also runs ``on_close`` (once), which gives back the way it came by."""
 
     def __init__(self, sock: socket.socket | paramiko.Channel, login: Login, timeout_s: float) -> None:
-        super().__init__(sock, default_window_size=WINDOW_BYTES)
+        super().__init__(sock, default_window_size=WINDOW_BYTES, packetizer_class=PACKETIZER)
         self.login, self.timeout_s = login, timeout_s
+        if isinstance(self.packetizer, FastPacketizer):
+            self.packetizer.longest_silence_s = timeout_s
         self.on_close: Callable[[], None] | None = None
         self.users = 0
         self.daemon = True

@@ -100,7 +100,7 @@ def read_many(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, byt
             seen = check(session, session.take(look), path, Packet.ATTRS)
             content = _content(session, path, handle, number, Reader(seen.body).attributes().size_bytes or 0)
             reading.popleft()
-            session.release(handle)
+            session.forget(session.send(Packet.CLOSE, handle))
             yield path, content
     finally:
         _drop(session, opening)

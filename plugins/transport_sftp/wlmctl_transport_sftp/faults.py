@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from wlmctl.errors import Broken, Denied, NoSpace, NotFound, TransportError
-from wlmctl_transport_sftp.session import Answer, Session
+from wlmctl_transport_sftp.answers import Answer
+from wlmctl_transport_sftp.session import Session
 from wlmctl_transport_sftp.wire import Packet, Reader, Status, decode, encode, string
 
 _VFS = b"statvfs@openssh.com"

@@ -10,6 +10,7 @@ from wlmctl.ssh.connection import connect
 from wlmctl.ssh.options import timeout_of
 from wlmctl.ssh.survey import survey
 from wlmctl_transport_sftp.files import SftpShellTransport, SftpTransport
+from wlmctl_transport_sftp.line import ChannelLine
 from wlmctl_transport_sftp.session import Session
 
 
@@ -17,7 +18,7 @@ def open_transport(machine: Machine, options: Mapping[str, Any]) -> SftpTranspor
     """An open transport, with ``run`` exactly when the machine has a shell."""
     ssh = connect(machine, timeout_of(machine, options))
     try:
-        session = Session(ssh)
+        session = Session(ChannelLine(ssh), machine.name, ssh.timeout_s)
         tools = None if machine.shell == "none" else survey(ssh)
     except BaseException:
         ssh.close()

@@ -8,27 +8,37 @@ from collections.abc import Iterable, Iterator
 from wlmctl.errors import Broken, Denied
 from wlmctl_transport_sftp.faults import check, check_write, error_for, status
 from wlmctl_transport_sftp.session import SYNC_TIMEOUT_S, Session
-from wlmctl_transport_sftp.wire import Packet, Reader, Status, encode, string, u32, u64
+from wlmctl_transport_sftp.wire import OPEN_READ, Packet, Reader, Status, encode, string, u32, u64
 
-#: Bytes asked for and not yet received; must fit into the channel's window.
-_AHEAD_BYTES = 4 * 1024 * 1024 - 256 * 1024
+#: Bytes asked for or sent and not yet answered; must fit into the channel's window.
+_AHEAD_BYTES = 4 * 1024 * 1024 - 128 * 1024
+#: Requests under way; more make some servers hang.
+_DEPTH = 64
+#: So many requests go out together, so that neither side waits for the other.
+_TOGETHER = 4
 _FSYNC = b"fsync@openssh.com"
 
 
 def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[bytes]:
     """The file's bytes from ``offset`` to its end, which need not be at ``size_bytes``."""
-    opened = session.ask(Packet.OPEN, string(encode(path)), u32(1), u32(0))
+    opened = session.ask(Packet.OPEN, string(encode(path)), u32(OPEN_READ), u32(0))
     handle = string(Reader(check(session, opened, path, Packet.HANDLE).body).string())
     length = session.read_bytes
-    depth = max(1, min(64, _AHEAD_BYTES // length))
+    depth = max(1, min(_DEPTH, _AHEAD_BYTES // length))
     flying: deque[tuple[int, int, int]] = deque()  # number, offset, length
     ask_at = offset
+
+    def ask(at: int, wanted: int) -> tuple[int, int, int]:
+        return session.send(Packet.READ, handle, u64(at), u32(wanted)), at, wanted
+
     try:
         while True:
             # Ahead only as far as the size that was seen; the request after it finds the end, or what was added.
-            while len(flying) < depth and (ask_at < size_bytes or not flying):
-                flying.append((session.send(Packet.READ, handle, u64(ask_at), u32(length)), ask_at, length))
-                ask_at += length
+            while len(flying) < depth and (ask_at <= size_bytes or not flying):
+                flying.append(ask(ask_at, min(length, size_bytes - ask_at) if ask_at < size_bytes else length))
+                ask_at += flying[-1][2]
+                if flying[-1][0] % _TOGETHER == 0:
+                    session.flush()
             number, at, wanted = flying.popleft()
             answer = session.take(number)
             if answer.kind == Packet.STATUS:
@@ -36,13 +46,11 @@ def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[
                 if code == Status.EOF:
                     return
                 raise error_for(session, code, text, path)
-            data = Reader(check(session, answer, path, Packet.DATA).body).string()
-            if not data:
-                raise Broken(f"{path}: the host sends empty answers")
-            if len(data) < wanted:  # a short answer: the rest is asked for again, before what is in flight
-                rest = at + len(data)
-                number = session.send(Packet.READ, handle, u64(rest), u32(wanted - len(data)))
-                flying.appendleft((number, rest, wanted - len(data)))
+            data = check(session, answer, path, Packet.DATA).data()
+            if not 0 < len(data) <= wanted:
+                raise Broken(f"{path}: the host sends {len(data)} bytes where {wanted} were asked for")
+            if len(data) < wanted:  # the rest is asked for again, before what is in flight
+                flying.appendleft(ask(at + len(data), wanted - len(data)))
             yield data
     finally:
         for number, _, _ in flying:
@@ -53,24 +61,41 @@ def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[
 def write(session: Session, path: str, handle: bytes, offset: int, chunks: Iterable[bytes], limit: int | None) -> int:
     """Write ``chunks`` from ``offset`` on and return their bytes; stops with ``Broken`` before more than ``limit``."""
     flying: deque[int] = deque()
-    depth = max(1, min(64, _AHEAD_BYTES // session.write_bytes))
-    written = 0
+    depth = max(1, min(_DEPTH, _AHEAD_BYTES // session.write_bytes))
+    written = taken = 0
     try:
-        for chunk in chunks:
-            if limit is not None and written + len(chunk) > limit:
+        for pieces in _requests(chunks, session.write_bytes):
+            size_bytes = sum(map(len, pieces))
+            taken += size_bytes
+            if limit is not None and taken > limit:
                 raise Broken(f"{path}: more than the {limit} bytes that were announced: the source grew")
-            for start in range(0, len(chunk), session.write_bytes):
-                piece = chunk[start : start + session.write_bytes]
-                flying.append(session.send(Packet.WRITE, handle, u64(offset + written), string(piece)))
-                written += len(piece)
-                if len(flying) >= depth:
-                    check_write(session, session.take(flying.popleft()), path)
+            flying.append(session.send(Packet.WRITE, handle, u64(offset + written), u32(size_bytes), *pieces))
+            written += size_bytes
+            if len(flying) >= depth:
+                check_write(session, session.take(flying.popleft()), path)
         while flying:
             check_write(session, session.take(flying.popleft()), path)
     finally:
         for number in flying:
             session.forget(number)
     return written
+
+
+def _requests(chunks: Iterable[bytes], size_bytes: int) -> Iterator[list[bytes | memoryview]]:
+    """``chunks`` in pieces that together make requests of ``size_bytes``, the last one excepted."""
+    pieces: list[bytes | memoryview] = []
+    room = size_bytes
+    for chunk in chunks:
+        at = 0
+        while len(chunk) - at >= room:
+            yield [*pieces, memoryview(chunk)[at : at + room]]
+            at += room
+            pieces, room = [], size_bytes
+        if at < len(chunk):
+            pieces.append(memoryview(chunk)[at:])
+            room -= len(chunk) - at
+    if pieces:
+        yield pieces
 
 
 def sync(session: Session, path: str, handle: bytes) -> None:

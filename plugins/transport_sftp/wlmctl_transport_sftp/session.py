@@ -1,83 +1,91 @@
 """One SFTP session: numbered requests out, answers in, in whatever order they are asked for.
 
 Own code instead of ``paramiko.SFTPClient``, which drops the server's list of extensions, cannot decode names that
-are not UTF-8, and whose prefetch reads large files twice. Used by one thread at a time.
+are not UTF-8, and whose prefetch reads large files twice. Used by one thread at a time; answers are cut apart in the
+thread that receives them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import struct
-from dataclasses import dataclass
-
-import paramiko
+import time
+from queue import Empty, SimpleQueue
 
 from wlmctl.errors import Broken, Unreachable
-from wlmctl.ssh.command import close_channel, open_channel
-from wlmctl.ssh.transport import SshTransport
-from wlmctl_transport_sftp.wire import Packet, Reader, string, u32
+from wlmctl_transport_sftp.answers import Answer, Cutter
+from wlmctl_transport_sftp.line import Line, no_sftp
+from wlmctl_transport_sftp.wire import Packet, Reader, string
 
-_RECEIVE_BYTES = 1 << 20
-_LARGEST_PACKET_BYTES = 16 << 20
-_SEND_BYTES = 32 * 1024
+_HEAD = struct.Struct(">IBI")
+#: So much is collected before it is sent, unless an answer is waited for: a packet of SSH.
+_TOGETHER_BYTES = 32_000
 #: Every server must take this much in one read or write; OpenSSH tells more by limits@openssh.com.
 _SAFE_REQUEST_BYTES = 32 * 1024
 _LARGEST_REQUEST_BYTES = 261_120
+#: Open at a time, where the server does not tell how many it allows.
+_SAFE_HANDLES = 64
 #: A sync may wait for a slow disk to take all that was written.
 SYNC_TIMEOUT_S = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The type and the fields of an answer."""
-
-    kind: int
-    body: bytes
-
-
 class Session:
-    """An open SFTP session on a channel of its own."""
+    """An open SFTP session on a line of its own, with the machine ``name``."""
 
-    def __init__(self, ssh: SshTransport) -> None:
-        self._name = ssh.login.machine
-        self._timeout_s = ssh.timeout_s
-        self._channel = open_channel(ssh)
-        self._buffer = b""
+    def __init__(self, line: Line, name: str, timeout_s: float) -> None:
+        self._line, self._name, self._timeout_s = line, name, timeout_s
         self._number = 0
+        self._unsent: list[bytes | memoryview] = []
+        self._unsent_bytes = 0
+        self._cutter = Cutter()
+        self._arrived: SimpleQueue[list[Answer] | None] = SimpleQueue()
+        self._heard_s = 0.0
+        self._asked: dict[int, bool] = {}  # what is under way, and whether anybody will take the answer
         self._answers: dict[int, Answer] = {}
-        self._unwanted: set[int] = set()
         self.extensions: dict[bytes, bytes] = {}
         self.read_bytes = self.write_bytes = _SAFE_REQUEST_BYTES
+        self.handles = _SAFE_HANDLES
         try:
             self._begin()
         except BaseException:
-            close_channel(self._channel)
+            line.close()
             raise
 
     @property
     def is_alive(self) -> bool:
-        """True while the channel is open, as far as this side knows."""
-        return not (self._channel.closed or self._channel.eof_received)
+        """True while the line is open, as far as this side knows."""
+        return self._line.is_alive
 
     def close(self) -> None:
         """End the session."""
-        close_channel(self._channel)
+        self._line.close()
 
-    def send(self, kind: Packet, *fields: bytes) -> int:
-        """Send a request and return its number; does not wait for the answer."""
+    def send(self, kind: Packet, *fields: bytes | memoryview) -> int:
+        """Send a request and return its number; it may wait for others that follow, at most until ``flush``."""
         self._number = self._number % 0xFFFF_FFFF + 1
-        self._put(struct.pack(">BI", kind, self._number) + b"".join(fields))
+        self._asked[self._number] = True
+        length = sum(map(len, fields))
+        self._unsent += (_HEAD.pack(5 + length, kind, self._number), *fields)
+        self._unsent_bytes += _HEAD.size + length
+        if self._unsent_bytes >= _TOGETHER_BYTES:
+            self.flush()
         return self._number
+
+    def flush(self) -> None:
+        """Send what has been waiting for more."""
+        if self._unsent:
+            unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+            self._line.send(*unsent)
 
     def take(self, number: int, timeout_s: float | None = None) -> Answer:
         """The answer to a request; ``Broken`` when the connection is lost, or silent for too long."""
         while number not in self._answers:
-            kind, body = self._packet(timeout_s or self._timeout_s)
-            answered = int.from_bytes(body[:4], "big")
-            if answered in self._unwanted:
-                self._unwanted.discard(answered)
-            else:
-                self._answers[answered] = Answer(kind, body[4:])
+            for answer in self._receive(timeout_s or self._timeout_s):
+                is_wanted = self._asked.pop(answer.number, None)
+                if is_wanted is None:
+                    raise Broken(f"machine {self._name}: the host answers what it was not asked")
+                if is_wanted:
+                    self._answers[answer.number] = answer
         return self._answers.pop(number)
 
     def ask(self, kind: Packet, *fields: bytes, timeout_s: float | None = None) -> Answer:
@@ -86,34 +94,31 @@ class Session:
 
     def forget(self, number: int) -> None:
         """Drop the answer to a request that nobody will ask for."""
-        if self._answers.pop(number, None) is None:
-            self._unwanted.add(number)
+        self._answers.pop(number, None)
+        if number in self._asked:
+            self._asked[number] = False
 
     def release(self, handle: bytes) -> None:
         """Close a handle (a field) without waiting; on a lost connection there is nothing left to close."""
         if self.is_alive:
             with contextlib.suppress(Broken):
                 self.forget(self.send(Packet.CLOSE, handle))
+                self.flush()
 
     def offers(self, extension: bytes, version: bytes) -> bool:
         """True when the server has announced the extension."""
         return self.extensions.get(extension) == version
 
     def _begin(self) -> None:
-        hint = f'machine {self._name}: the host offers no SFTP (transport = "scp" may work)'
+        self._line.start(self._take_piece, self._take_end)
+        self._line.send(struct.pack(">IBI", 5, Packet.INIT, 3))
         try:
-            self._channel.invoke_subsystem("sftp")
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(hint) from error
-        self._put(struct.pack(">BI", Packet.INIT, 3))
-        try:
-            kind, body = self._packet(self._timeout_s)
+            (first, *_) = self._receive(self._timeout_s)
         except Broken as error:
-            raise Unreachable(f"{hint}: {error}") from error
-        if kind != Packet.VERSION:
-            raise Unreachable(f"{hint}: it answers with other text; does a start-up file of the login print something?")
-        fields = Reader(body)
-        fields.u32()
+            raise Unreachable(f"{no_sftp(self._name)}: {error}") from error
+        if first.kind != Packet.VERSION:
+            raise self._not_sftp(first.body)
+        fields = Reader(first.body)
         while not fields.is_at_end:
             name = fields.string()
             self.extensions[name] = fields.string()
@@ -125,57 +130,48 @@ class Session:
         if answer.kind != Packet.EXTENDED_REPLY:
             return
         fields = Reader(answer.body)
-        fields.u64()
-        reading, writing = fields.u64(), fields.u64()
-        self.read_bytes = max(_SAFE_REQUEST_BYTES, min(reading, _LARGEST_REQUEST_BYTES))
-        # Half of a chunk where it fits, so that a chunk needs no third, tiny request.
-        self.write_bytes = 128 * 1024 if writing >= 128 * 1024 else _SAFE_REQUEST_BYTES
+        _, reading, writing, handles = (fields.u64() for _ in range(4))
+        self.read_bytes = min(reading or _SAFE_REQUEST_BYTES, _LARGEST_REQUEST_BYTES)
+        self.write_bytes = min(writing or _SAFE_REQUEST_BYTES, _LARGEST_REQUEST_BYTES)
+        self.handles = handles or _SAFE_HANDLES
 
-    def _put(self, payload: bytes) -> None:
-        data = u32(len(payload)) + payload
-        try:
-            sent = 0
-            while sent < len(data):
-                count = self._channel.send(data[sent : sent + _SEND_BYTES])
-                if count == 0:
-                    raise EOFError
-                sent += count
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._lost(error) from error
+    def _take_piece(self, piece: bytes) -> None:
+        """In the line's thread."""
+        self._heard_s = time.monotonic()
+        answers = self._cutter.cut(piece)
+        if answers:
+            self._arrived.put(answers)
+        if self._cutter.fault is not None:
+            self._arrived.put(None)
 
-    def _packet(self, timeout_s: float) -> tuple[int, bytes]:
-        self._fill(4, timeout_s)
-        length = int.from_bytes(self._buffer[:4], "big")
-        if not 0 < length <= _LARGEST_PACKET_BYTES:
-            text = self._buffer[:40]
-            raise Unreachable(
-                f"machine {self._name}: what the host sends is not SFTP ({text!r}); does a start-up file of the login "
-                "print something?"
-            )
-        self._fill(4 + length, timeout_s)
-        kind, body = self._buffer[4], self._buffer[5 : 4 + length]
-        self._buffer = self._buffer[4 + length :]
-        return kind, body
+    def _take_end(self) -> None:
+        """In the line's thread, or in that which closes it."""
+        self._arrived.put(None)
 
-    def _fill(self, count: int, timeout_s: float) -> None:
-        if len(self._buffer) >= count:
-            return
-        pieces, have = [self._buffer], len(self._buffer)
-        self._channel.settimeout(timeout_s)
-        while have < count:
+    def _receive(self, timeout_s: float) -> list[Answer]:
+        """The answers that have arrived next; the line may be silent for ``timeout_s`` at most."""
+        self.flush()
+        begun_s = time.monotonic()
+        wait_s = timeout_s
+        while True:
             try:
-                piece = self._channel.recv(_RECEIVE_BYTES)
-            except TimeoutError as error:
-                raise Broken(f"machine {self._name}: no answer for {timeout_s:g} s") from error
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                raise self._lost(error) from error
-            if not piece:
-                raise self._lost(None)
-            pieces.append(piece)
-            have += len(piece)
-        self._buffer = b"".join(pieces)
+                answers = self._arrived.get(timeout=wait_s)
+                break
+            except Empty:
+                # A part of a large answer may have come over a slow line.
+                wait_s = max(begun_s, self._heard_s) + timeout_s - time.monotonic()
+                if wait_s <= 0:
+                    raise Broken(f"machine {self._name}: no answer for {timeout_s:g} s") from None
+        if answers is None:
+            self._arrived.put(None)  # for whoever asks once more
+            if self._cutter.fault is not None:
+                raise self._not_sftp(self._cutter.fault)
+            raise Broken(f"machine {self._name}: the connection was lost")
+        self._line.dealt_with(sum(answer.size_bytes for answer in answers))
+        return answers
 
-    def _lost(self, error: BaseException | None) -> Broken:
-        if isinstance(error, TimeoutError):
-            return Broken(f"machine {self._name}: the host takes nothing for {self._timeout_s:g} s")
-        return Broken(f"machine {self._name}: the connection was lost")
+    def _not_sftp(self, text: bytes) -> Unreachable:
+        return Unreachable(
+            f"machine {self._name}: what the host sends is not SFTP ({text!r}); does a start-up file of the login "
+            "print something?"
+        )

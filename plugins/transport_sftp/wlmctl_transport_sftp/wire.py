@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from wlmctl.errors import Broken
 from wlmctl.transport import FileInfo, Kind
 
 
@@ -126,7 +127,7 @@ def attributes(mode: int | None = None, mtime_s: float | None = None) -> bytes:
 
 
 class Reader:
-    """Takes the fields of a packet one after the other; ``ValueError`` where it ends too early."""
+    """Takes the fields of a packet one after the other; ``Broken`` where it ends too early."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -134,7 +135,7 @@ class Reader:
     def _take(self, count: int) -> bytes:
         piece = self._data[self._at : self._at + count]
         if len(piece) != count:
-            raise ValueError("an SFTP packet ends too early")
+            raise Broken("the host sends an SFTP packet that ends too early")
         self._at += count
         return piece
 
