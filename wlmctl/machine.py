@@ -38,6 +38,8 @@ class Machine:
     memory_bytes: int | None = None
     gpus: int | None = None
     max_connections: int = 4
+    #: What all transfers with it together may move in a second, either way.
+    bandwidth_bytes_s: int | None = None
     commands_per_minute: int | None = None
     max_jobs: int | None = None
     kill_grace_s: float = 10.0

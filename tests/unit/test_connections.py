@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -54,10 +55,15 @@ class FakeBudget:
     def __init__(self) -> None:
         self.held: list[str] = []
 
-    def acquire(self, machine_login: str, limit: int, check: Callable[[], None]) -> Any:
-        check()
-        self.held.append(machine_login)
-        return machine_login
+    def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> Any:
+        while self.held.count(name) >= limit:
+            time.sleep(0.01)
+            check()
+        self.held.append(name)
+        return name
+
+    def sharing(self, name: str) -> int:
+        return self.held.count(name)
 
     def release(self, token: Any) -> None:
         self.held.remove(token)

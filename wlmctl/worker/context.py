@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from wlmctl.batch import BatchSystem
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import Cancelled, Denied, NoSpace, NotFound, Unreachable
+from wlmctl.in_use import InUse, soon
 from wlmctl.machine import LOCAL, Machine
-from wlmctl.message import TaskMessage
+from wlmctl.message import StepProgress, TaskMessage
+from wlmctl.pace import Pace
 from wlmctl.plugins import batch_factory
+from wlmctl.rate import Rate
 from wlmctl.ssh.login import resolved_login
 from wlmctl.task import Resources
 from wlmctl.transfer import execution_name
 from wlmctl.transport import Transport
 from wlmctl.worker.contact import Contact
 from wlmctl.worker.places import experiment_folder, private_folder, resolve_scratch
+
+#: Connections for what jobs wait for, and for what is broken off, come before those for tasks of any priority.
+FIRST = 10
+
+#: Seconds after a cancel in which a step may end by itself, and in which a machine must answer to be cleared up.
+STOP_S, CLEAR_S = 0.5, 3.0
 
 #: What of a machine a worker's own inventory may say otherwise.
 LOGIN = ("user", "port", "jump", "key", "passphrase")
@@ -69,14 +78,14 @@ class Machines:
         return replace(machine, **own_login)
 
     @contextmanager
-    def transport(self, machine: Machine, check: Callable[[], None]) -> Iterator[Transport]:
+    def transport(self, machine: Machine, check: Callable[[], None], priority: int = FIRST) -> Iterator[Transport]:
         """A pooled connection; ``MachineAway`` when the machine does not answer or refuses the login.
 
         Each use counts as one command of the machine's ``commands_per_minute``.
         """
         if machine.commands_per_minute is not None and self.commands is not None:
             self.commands.command(resolved_login(machine), machine.commands_per_minute, check)
-        lease = self.pool.lease(machine, check=check)
+        lease = self.pool.lease(machine, check, priority)
         try:
             transport = lease.__enter__()
         except Unreachable as error:
@@ -109,6 +118,9 @@ class Figures:
     bytes_total: int = 0
     files_done: int = 0
     files_total: int = 0
+    sent_bytes: int = 0
+    resumed_bytes: int = 0
+    skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -121,6 +133,10 @@ class ExecutionContext:
     execution: str = ""
     figures: Figures | None = None
     contact: Contact | None = None
+    #: Whether its connections are closed under it when it is stopped and does not hear that.
+    is_breakable: bool = False
+    rate: Rate = field(default_factory=Rate)
+    _in_use: InUse = field(default_factory=InUse)
     _open: dict[str, Transport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,7 +182,12 @@ class ExecutionContext:
     def transport(self, role: str, *, after_cancel: bool = False) -> Iterator[Transport]:
         """A pooled connection to the role's machine."""
         machine = self.machine(role)
-        with self.machines.transport(machine, _never if after_cancel else self.check_cancelled) as transport:
+        if after_cancel:
+            with self._clearing(machine) as transport:
+                yield transport
+            return
+        leased = self.machines.transport(machine, self.check_cancelled, self.message.priority)
+        with leased as transport, self._in_use.using(transport):
             outer = self._open.get(machine.name)
             self._open[machine.name] = transport
             try:
@@ -178,6 +199,26 @@ class ExecutionContext:
                     self._open[machine.name] = outer
 
     @contextmanager
+    def _clearing(self, machine: Machine) -> Iterator[Transport]:
+        """A connection to remove with what is left; a machine that has just kept the step waiting gets little time."""
+        if not self._in_use.is_broken_off:
+            with self.machines.transport(machine, _never) as transport:
+                yield transport
+            return
+        with soon(self.machines.transport(machine, _never), CLEAR_S) as transport, self._in_use.using(transport):
+            timer = self._in_use.close_in(CLEAR_S)
+            try:
+                yield transport
+            finally:
+                timer.cancel()
+
+    def stop(self) -> None:
+        """The execution is to end: it hears that by its next check, or has its connections closed under it."""
+        self.stopped.set()
+        if self.is_breakable:
+            self._in_use.close_in(STOP_S)
+
+    @contextmanager
     def _opened(self, role: str) -> Iterator[Transport]:
         """The connection this execution has open already, so that a machine with one connection is enough."""
         transport = self._open.get(self.machine(role).name)
@@ -186,6 +227,11 @@ class ExecutionContext:
         else:
             with self.transport(role) as transport:
                 yield transport
+
+    def transfer(self, roles: Sequence[str], size_bytes: int, files: int) -> AbstractContextManager[Pace]:
+        """Leave to move so much between the machines of these roles."""
+        ends = [self.machine(role) for role in roles]
+        return self.machines.pool.transfer(ends, size_bytes, files, self.check_cancelled, self.message.priority)
 
     def batch(self, role: str) -> BatchSystem:
         """The batch system of the role's machine."""
@@ -228,6 +274,13 @@ class ExecutionContext:
         for name, value in figures.items():
             if name in Figures.__slots__:
                 setattr(self.figures, name, value)
+        self.rate.note(self.figures.sent_bytes if "sent_bytes" in figures else self.figures.bytes_done)
+
+    def told(self) -> StepProgress | None:
+        """How far it is, where it has said so."""
+        if self.figures is None:
+            return None
+        return StepProgress(self.message.key, **asdict(self.figures), rate_bytes_s=self.rate.bytes_s)
 
     def check_cancelled(self) -> None:
         """Raise ``Cancelled`` when the execution is to stop; waits while others may have been given its work."""

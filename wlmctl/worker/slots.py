@@ -12,7 +12,7 @@ from typing import Any
 
 from wlmctl.message import Deferral, Outcome, ResultMessage, StartedMessage, TaskKey, TaskMessage, encode
 from wlmctl.plugins import task_type
-from wlmctl.task import Defers
+from wlmctl.task import Defers, Moves
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
@@ -69,7 +69,7 @@ class Slots:
     def break_off(self) -> None:
         """Stop all that executes."""
         for context in self.executing():
-            context.stopped.set()
+            context.stop()
 
     def mute(self) -> None:
         """Say nothing any more of what ends: it is as if this worker had been killed."""
@@ -110,7 +110,9 @@ class Slots:
 
     def _execute(self, dispatch: Dispatch) -> None:
         message = dispatch.message
-        context = ExecutionContext(message, self._machines, contact=self._contact)
+        context = ExecutionContext(
+            message, self._machines, contact=self._contact, is_breakable=moves_data(message.type)
+        )
         dispatch.context = self._executing[message.key] = context
         if self._is_stopped(message) and not message.cancel:
             context.stopped.set()
@@ -147,21 +149,30 @@ class Slots:
             pass
 
 
+def moves_data(name: str) -> bool:
+    """True for a task type whose steps move data."""
+    try:
+        found = task_type(name)
+    except Exception:  # the execution says what is wrong with it
+        return False
+    return _is_a(type(found), found, Moves)
+
+
 def _defers(name: str) -> bool:
     """True for a task type whose work goes on without a worker, or that is not there at all."""
     try:
         found = task_type(name)
     except Exception:  # the execution says what is wrong with it
         return True
-    return _is_deferring(type(found), found)
+    return _is_a(type(found), found, Defers)
 
 
-def _is_deferring(kind: type[Any], found: Any) -> bool:
-    known = _DEFERRING.get(kind)
+def _is_a(kind: type[Any], found: Any, protocol: type[Any]) -> bool:
+    known = _KINDS.get((kind, protocol))
     if known is None:
-        known = _DEFERRING[kind] = isinstance(found, Defers)
+        known = _KINDS[kind, protocol] = isinstance(found, protocol)
     return known
 
 
 #: What was found of each class: to look at the protocol costs more than the rest of an empty execution.
-_DEFERRING: dict[type[Any], bool] = {}
+_KINDS: dict[tuple[type[Any], type[Any]], bool] = {}

@@ -13,7 +13,7 @@ from time import monotonic
 
 from wlmctl.broker.contract import Broker, BrokerError
 from wlmctl.errors import WlmctlError
-from wlmctl.message import GoodbyeMessage, Message, Outcome, encode
+from wlmctl.message import GoodbyeMessage, Message, Outcome, StepProgress, encode
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
@@ -95,7 +95,7 @@ class Worker:
             self._heartbeat = Heartbeat(
                 worker_id, settings, broker, self._results, results, self._book, self._contact,
                 own_queues=self._own_queues, permits=lambda: permits.held if permits is not None else [],
-                is_draining=lambda: self._intake.is_draining, look=leases.look,
+                progress=self.progress, is_draining=lambda: self._intake.is_draining, look=leases.look,
             )  # fmt: skip
             self._work.consume(marks, None, gone=self._gone)
         self._credit.look(0)
@@ -113,6 +113,10 @@ class Worker:
     def executing(self) -> list[ExecutionContext]:
         """The executions under way, with how far they are."""
         return self._slots.executing()
+
+    def progress(self) -> list[StepProgress]:
+        """How far the executions under way are that say so."""
+        return [told for context in self.executing() if (told := context.told()) is not None]
 
     def drain(self, reason: str = "") -> None:
         """Take nothing new, hand back what has not begun, finish the rest, say goodbye; ``finished`` when done."""

@@ -21,6 +21,8 @@ _TELL_EACH_S = 0.2
 class Stage:
     """The task type ``stage``."""
 
+    moves_data = True
+
     def schema(self) -> Mapping[str, Any]:
         """The task's own keys as JSON Schema."""
         return SCHEMA
@@ -55,13 +57,16 @@ class Stage:
             exclude=spec.exclude,
             check=context.check_cancelled,
         )
-        summary = transfer.copy(
-            plan,
-            verify=spec.verify,
-            execution=context.execution,
-            progress=_Told(context),
-            check=context.check_cancelled,
-        )
+        roles = [spec.to.role, *dict.fromkeys(source.role for source in spec.sources)]
+        with context.transfer(roles, plan.size_bytes, plan.files) as pace:
+            summary = transfer.copy(
+                plan,
+                verify=spec.verify,
+                execution=context.execution,
+                progress=_Told(context),
+                check=context.check_cancelled,
+                pace=pace,
+            )
         return Done(stdout=f"{summary.told()}\n".encode())
 
 
@@ -82,6 +87,9 @@ class _Told:
             bytes_total=now.bytes_total,
             files_done=now.files_done,
             files_total=now.files_total,
+            sent_bytes=now.sent_bytes,
+            resumed_bytes=now.resumed_bytes,
+            skipped=now.skipped + now.reused,
             what="copying",
         )
 
