@@ -14,6 +14,8 @@ from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 
 from wlmctl.ssh.packets import Parts
 
+#: How long a reader waits for as much as it asked for before it takes what is there.
+_GATHER_S = 0.05
 _FIELDS = struct.Struct(">BII")  # the type, the channel's number there, a number
 
 
@@ -23,6 +25,7 @@ class Pieces:
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
         self._size_bytes = 0
+        self._wanted_bytes = 1
         self._changed = threading.Condition()
         self._event: Any = None
         self._closed = False
@@ -46,7 +49,8 @@ class Pieces:
             self._size_bytes += len(data)
             if self._event is not None:
                 self._event.set()
-            self._changed.notify()
+            if self._size_bytes >= self._wanted_bytes:
+                self._changed.notify()
 
     def close(self) -> None:
         """Nothing more will arrive."""
@@ -68,6 +72,13 @@ class Pieces:
             if not self._pieces and not self._closed:
                 raise PipeTimeout
             return self._taken(nbytes)
+
+    def gather(self, count: int) -> None:
+        """Wait a moment for ``count`` bytes, or the end: to wake a reader for each packet costs more than the packet."""
+        with self._changed:
+            self._wanted_bytes = count
+            self._changed.wait_for(lambda: self._size_bytes >= count or self._closed, _GATHER_S)
+            self._wanted_bytes = 1
 
     def empty(self) -> bytes:
         """All that is here now."""
@@ -98,6 +109,13 @@ class Sink:
 
     def __init__(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         self.feed, self.close = take, end
+
+
+def receive(channel: paramiko.Channel, most: int) -> bytes:
+    """At most ``most`` bytes, and so many where they come quickly; nothing at the end, ``TimeoutError`` as ``recv``."""
+    if isinstance(channel.in_buffer, Pieces):
+        channel.in_buffer.gather(most)
+    return channel.recv(most)
 
 
 def reopen_window(channel: paramiko.Channel, count: int) -> None:
