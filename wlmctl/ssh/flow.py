@@ -74,7 +74,7 @@ class Pieces:
             return self._taken(nbytes)
 
     def gather(self, count: int) -> None:
-        """Wait a moment for ``count`` bytes, or the end: to wake a reader for each packet costs more than the packet."""
+        """Wait a moment for ``count`` bytes, or the end: waking a reader for each packet costs more than the packet."""
         with self._changed:
             self._wanted_bytes = count
             self._changed.wait_for(lambda: self._size_bytes >= count or self._closed, _GATHER_S)
