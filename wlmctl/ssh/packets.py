@@ -222,7 +222,7 @@ class FastPacketizer(Packetizer):
                 waiting[0] = memoryview(waiting[0])[count:]
 
 
-def _is_known(packetizer: Packetizer) -> bool:
+def is_known(packetizer: Packetizer) -> bool:
     """True for a paramiko whose packetizer has the private parts that are used here."""
     private = {name for name in FastPacketizer.__annotations__ if name.startswith("_Packetizer")}
     inbound = inspect.signature(packetizer.set_inbound_cipher).parameters
@@ -237,4 +237,4 @@ def _is_known(packetizer: Packetizer) -> bool:
 
 _NO_SOCKET: Any = None
 #: What an SSH connection uses: ours, or paramiko's own where that is another one than we know.
-PACKETIZER: type[Packetizer] = FastPacketizer if _is_known(Packetizer(_NO_SOCKET)) else Packetizer
+PACKETIZER: type[Packetizer] = FastPacketizer if is_known(Packetizer(_NO_SOCKET)) else Packetizer
