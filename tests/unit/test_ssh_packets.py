@@ -26,6 +26,11 @@ def ciphered(packetizer: Packetizer, *, key: bytes = KEY) -> Packetizer:
     return packetizer
 
 
+def send_for_ever(packetizer: Packetizer) -> None:
+    while True:
+        packetizer.send_message(Parts(bytes(32_000)))
+
+
 @pytest.fixture
 def sockets():
     one, other = socket.socketpair()
@@ -48,7 +53,7 @@ def test_a_paramiko_with_other_private_parts_is_left_to_itself():
     assert not is_known(Other())
 
 
-@pytest.mark.parametrize("sender, receiver", [(FastPacketizer, Packetizer), (Packetizer, FastPacketizer)])
+@pytest.mark.parametrize(("sender", "receiver"), [(FastPacketizer, Packetizer), (Packetizer, FastPacketizer)])
 def test_paramiko_reads_what_we_send_and_the_other_way_round(sockets, sender, receiver):
     out, into = ciphered(sender(sockets[0])), ciphered(receiver(sockets[1]))
     for length in (*range(40), 1000, 32_768, 65_000):
@@ -100,8 +105,7 @@ def test_a_reader_and_a_writer_notice_at_once_that_their_connection_is_closed(so
 
     def write() -> None:
         with pytest.raises(EOFError):
-            while True:
-                packetizer.send_message(Parts(bytes(32_000)))
+            send_for_ever(packetizer)
         ended.append("writer")
 
     threads = [threading.Thread(target=work) for work in (read, write)]
@@ -118,8 +122,7 @@ def test_a_peer_that_takes_nothing_ends_a_send(sockets):
     packetizer = ciphered(FastPacketizer(sockets[0]))
     packetizer.longest_silence_s = 0.2  # type: ignore[attr-defined]
     with pytest.raises(EOFError):
-        while True:
-            packetizer.send_message(Parts(bytes(32_000)))
+        send_for_ever(packetizer)
 
 
 def test_pieces_are_read_by_any_count_and_end():
