@@ -111,10 +111,10 @@ class Sink:
         self.feed, self.close = take, end
 
 
-def receive(channel: paramiko.Channel, most: int) -> bytes:
-    """At most ``most`` bytes, and so many where they come quickly; nothing at the end, ``TimeoutError`` as ``recv``."""
+def receive(channel: paramiko.Channel, most: int, wanted: int) -> bytes:
+    """At most ``most`` bytes, at least ``wanted`` where they come quickly; at the end and too late as ``recv`` says."""
     if isinstance(channel.in_buffer, Pieces):
-        channel.in_buffer.gather(most)
+        channel.in_buffer.gather(wanted)
     return channel.recv(most)
 
 
