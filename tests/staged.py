@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from tests.services.relay import Relay
 from tests.services.sshd import Farm
-from tests.transfers import spot
+from tests.transfers import spot, tree
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import Broken, Unreachable
+from wlmctl.errors import Broken, Unreachable, WlmctlError
 from wlmctl.machine import Machine
-from wlmctl.transfer import Place, Plan, Source, Summary, Symlinks, Verify, copy, plan
+from wlmctl.transfer import Place, Plan, Source, Summary, Symlinks, Verify, copy, execution_name, plan
 
 #: What is worth another try, and leaves what was written until then to it.
 RETRIED = (Broken, Unreachable)
@@ -35,6 +37,7 @@ class Ends:
     folder: Path
     transports: Mapping[str, str] = field(default_factory=lambda: {"scp": "scp"})
     timeout_s: float = 10
+    relays: dict[str, Relay] = field(default_factory=dict)
 
     def machine(self, name: str, connections: int = 4) -> Machine:
         if name == "local":
@@ -56,3 +59,47 @@ class Ends:
         self, source: str, what: object, to: str, where: object, verify: Verify = Verify.SHA256, execution: str = "e1"
     ) -> Summary:
         return copy(self.planned(source, what, to, where), verify=verify, execution=execution)
+
+    def tried(
+        self, source: str, what: object, to: str, where: object, *, verify: Verify = Verify.SHA256, dispatch: int = 1
+    ) -> Summary | WlmctlError:
+        """Plan and copy as the n-th execution of one attempt, and give what came of it."""
+        try:
+            made = self.planned(source, what, to, where)
+            return self.carried_out(made, verify=verify, dispatch=dispatch)
+        except WlmctlError as error:
+            return error
+
+    def carried_out(self, made: Plan, *, verify: Verify = Verify.SHA256, dispatch: int = 1) -> Summary | WlmctlError:
+        """Copy as the n-th execution of one attempt, and give what came of it."""
+        try:
+            return copy(made, verify=verify, execution=execution_name("a77e", dispatch))
+        except WlmctlError as error:
+            return error
+
+    def through(self, name: str, **conditions: Any) -> Relay:
+        """From now on the machine is reached over a relay."""
+        machine = self.farm[name]
+        relay = Relay(machine.address, machine.port, **conditions)
+        self.relays[name] = relay
+        ways = {name: (relay.address, relay.port) for name, relay in self.relays.items()}
+        self.farm.write_inventory(self.folder / "inventory", ways=ways)
+        return relay
+
+    def close(self) -> None:
+        self.pool.close_all()
+        for relay in self.relays.values():
+            relay.close()
+
+
+def content(path: Path) -> object:
+    """All that is at ``path``, to be compared; None where nothing is."""
+    if path.is_dir():
+        return tree(path)
+    return path.read_bytes() if path.exists() else None
+
+
+def is_told_in_a_line(error: object) -> bool:
+    """True for an error that names something, in one line that a terminal can show."""
+    text = str(error)
+    return isinstance(error, WlmctlError) and bool(text) and text.isprintable()

@@ -27,9 +27,9 @@ def ends(own_farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     inventory = own_farm.write_inventory(tmp_path / "inventory")
     for name, value in inventory.env.items():
         monkeypatch.setenv(name, value)
-    pool = ConnectionPool(open_transport)
-    yield Ends(own_farm, pool, tmp_path)
-    pool.close_all()
+    ends = Ends(own_farm, ConnectionPool(open_transport), tmp_path)
+    yield ends
+    ends.close()
 
 
 @pytest.fixture

@@ -2,46 +2,139 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.staged import FAR, Ends
+from tests.services.relay import Failure, Way
+from tests.staged import RETRIED, Ends, content, is_told_in_a_line
 from tests.transfers import leftovers
-from wlmctl.errors import Broken, Unreachable
-from wlmctl.transfer import copy
+from tests.waiting import wait_until
+from wlmctl.errors import Unreachable
+from wlmctl.transfer import Summary
+
+TRANSPORTS = ["sftp", "scp"]
 
 
-@pytest.mark.parametrize("kind", FAR)
-@pytest.mark.parametrize("way", ["up", "down"])
-@pytest.mark.parametrize("after_bytes", [0, 1_000_000, 2_400_000])
-def test_a_killed_connection_is_told_and_a_second_try_succeeds(
-    ends: Ends, data: Path, kind: str, way: str, after_bytes: int
+def ends_of(kind: str, way: Way) -> tuple[str, str]:
+    """Source and destination of a transfer whose bytes go this way."""
+    return ("local", kind) if way == "up" else (kind, "local")
+
+
+# the other pairs, at many more bytes, are in test_staging_anywhere.py
+@pytest.mark.parametrize(
+    ("how", "way"), [("reset", "up"), ("reset", "down"), ("cut", "up"), ("stall", "down"), ("end", "down")]
+)
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_connection_that_breaks_in_mid_file_is_told_and_a_second_try_succeeds(
+    ends: Ends, data: Path, kind: str, way: Way, how: Failure
 ) -> None:
-    out = ends.folder / "out"
-    out.mkdir()
-    (out / "big").write_text("old")
-    source, to = ("local", kind) if way == "up" else (kind, "local")
-    made = ends.planned(source, data / "big", to, f"{out}/")
-    killed = False
-
-    def progress(done_bytes: int, *_: int) -> None:
-        nonlocal killed
-        if done_bytes >= after_bytes and not killed:
-            killed = True
-            ends.farm[kind].kill_sessions()
-
-    told = ""
-    try:
-        copy(made, execution="e1", progress=progress)
-    except (Broken, Unreachable) as error:
-        told = str(error)
-    if told:
-        assert kind in told
-        assert (out / "big").read_text() == "old"
-    else:  # it was cut before it was opened, or after the last byte had come
-        assert (out / "big").read_bytes() == (data / "big").read_bytes()
-    assert killed
+    ends.timeout_s = 1
+    relay = ends.through(kind)
+    source, to = ends_of(kind, way)
+    out = ends.folder / "out" / "big"
+    out.parent.mkdir()
+    out.write_text("old")
+    made = ends.planned(source, data / "big", to, out)
+    relay.fail(how, way, after_bytes=1_500_000)
+    error = ends.carried_out(made)
+    assert relay.has_failed
+    assert isinstance(error, RETRIED), error
+    assert is_told_in_a_line(error)
+    assert kind in str(error)
+    assert out.read_text() == "old"
+    assert isinstance(ends.tried(source, data / "big", to, out, dispatch=2), Summary)
+    assert content(out) == content(data / "big")
     assert leftovers(ends.folder) == []
-    ends.copied(source, data / "big", to, f"{out}/", execution="e2")
-    assert (out / "big").read_bytes() == (data / "big").read_bytes()
+
+
+@pytest.mark.parametrize("after_bytes", [1, 1_000])
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_connection_that_breaks_before_the_login_is_tried_again_at_once(
+    ends: Ends, data: Path, way: Way, after_bytes: int
+) -> None:
+    relay = ends.through("sftp")
+    relay.fail("reset", way, after_bytes)
+    assert isinstance(ends.tried("local", data / "run", "sftp", ends.folder / "out"), Summary)
+    assert relay.has_failed
+    assert content(ends.folder / "out") == content(data / "run")
+
+
+@pytest.mark.parametrize("target", ["new", "there"])
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_tree_that_breaks_off_is_whole_or_not_there_or_whole_file_by_file(
+    ends: Ends, data: Path, kind: str, way: Way, target: str
+) -> None:
+    for number in range(100):
+        (data / "sub" / f"f{number}").write_bytes(os.urandom(10_000))
+    relay = ends.through(kind)
+    source, to = ends_of(kind, way)
+    out = ends.folder / "out"
+    if target == "there":
+        out.mkdir()
+        (out / "run").write_text("old")
+    for dispatch, after_bytes in enumerate((400_000, 2_000_000), 1):
+        made = ends.planned(source, f"{data}/", to, out)
+        relay.fail("reset", way, after_bytes)
+        error = ends.carried_out(made, dispatch=dispatch)
+        if isinstance(error, Summary):  # resumed, there was less to send
+            break
+        assert isinstance(error, RETRIED), error
+        assert is_told_in_a_line(error)
+        if target == "new":
+            assert not out.exists()
+            continue
+        for path in out.rglob("*"):
+            if path.is_file() and ".wlm-" not in str(path):
+                wanted = [content(data / path.relative_to(out)), b"old"]
+                assert content(path) in wanted[: 2 if path.name == "run" else 1]
+    assert isinstance(ends.tried(source, f"{data}/", to, out, dispatch=3), Summary)
+    assert content(out) == content(data)
+    assert leftovers(ends.folder) == []
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_relay_between_two_machines_tells_which_of_them_was_lost(ends: Ends, data: Path, kind: str) -> None:
+    for lost, way in ((kind, "down"), ("files", "up")):
+        relay = ends.through(lost)
+        made = ends.planned(kind, data / "big", "files", ends.folder / "out")
+        relay.fail("reset", way, after_bytes=1_500_000)  # type: ignore[arg-type]
+        error = ends.carried_out(made)
+        assert isinstance(error, RETRIED), error
+        assert lost in str(error)
+        assert not (ends.folder / "out").exists()
+    assert isinstance(ends.tried(kind, data / "big", "files", ends.folder / "out", dispatch=2), Summary)
+    assert content(ends.folder / "out") == content(data / "big")
+    assert leftovers(ends.folder) == []
+
+
+@pytest.mark.parametrize(("kind", "way"), [("sftp", "up"), ("scp", "down")])
+def test_a_server_that_is_killed_and_started_again_is_found_by_the_second_try(
+    ends: Ends, data: Path, kind: str, way: Way
+) -> None:
+    relay = ends.through(kind, bytes_per_s=2_000_000)
+    source, to = ends_of(kind, way)
+    out = ends.folder / "out"
+    made = ends.planned(source, data / "big", to, out)
+    before = relay.passed_bytes(way)
+    server = ends.farm[kind]
+    errors: list[object] = []
+    copying = threading.Thread(target=lambda: errors.append(ends.carried_out(made)))
+    copying.start()
+    wait_until(lambda: relay.passed_bytes(way) > before + 500_000, "half a megabyte has passed")
+    server.stop()
+    try:
+        copying.join(20)
+        assert isinstance(errors[0], RETRIED), errors
+        assert is_told_in_a_line(errors[0])
+        away = ends.tried(source, data / "big", to, out, dispatch=2)
+        assert isinstance(away, Unreachable)
+        assert not out.exists()
+    finally:
+        server.start()
+    assert isinstance(ends.tried(source, data / "big", to, out, dispatch=3), Summary)
+    assert content(out) == content(data / "big")
+    assert leftovers(ends.folder) == []

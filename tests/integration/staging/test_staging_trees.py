@@ -10,7 +10,7 @@ import pytest
 from tests.staged import FAR, KINDS, ODD_NAMES, Ends
 from tests.transfers import leftovers, spot, tree
 from wlmctl.errors import NotFound, TaskFailed
-from wlmctl.transfer import Source, Symlinks, Verify, copy, plan
+from wlmctl.transfer import Progress, Source, Symlinks, Verify, copy, plan
 
 
 @pytest.mark.parametrize("to", KINDS)
@@ -69,7 +69,7 @@ def test_a_relay_needs_little_memory(ends: Ends, source: str, to: str) -> None:
     made = ends.planned(source, big, to, ends.folder / "copy")
     before, most = resident_bytes(), 0
 
-    def progress(*_: int) -> None:
+    def progress(_: Progress) -> None:
         nonlocal most
         most = max(most, resident_bytes())
 
