@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,18 +55,48 @@ def test_files_go_up_across_and_down(farm: Farm, inventory: Inventory, data: Pat
     assert sorted(tree(inventory.folder / "back")) == ["a.txt", "sub", "sub/b"]
 
 
-def test_json_is_one_document(inventory: Inventory, data: Path) -> None:
-    done = json.loads(run(inventory, "local:data", "local:out", "-o", "json", "--verify", "size").stdout)
-    assert (done["version"], done["files"], done["size_bytes"], done["verify"]) == (1, 2, 1_000_001, "size")
-    assert {"duration_s", "skipped"} <= set(done)
+def lines(text: str) -> list[dict[str, Any]]:
+    """The JSON objects of a command, one a line."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_one_object_a_line_the_plan_first_and_the_summary_last(inventory: Inventory, data: Path) -> None:
+    said = lines(run(inventory, "local:data", "local:out", "-o", "json", "--verify", "size").stdout)
+    assert {line["version"] for line in said} == {1}
+    assert (said[0]["kind"], said[0]["files"], said[0]["size_bytes"]) == ("plan", 2, 1_000_001)
+    done = said[-1]
+    assert (done["kind"], done["files"], done["size_bytes"], done["verify"]) == ("summary", 2, 1_000_001, "size")
+    assert {"duration_s", "skipped", "resumed_bytes", "sent_bytes", "reused"} <= set(done)
+
+
+def test_progress_as_json_has_rate_and_time_left_and_comes_once_a_second(inventory: Inventory, data: Path) -> None:
+    (data / "long").write_bytes(os.urandom(3_000_000))
+    done = run(inventory, "local:data/long", "alpha:long", "--bwlimit", "1MB", "-o", "json")
+    said = lines(done.stdout)
+    progress = [line for line in said if line["kind"] == "progress"]
+    assert 1 <= len(progress) <= said[-1]["duration_s"] + 1
+    assert progress[-1]["bytes_total"] == 3_000_000
+    assert 0 < progress[-1]["bytes_done"] <= 3_000_000
+    assert 0.5e6 < progress[-1]["rate_bytes_s"] < 1.6e6
+    assert progress[-1]["left_s"] is not None
+    assert 2.4 < said[-1]["duration_s"] < 6, "3 MB at 1 MB a second"
+
+
+@pytest.mark.parametrize("rate", ["0", "fast", "-1"])
+def test_a_rate_that_is_none_is_one_line(inventory: Inventory, data: Path, rate: str) -> None:
+    ended = run(inventory, "local:data", "alpha:x", "--bwlimit", rate)
+    assert ended.returncode == 2
+    assert "such as 10MiB" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
     shown = run(inventory, "local:data/", "alpha:dry", "--dry-run", "--exclude", "sub")
     assert shown.returncode == 0
-    assert shown.stdout.splitlines()[-1] == "1 files, 1 bytes would be copied"
-    made = json.loads(run(inventory, "local:data", "alpha:dry", "--dry-run", "-o", "json").stdout)
-    assert [item["kind"] for item in made["items"]] == ["directory", "file", "directory", "file"]
+    assert shown.stdout.splitlines()[-1] == "1 file, 1 bytes would be copied"
+    *items, made = lines(run(inventory, "local:data", "alpha:dry", "--dry-run", "-o", "json").stdout)
+    assert [item["type"] for item in items] == ["directory", "file", "directory", "file"]
+    assert (made["kind"], made["files"]) == ("plan", 2)
 
 
 @pytest.mark.parametrize(
