@@ -15,7 +15,7 @@ from wlmctl.ssh.shell_files import checked, regular_file
 from wlmctl.ssh.survey import Survey
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed, FileInfo
-from wlmctl_transport_scp import listing, protocol
+from wlmctl_transport_scp import archive, listing, names, protocol
 from wlmctl_transport_scp.stream import Stream
 
 _ABSENT = 'for p do [ -e "$p" ] || [ -L "$p" ] || { echo "$p: No such file or directory" >&2; exit 1; }; done'
@@ -57,7 +57,7 @@ class ScpTransport:
             if any(words in str(error) for words in ("Not a directory", "Too many levels")):
                 return None
             raise
-        info = next(listing.parse(output))
+        info = next(listing.parse([output]))
         return FileInfo(path, info.kind, info.size_bytes, info.mode, info.mtime_s, info.inode, info.target)
 
     def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
@@ -92,16 +92,24 @@ class ScpTransport:
 
     def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
         """Write each (path, content, info)."""
-        protocol.write_many(self._ssh, files)
+        archive.write_many(self._ssh, files)
 
     def walk(self, path: str) -> Iterator[FileInfo]:
         """Everything below the folder ``path``."""
-        output = checked(self._ssh, path, listing.walk_script(path, self._tools.stat))
-        return (info for info in listing.parse(output) if info.path != ".")
+        return (info for info in self._listed(path, is_deep=True) if info.path != ".")
 
     def entries(self, path: str) -> Iterator[FileInfo]:
         """What lies directly in the folder ``path``."""
-        return listing.parse(checked(self._ssh, path, listing.walk_script(path, self._tools.stat, is_deep=False)))
+        return self._listed(path, is_deep=False)
+
+    def _listed(self, path: str, *, is_deep: bool) -> Iterator[FileInfo]:
+        with Stream(self._ssh, listing.walk_script(path, self._tools.stat, is_deep=is_deep), path) as stream:
+            try:
+                yield from listing.parse(stream.rest())
+            except Broken:
+                for _ in stream.rest():  # how the command ends says more than the hole in what it has printed
+                    pass
+                raise
 
     def makedirs(self, path: str, mode: int = 0o777) -> None:
         """Make the folder and its missing parents."""
@@ -115,16 +123,15 @@ class ScpTransport:
 
     def rename(self, source: str, destination: str) -> None:
         """Move ``source`` to ``destination``."""
-        # mv would move into a folder, or into the folder that a symlink points to, instead of replacing it.
-        script = (
-            f"set -- {quote(source)}; {_ABSENT}; s=$1; d={quote(destination)}\n"
-            'if [ -L "$d" ]; then if [ -d "$d" ]; then rm -f -- "$d" || exit 1; fi\n'
-            'elif [ -d "$d" ]; then\n'
-            '  if [ -d "$s" ] && [ ! -L "$s" ]; then rmdir -- "$d" || exit 1\n'
-            '  else echo "$d: is a folder" >&2; exit 1; fi\n'
-            'fi\nexec mv -f -- "$s" "$d"'
-        )
-        checked(self._ssh, f"{source} -> {destination}", script)
+        names.rename(self._ssh, source, destination)
+
+    def stat_many(self, paths: Sequence[str]) -> Iterator[FileInfo | None]:
+        """What is at each path, in order, or None."""
+        return names.stat_many(self._ssh, self._tools.stat, paths)
+
+    def rename_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename each (source, destination)."""
+        names.rename_many(self._ssh, pairs)
 
     def readlink(self, path: str) -> str:
         """The text of the symlink."""

@@ -13,10 +13,8 @@ from wlmctl.ssh.quoting import quote, words
 from wlmctl.ssh.shell_files import checked, error_for
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import CHUNK_BYTES, FileInfo
+from wlmctl_transport_scp.batching import batches, share
 from wlmctl_transport_scp.stream import Stream
-
-#: Words of one command line: each byte may become five, and Linux takes 128 KiB.
-_BATCH_BYTES, _BATCH_FILES = 20_000, 200
 
 
 def read(ssh: SshTransport, path: str) -> Iterator[bytes]:
@@ -36,7 +34,7 @@ def read(ssh: SshTransport, path: str) -> Iterator[bytes]:
 
 def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The content of each path, in order, many by one command."""
-    for batch in _batches(paths):
+    for batch in batches(paths, share):
         with Stream(ssh, f"exec {words(['scp', '-p', '-f', '--', *batch])}", batch[0]) as stream:
             stream.send(b"\0" * (3 * len(batch) + 1))  # all that we shall say, said ahead: a wait less for each file
             empty = []
@@ -64,7 +62,7 @@ def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo)
 
 
 def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
-    """Write each file; those that follow one another in one folder by one command."""
+    """Write each file; one after the other by the same command where they follow one another in one folder."""
     stream: Stream | None = None
     current = ""
     try:
@@ -147,16 +145,3 @@ def _expect_ok(stream: Stream, path: str) -> None:
 
 def _text(message: bytes) -> str:
     return message.decode("utf-8", "replace").strip().removeprefix("scp: ")
-
-
-def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for path in paths:
-        if batch and (size + len(path) > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += len(path.encode("utf-8", "surrogateescape"))
-    if batch:
-        yield batch
