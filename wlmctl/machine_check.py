@@ -51,7 +51,7 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
     ``scratch_of`` gives the absolute scratch folder. Writes one small file there and removes it.
     """
     tools: tuple[Check, ...] = ()
-    if not machine.is_local:
+    if machine.host is not None and machine.transport != "openssh":  # which logs in as only ssh itself can
         try:
             with pool.permit(machine):
                 for check in _way(machine):
@@ -60,7 +60,7 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
                         return
                 tools = tuple(_with_ssh(machine))
         except WlmctlError as error:
-            yield _failed("login", machine, error)
+            yield failed("login", machine, error)
             return
         yield from tools
         if any(check.state == "unreachable" for check in tools):
@@ -69,7 +69,7 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
         with pool.lease(machine) as transport:
             yield from _with_transport(machine, transport, scratch_of)
     except WlmctlError as error:
-        yield _failed("transport", machine, error)
+        yield failed("transport", machine, error)
 
 
 def _way(machine: Machine) -> Iterator[Check]:
@@ -96,7 +96,7 @@ def _way(machine: Machine) -> Iterator[Check]:
             yield Check("key", "ok", shown)
     except WlmctlError as error:
         part = "login" if isinstance(error, LoginRefused) else "tcp" if isinstance(error, Unreachable) else "name"
-        yield _failed(part, machine, error)
+        yield failed(part, machine, error)
 
 
 def _names(way: tuple[Login, ...]) -> str:
@@ -237,7 +237,8 @@ def _round_trip(transport: Transport) -> Check:
     return Check("round trip", "ok", f"{statistics.median(times_s) * 1000:.1f} ms")
 
 
-def _failed(part: str, machine: Machine, error: WlmctlError) -> Check:
+def failed(part: str, machine: Machine, error: WlmctlError) -> Check:
+    """What an error says of a part, and what to do about it."""
     text = str(error).splitlines()[0].removeprefix(f"machine {machine.name}: ")
     if isinstance(error, UntrustedHost):
         hint = f"wlmctl machine show {machine.name}; wlmctl machine trust {machine.name}"

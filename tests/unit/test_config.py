@@ -257,6 +257,46 @@ def test_local_may_set_all_but_the_login(home: Path, work: Path) -> None:
 def test_a_machine_without_a_host_is_refused(home: Path, work: Path) -> None:
     (found,) = mistakes(home, work, "\n[machines.a]\ncpus = 2\n")
     assert found.startswith("wlmctl.toml:2: machines.a: no host, expected host =")
+    (found,) = mistakes(home, work, '[machines.a]\ntransport = "openssh"\n')
+    assert "no host" in found
+
+
+STORE = '[machines.store]\ntransport = "fsspec"\n[machines.store.transport_options]\nurl = "s3://bucket"\n'
+
+
+def test_a_machine_that_is_no_host_needs_none_and_is_not_this_one(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text(STORE)
+    store = load(home, work).machines["store"]
+    assert (store.host, store.is_local) == (None, False)
+
+
+def test_secrets_among_the_options_of_a_transport_are_references(home: Path, work: Path) -> None:
+    login = 'storage_options = {key = "id", secret = {env = "S3_SECRET"}, client = {token = {file = "keys/token"}}}\n'
+    (work / "wlmctl.toml").write_text(STORE + login)
+    config = load(home, work)
+    assert config.machines["store"].transport_options["storage_options"] == {
+        "key": "id",
+        "secret": {"env": "S3_SECRET"},
+        "client": {"token": {"file": f"{work}/keys/token"}},
+    }
+    assert config.secrets == [Reference("env", "S3_SECRET"), Reference("file", f"{work}/keys/token")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'storage_options = {key = "id", secret = "hunter2"}',
+        'storage_options = {headers = {Authorization = "Bearer hunter2"}}',
+        'proxy = "http://me:hunter2@proxy/"',
+    ],
+)
+def test_a_secret_among_the_options_of_a_transport_is_refused_and_not_shown(
+    home: Path, work: Path, options: str
+) -> None:
+    (found,) = mistakes(home, work, STORE + options + "\n")
+    assert "expected for " in found
+    assert "it is a secret" in found
+    assert "hunter2" not in found
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ _PLACE: Mapping[str, Check] = {
     "commands_per_minute": values.integer(1),
     "max_jobs": values.integer(1),
     "batch_options": values.table,
-    "transport_options": values.table,
+    "transport_options": values.options,
 }
 
 #: Keys of ``[machines.NAME]``, and of ``[machines.local]``, which has no login.

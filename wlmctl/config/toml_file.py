@@ -166,7 +166,7 @@ class _Reader:
 
 
 #: Keys whose wrong value may be the secret itself, and is not shown.
-_SECRETS = frozenset({"passphrase", "store_password", "broker_password"})
+_SECRETS = frozenset({"passphrase", "store_password", "broker_password", "transport_options"})
 
 
 def _shown(value: Any) -> str:

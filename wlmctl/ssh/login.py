@@ -50,8 +50,11 @@ class Login:
 
 
 def resolved_login(machine: Machine) -> str:
-    """``user@host:port`` after ``~/.ssh/config``: what budgets of connections are counted by."""
-    return str(resolve(machine))
+    """``user@host:port`` after ``~/.ssh/config``: what budgets of connections are counted by.
+
+    A machine without a login counts by its name.
+    """
+    return machine.name if machine.host is None else str(resolve(machine))
 
 
 def resolve(machine: Machine) -> Login:

@@ -39,7 +39,7 @@ class StoreNames:
     def stat(self, path: str, *, follow: bool = False) -> FileInfo | None:  # noqa: ARG002  there are no symlinks
         """What is at ``path``, or None."""
         if path == "/":
-            return FileInfo("/", "directory", mode=0o755)
+            return self._root_seen()
         try:
             with self._told(path):
                 found = self._fs.info(self._key(path))
@@ -131,6 +131,12 @@ class StoreNames:
     def _renames(self) -> bool:
         """True for a store that renames on its own; fsspec's own way would take names for patterns."""
         return "mv" in vars(type(self._fs))
+
+    def _root_seen(self) -> FileInfo:
+        """The root is there, also where it is empty or may not be looked at; but the store must answer."""
+        with suppress(NotFound, Denied), self._told("/"):
+            self._fs.info(self._key("/"))
+        return FileInfo("/", "directory", mode=0o755)
 
     def _move_folder(self, source: str, destination: str) -> None:
         below = list(self.walk(source))

@@ -9,11 +9,10 @@ from typing import Any
 
 from wlmctl.errors import ConfigError
 from wlmctl.machine import Machine, Reference
-from wlmctl.secret import reveal
+from wlmctl.secret import reveal, take
 
 _DEFAULT_TIMEOUT_S = 30.0
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.*", re.DOTALL)
-_KINDS = ("env", "file", "command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,8 @@ def _revealed(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _value(value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    ((kind, place), *rest) = value.items() or (("", ""),)
-    if kind in _KINDS and not rest and isinstance(place, str):
-        return reveal(Reference(kind, place), where)
-    return _revealed(value, where)
+    found = Reference.of(value)
+    if found is not None:
+        take((found,))
+        return reveal(found, where)
+    return _revealed(value, where) if isinstance(value, Mapping) else value

@@ -23,7 +23,7 @@ class WebTransport(StoreTransport):
     def stat(self, path: str, *, follow: bool = False) -> FileInfo | None:  # noqa: ARG002  there are no symlinks
         """What is at ``path``; what leads to an address with a final slash is a folder."""
         if path == "/":
-            return FileInfo("/", "directory", mode=0o755)
+            return self._root_seen()
         try:
             with self._told(path):
                 row = self._fs.info(self._key(path))
