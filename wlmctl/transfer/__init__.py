@@ -5,10 +5,11 @@ from __future__ import annotations
 from wlmctl.transfer.content import put_content
 from wlmctl.transfer.copy import copy
 from wlmctl.transfer.endpoint import Endpoint, Spot, located, split_endpoint
+from wlmctl.transfer.items import Item, Plan, Source, Symlinks
 from wlmctl.transfer.place import Place
-from wlmctl.transfer.plan import Item, Plan, Source, Symlinks, plan
+from wlmctl.transfer.plan import plan
 from wlmctl.transfer.progress import Progress, Report, Summary
-from wlmctl.transfer.temporary import execution_name
+from wlmctl.transfer.temporary import command_name, execution_name
 from wlmctl.transfer.verify import Verify
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Summary",
     "Symlinks",
     "Verify",
+    "command_name",
     "copy",
     "execution_name",
     "located",

@@ -57,6 +57,15 @@ class Place:
             raise located from error
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The two open connections of a transfer; both may be one. ``to`` is where ``destination`` leads."""
+
+    source: Transport
+    destination: Transport
+    to: Place
+
+
 @contextmanager
 def connected(source: Place, to: Place) -> Iterator[tuple[Transport, Transport]]:
     """A connection to each of two places.

@@ -91,6 +91,11 @@ class Tally:
         self.files_done += len(sizes_bytes)
         self._count(sum(sizes_bytes))
 
+    def took_over(self, sizes_bytes: list[int]) -> None:
+        """Whole files of these sizes were there from an execution that was cut."""
+        self.files_done += len(sizes_bytes)
+        self.resumed(sum(sizes_bytes))
+
     def reuse(self, size_bytes: int) -> None:
         """A file of this size came out of the cache."""
         self.reused += 1

@@ -140,9 +140,9 @@ class ExecutionContext:
     _open: dict[str, Transport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Name the execution: by its attempt, its dispatch, and a word of its own."""
+        """Name the execution: by its task, its dispatch, and a word of its own."""
         if not self.execution:
-            self.execution = execution_name(self.message.token[:12], self.message.key.dispatch)
+            self.execution = execution_name(f"{self.message.experiment}/{self.message.task}", self.message.key.dispatch)
 
     @property
     def experiment(self) -> str:
