@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from wlmctl.errors import Broken
 from wlmctl.transport import CHUNK_BYTES, FileInfo
-from wlmctl_transport_sftp.faults import check, check_write
+from wlmctl_transport_sftp.faults import check, check_write, status
+from wlmctl_transport_sftp.pumps import FSYNC
 from wlmctl_transport_sftp.session import Session
 from wlmctl_transport_sftp.wire import (
     OPEN_CREATE,
@@ -16,6 +18,7 @@ from wlmctl_transport_sftp.wire import (
     OPEN_WRITE,
     Packet,
     Reader,
+    Status,
     attributes,
     encode,
     string,
@@ -23,120 +26,211 @@ from wlmctl_transport_sftp.wire import (
     u64,
 )
 
-_FILES = 32
-#: Bytes under way in both directions together; the channel's window holds them.
-_BYTES = 3 * 1024 * 1024
+#: Files in one stage (being opened; being read or written) at a time.
+_FILES = 64
+#: Content under way; the channel's window holds it.
+_BYTES = 2 * 1024 * 1024
+#: What is asked for before a file's size is known.
+_FIRST_BYTES = 32 * 1024
 
 
 def write_many(session: Session, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
-    """Write each file whole; after an error the answers to what is under way are dropped."""
-    opening: deque[tuple[int, str, bytes, FileInfo]] = deque()
-    closing: deque[tuple[list[int], str, int]] = deque()
-    held = 0
-    source = iter(files)
+    """Write each file whole, and to the host's disk where it can say so; after an error the rest is dropped."""
+    writer = _Writer(session)
     try:
-        while True:
-            item = next(source, None)
-            if item is not None:
-                path, content, info = item
-                if len(content) != info.size_bytes:
-                    raise Broken(f"{path}: {len(content)} bytes, {info.size_bytes} were announced")
-                flags = u32(OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE)
-                number = session.send(Packet.OPEN, string(encode(path)), flags, attributes(info.mode | 0o200))
-                opening.append((number, path, content, info))
-                held += len(content)
-            while opening and (item is None or len(opening) >= _FILES or held > _BYTES):
-                number, path, content, info = opening.popleft()
-                opened = check(session, session.take(number), path, Packet.HANDLE)
-                handle = string(Reader(opened.body).string())
-                closing.append((_send_rest(session, handle, content, info), path, len(content)))
-            while closing and (item is None or len(closing) >= _FILES or held > _BYTES):
-                numbers, path, size = closing.popleft()
-                held -= size
-                for at, number in enumerate(numbers):
-                    try:
-                        check_write(session, session.take(number), path)
-                    except BaseException:
-                        closing.append((numbers[at + 1 :], path, 0))
-                        raise
-            if item is None:
-                return
+        for path, content, info in files:
+            if len(content) != info.size_bytes:
+                raise Broken(f"{path}: {len(content)} bytes, {info.size_bytes} were announced")
+            writer.begin(path, content, info)
+        writer.finish()
     finally:
-        _drop(session, [(number, path) for number, path, _, _ in opening])
-        for numbers, _, _ in closing:
+        writer.abandon()
+
+
+def _at_once(session: Session) -> int:
+    """Files in one stage at a time, of two."""
+    return max(1, min(_FILES, session.handles // 4))
+
+
+class _Writer:
+    """Files on their way: first being opened, then, with all their requests sent, being written and closed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._opening: deque[tuple[int, str, bytes, FileInfo]] = deque()
+        self._writing: deque[tuple[deque[int], str, int]] = deque()
+        self._held_bytes = 0
+
+    def begin(self, path: str, content: bytes, info: FileInfo) -> None:
+        """Take one more file, and wait for earlier ones where too many are under way."""
+        most = _at_once(self._session)
+        self._opening.append((self._open(path, info), path, content, info))
+        self._held_bytes += len(content)
+        while self._opening and (len(self._opening) >= most or self._held_bytes > _BYTES):
+            self._write()
+            while self._writing and (len(self._writing) >= most or self._held_bytes > _BYTES):
+                self._settle()
+
+    def finish(self) -> None:
+        """Wait for all."""
+        while self._opening:
+            self._write()
+        while self._writing:
+            self._settle()
+
+    def abandon(self) -> None:
+        """Forget what is still under way."""
+        for number, *_ in self._opening:
+            self._session.close_opened(number)
+        for numbers, *_ in self._writing:
             for number in numbers:
-                session.forget(number)
+                self._session.forget(number)
 
+    def _open(self, path: str, info: FileInfo) -> int:
+        flags = u32(OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE)
+        return self._session.send(Packet.OPEN, string(encode(path)), flags, attributes(info.mode | 0o200))
 
-def _send_rest(session: Session, handle: bytes, content: bytes, info: FileInfo) -> list[int]:
-    step = session.write_bytes
-    numbers = [
-        session.send(Packet.WRITE, handle, u64(at), string(content[at : at + step]))
-        for at in range(0, len(content), step)
-    ]
-    numbers.append(session.send(Packet.FSETSTAT, handle, attributes(info.mode, info.mtime_s)))
-    numbers.append(session.send(Packet.CLOSE, handle))
-    return numbers
+    def _write(self) -> None:
+        session = self._session
+        number, path, content, info = self._opening.popleft()
+        answer = session.take(number)
+        if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE and self._writing:
+            # Perhaps the host has too many files open; when those are closed, it has room again.
+            while self._writing:
+                self._settle()
+            answer = session.take(self._open(path, info))
+        handle = string(Reader(check(session, answer, path, Packet.HANDLE).body).string())
+        step = session.write_bytes
+        numbers = deque(
+            session.send(Packet.WRITE, handle, u64(at), string(content[at : at + step]))
+            for at in range(0, len(content), step)
+        )
+        numbers.append(session.send(Packet.FSETSTAT, handle, attributes(info.mode, info.mtime_s)))
+        if session.offers(FSYNC, b"1"):
+            numbers.append(session.send(Packet.EXTENDED, string(FSYNC), handle))
+        numbers.append(session.send(Packet.CLOSE, handle))
+        self._writing.append((numbers, path, len(content)))
+
+    def _settle(self) -> None:
+        numbers, path, size_bytes = self._writing[0]
+        while numbers:
+            check_write(self._session, self._session.take(numbers.popleft()), path)
+        self._writing.popleft()
+        self._held_bytes -= size_bytes
 
 
 def read_many(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The content of each path, in order; ``Broken`` for one that is larger than a chunk."""
-    opening: deque[tuple[int, str]] = deque()
-    reading: deque[tuple[str, bytes, int, int]] = deque()  # path, handle, number of FSTAT, number of READ
-    depth = max(1, min(_FILES, _BYTES // session.read_bytes))
-    waiting = deque(paths)
+    reader = _Reader(session)
     try:
-        while waiting or opening or reading:
-            while waiting and len(opening) < _FILES:
-                path = waiting.popleft()
-                opening.append((session.send(Packet.OPEN, string(encode(path)), u32(OPEN_READ), u32(0)), path))
-            while opening and len(reading) < depth:
-                number, path = opening.popleft()
-                opened = check(session, session.take(number), path, Packet.HANDLE)
-                handle = string(Reader(opened.body).string())
-                look = session.send(Packet.FSTAT, handle)
-                reading.append((path, handle, look, _ask(session, handle, 0)))
-            path, handle, look, number = reading[0]
-            seen = check(session, session.take(look), path, Packet.ATTRS)
-            content = _content(session, path, handle, number, Reader(seen.body).attributes().size_bytes or 0)
-            reading.popleft()
-            session.forget(session.send(Packet.CLOSE, handle))
-            yield path, content
+        yield from reader.contents(deque(paths))
     finally:
-        _drop(session, opening)
-        for _, handle, look, number in reading:
-            session.forget(look)
-            session.forget(number)
-            session.release(handle)
+        reader.abandon()
 
 
-def _ask(session: Session, handle: bytes, at: int) -> int:
-    return session.send(Packet.READ, handle, u64(at), u32(session.read_bytes))
+@dataclass(slots=True)
+class _Read:
+    """A file that is open: what has come of it, and the numbers of the requests for its size and for what follows."""
+
+    path: str
+    handle: bytes
+    look: int
+    more: int = 0
+    size_bytes: int = 0
+    content: bytes = b""
+    is_whole: bool = False
 
 
-def _content(session: Session, path: str, handle: bytes, number: int, size_bytes: int) -> bytes:
-    if size_bytes > CHUNK_BYTES:
-        session.forget(number)
-        raise Broken(f"{path}: has grown to {size_bytes} bytes while it was read")
-    content = b""
-    while True:
+class _Reader:
+    """Files on their way: being opened, waiting for their size and beginning, waiting for the rest."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._first_bytes = min(_FIRST_BYTES, session.read_bytes)
+        self._opening: deque[tuple[int, str]] = deque()
+        self._begun: deque[_Read] = deque()
+        self._ending: deque[_Read] = deque()
+        self._rest_bytes = 0
+
+    def contents(self, waiting: deque[str]) -> Iterator[tuple[str, bytes]]:
+        """The content of each path, in order."""
+        most = _at_once(self._session)
+        while waiting or self._opening or self._begun or self._ending:
+            while waiting and len(self._opening) < most:
+                path = waiting.popleft()
+                self._opening.append((self._open(path), path))
+            while self._opening and len(self._begun) < most and self._begin():
+                pass
+            while self._begun and self._rest_bytes < _BYTES and (not self._ending or not self._ending[0].is_whole):
+                self._look()
+            yield self._end()
+
+    def abandon(self) -> None:
+        """Forget what is still under way."""
+        for number, _ in self._opening:
+            self._session.close_opened(number)
+        for read in (*self._begun, *self._ending):
+            for number in (read.look, read.more):
+                self._session.forget(number)
+            self._session.release(read.handle)
+
+    def _open(self, path: str) -> int:
+        return self._session.send(Packet.OPEN, string(encode(path)), u32(OPEN_READ), u32(0))
+
+    def _ask(self, read: _Read, wanted: int) -> int:
+        return self._session.send(Packet.READ, read.handle, u64(len(read.content)), u32(wanted))
+
+    def _begin(self) -> bool:
+        """Ask for the beginning of the file that is opened next; False: others must be closed before."""
+        session = self._session
+        number, path = self._opening[0]
         answer = session.take(number)
-        if answer.kind == Packet.STATUS and not (size_bytes and not content):
-            return content  # the end of an empty file, or of one that has shrunk: the core compares sizes
-        content += Reader(check(session, answer, path, Packet.DATA).body).string()
-        if len(content) >= size_bytes:
-            return content
-        number = _ask(session, handle, len(content))
+        if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE and (self._begun or self._ending):
+            # Perhaps the host has too many files open.
+            self._opening[0] = self._open(path), path
+            return False
+        handle = string(Reader(check(session, answer, path, Packet.HANDLE).body).string())
+        self._opening.popleft()
+        read = _Read(path, handle, session.send(Packet.FSTAT, handle))
+        self._begun.append(read)
+        read.more = self._ask(read, self._first_bytes)
+        return True
 
+    def _look(self) -> None:
+        """Take the size and the beginning of the file that was begun first, and ask for its rest."""
+        read = self._begun[0]
+        looked = check(self._session, self._session.take(read.look), read.path, Packet.ATTRS)
+        read.size_bytes = Reader(looked.body).attributes().size_bytes or 0
+        if read.size_bytes > CHUNK_BYTES:
+            raise Broken(f"{read.path}: has grown to {read.size_bytes} bytes while it was read")
+        self._take(read)
+        self._rest_bytes += max(0, read.size_bytes - self._first_bytes)
+        self._ending.append(self._begun.popleft())
 
-def _drop(session: Session, opening: Iterable[tuple[int, str]]) -> None:
-    """Close what the server may still open."""
-    for number, _ in opening:
-        if not session.is_alive:
+    def _end(self) -> tuple[str, bytes]:
+        """Wait for the rest of the file that is to be given next."""
+        read = self._ending[0]
+        while not read.is_whole:
+            self._take(read)
+        self._rest_bytes -= max(0, read.size_bytes - self._first_bytes)
+        self._ending.popleft()
+        self._session.forget(self._session.send(Packet.CLOSE, read.handle))
+        return read.path, read.content
+
+    def _take(self, read: _Read) -> None:
+        """Take what was asked for last, and ask for what is missing then."""
+        answer = self._session.take(read.more)
+        if answer.kind == Packet.STATUS and status(answer)[0] == Status.EOF:
+            read.is_whole = True  # or it has shrunk: the core compares sizes
             return
-        try:
-            answer = session.take(number)
-        except Broken:
-            return
-        if answer.kind == Packet.HANDLE:
-            session.release(string(Reader(answer.body).string()))
+        data = check(self._session, answer, read.path, Packet.DATA).data()
+        read.content += data
+        if not data or len(read.content) > CHUNK_BYTES:
+            raise Broken(f"{read.path}: {len(data)} bytes came, which is not what was asked for")
+        # A file of /proc says that it is empty, and is not.
+        read.is_whole = len(read.content) >= read.size_bytes > 0
+        if not read.is_whole:
+            wanted = (
+                min(read.size_bytes - len(read.content), self._session.read_bytes) if read.size_bytes else _FIRST_BYTES
+            )
+            read.more = self._ask(read, wanted)

@@ -12,8 +12,10 @@ from wlmctl.ssh import shell_files
 from wlmctl.ssh.survey import Survey
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed, FileInfo
-from wlmctl_transport_sftp import bulk, pumps, tree
+from wlmctl_transport_sftp import bulk, many, pumps, tree
 from wlmctl_transport_sftp.faults import check, check_write, space
+from wlmctl_transport_sftp.listing import list_folders, walk
+from wlmctl_transport_sftp.many import POSIX_RENAME
 from wlmctl_transport_sftp.session import Session
 from wlmctl_transport_sftp.wire import (
     OPEN_CREATE,
@@ -27,8 +29,6 @@ from wlmctl_transport_sftp.wire import (
     string,
     u32,
 )
-
-_POSIX_RENAME = b"posix-rename@openssh.com"
 
 
 class SftpTransport:
@@ -116,11 +116,12 @@ class SftpTransport:
 
     def walk(self, path: str) -> Iterator[FileInfo]:
         """Everything below the folder ``path``."""
-        return tree.walk(self._session, path)
+        return walk(self._session, path)
 
     def entries(self, path: str) -> Iterator[FileInfo]:
         """What lies directly in the folder ``path``."""
-        yield from tree.list_folder(self._session, path, "")
+        for entries in list_folders(self._session, path, [""]):
+            yield from entries
 
     def makedirs(self, path: str, mode: int = 0o777) -> None:
         """Make the folder and its missing parents."""
@@ -133,8 +134,8 @@ class SftpTransport:
     def rename(self, source: str, destination: str) -> None:
         """Move ``source`` to ``destination``; atomic where the host offers posix-rename."""
         names = string(encode(source)), string(encode(destination))
-        if self._session.offers(_POSIX_RENAME, b"1"):
-            answer = self._session.ask(Packet.EXTENDED, string(_POSIX_RENAME), *names)
+        if self._session.offers(POSIX_RENAME, b"1"):
+            answer = self._session.ask(Packet.EXTENDED, string(POSIX_RENAME), *names)
         else:
             there = self.stat(destination)
             if there is not None and there.kind != "directory":
@@ -142,9 +143,21 @@ class SftpTransport:
             answer = self._session.ask(Packet.RENAME, *names)
         check(self._session, answer, f"{source} -> {destination}")
 
+    def stat_many(self, paths: Sequence[str]) -> Iterator[FileInfo | None]:
+        """What is at each path, in order."""
+        return many.stat_many(self._session, paths)
+
+    def rename_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename each (source, destination) as ``rename`` does."""
+        if self._session.offers(POSIX_RENAME, b"1"):
+            many.rename_many(self._session, pairs)
+        else:
+            for source, destination in pairs:
+                self.rename(source, destination)
+
     def readlink(self, path: str) -> str:
         """The text of the symlink."""
-        return tree.read_link(self._session, path)
+        return many.link_text(self._session, path, self._session.ask(Packet.READLINK, string(encode(path))))
 
     def symlink(self, target: str, path: str) -> None:
         """Make (or replace) the symlink ``path``."""

@@ -16,7 +16,7 @@ _AHEAD_BYTES = 4 * 1024 * 1024 - 128 * 1024
 _DEPTH = 64
 #: So many requests go out together, so that neither side waits for the other.
 _TOGETHER = 4
-_FSYNC = b"fsync@openssh.com"
+FSYNC = b"fsync@openssh.com"
 
 
 def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[bytes]:
@@ -100,8 +100,8 @@ def _requests(chunks: Iterable[bytes], size_bytes: int) -> Iterator[list[bytes |
 
 def sync(session: Session, path: str, handle: bytes) -> None:
     """Have the host write the file to its disk, where it offers that."""
-    if session.offers(_FSYNC, b"1"):
-        answer = session.ask(Packet.EXTENDED, string(_FSYNC), handle, timeout_s=SYNC_TIMEOUT_S)
+    if session.offers(FSYNC, b"1"):
+        answer = session.ask(Packet.EXTENDED, string(FSYNC), handle, timeout_s=SYNC_TIMEOUT_S)
         check_write(session, answer, path)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
+from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
 from wlmctl.errors import Broken, Unreachable
@@ -29,6 +30,14 @@ _SAFE_HANDLES = 64
 SYNC_TIMEOUT_S = 300.0
 
 
+class _Fate(Enum):
+    """What becomes of an answer."""
+
+    TAKE = auto()
+    DROP = auto()
+    CLOSE = auto()  # the handle that it brings
+
+
 class Session:
     """An open SFTP session on a line of its own, with the machine ``name``."""
 
@@ -40,7 +49,7 @@ class Session:
         self._cutter = Cutter()
         self._arrived: SimpleQueue[list[Answer] | None] = SimpleQueue()
         self._heard_s = 0.0
-        self._asked: dict[int, bool] = {}  # what is under way, and whether anybody will take the answer
+        self._asked: dict[int, _Fate] = {}
         self._answers: dict[int, Answer] = {}
         self.extensions: dict[bytes, bytes] = {}
         self.read_bytes = self.write_bytes = _SAFE_REQUEST_BYTES
@@ -63,7 +72,7 @@ class Session:
     def send(self, kind: Packet, *fields: bytes | memoryview) -> int:
         """Send a request and return its number; it may wait for others that follow, at most until ``flush``."""
         self._number = self._number % 0xFFFF_FFFF + 1
-        self._asked[self._number] = True
+        self._asked[self._number] = _Fate.TAKE
         length = sum(map(len, fields))
         self._unsent += (_HEAD.pack(5 + length, kind, self._number), *fields)
         self._unsent_bytes += _HEAD.size + length
@@ -81,11 +90,13 @@ class Session:
         """The answer to a request; ``Broken`` when the connection is lost, or silent for too long."""
         while number not in self._answers:
             for answer in self._receive(timeout_s or self._timeout_s):
-                is_wanted = self._asked.pop(answer.number, None)
-                if is_wanted is None:
+                fate = self._asked.pop(answer.number, None)
+                if fate is None:
                     raise Broken(f"machine {self._name}: the host answers what it was not asked")
-                if is_wanted:
+                if fate is _Fate.TAKE:
                     self._answers[answer.number] = answer
+                elif fate is _Fate.CLOSE:
+                    self._close_it(answer)
         return self._answers.pop(number)
 
     def ask(self, kind: Packet, *fields: bytes, timeout_s: float | None = None) -> Answer:
@@ -96,7 +107,15 @@ class Session:
         """Drop the answer to a request that nobody will ask for."""
         self._answers.pop(number, None)
         if number in self._asked:
-            self._asked[number] = False
+            self._asked[number] = _Fate.DROP
+
+    def close_opened(self, number: int) -> None:
+        """Close what the server opens, or has opened, for a request that nobody will ask for."""
+        answer = self._answers.pop(number, None)
+        if answer is not None:
+            self._close_it(answer)
+        elif number in self._asked:
+            self._asked[number] = _Fate.CLOSE
 
     def release(self, handle: bytes) -> None:
         """Close a handle (a field) without waiting; on a lost connection there is nothing left to close."""
@@ -104,6 +123,10 @@ class Session:
             with contextlib.suppress(Broken):
                 self.forget(self.send(Packet.CLOSE, handle))
                 self.flush()
+
+    def _close_it(self, answer: Answer) -> None:
+        if answer.kind == Packet.HANDLE:
+            self.release(string(Reader(answer.body).string()))
 
     def offers(self, extension: bytes, version: bytes) -> bool:
         """True when the server has announced the extension."""

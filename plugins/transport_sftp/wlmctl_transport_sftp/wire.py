@@ -59,6 +59,8 @@ class Status(IntEnum):
 
 OPEN_READ, OPEN_WRITE, OPEN_CREATE, OPEN_TRUNCATE = 0x01, 0x02, 0x08, 0x10
 _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
+#: What OpenSSH says of every file, and in what it says it.
+_USUAL, _USUAL_FIELDS = 0x0F, struct.Struct(">QIIIII")
 _LATEST_S = 2**32 - 1
 
 
@@ -126,6 +128,10 @@ def attributes(mode: int | None = None, mtime_s: float | None = None) -> bytes:
     return u32(flags) + fields
 
 
+def _too_early() -> Broken:
+    return Broken("the host sends an SFTP packet that ends too early")
+
+
 class Reader:
     """Takes the fields of a packet one after the other; ``Broken`` where it ends too early."""
 
@@ -135,7 +141,7 @@ class Reader:
     def _take(self, count: int) -> bytes:
         piece = self._data[self._at : self._at + count]
         if len(piece) != count:
-            raise Broken("the host sends an SFTP packet that ends too early")
+            raise _too_early()
         self._at += count
         return piece
 
@@ -159,6 +165,13 @@ class Reader:
     def attributes(self) -> Attributes:
         """The next attributes field."""
         flags = self.u32()
+        if flags == _USUAL:
+            self._at += _USUAL_FIELDS.size
+            try:
+                size, _, _, mode, _, mtime = _USUAL_FIELDS.unpack_from(self._data, self._at - _USUAL_FIELDS.size)
+            except struct.error as error:
+                raise _too_early() from error
+            return Attributes(size, mode, mtime)
         size = self.u64() if flags & _SIZE else None
         if flags & _OWNER:
             self._take(8)
