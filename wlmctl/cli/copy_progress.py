@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wlmctl.cli.common import note, write, write_line
-from wlmctl.quantities import format_duration, format_size
+from wlmctl.cli.how_far import how_far
 from wlmctl.rate import Rate
 from wlmctl.text import counted
 from wlmctl.transfer import Progress, Report
@@ -47,17 +47,11 @@ class _Seldom:
 
 
 def _told(now: Progress, rate: Rate) -> str:
-    """``3 of 10 files, 1.2 GiB of 3.0 GiB, 85.0 MiB/s, 21s left``."""
-    parts = [f"{now.files_done} of {counted(now.files_total, 'file')}"]
-    parts.append(f"{format_size(now.bytes_done)} of {format_size(now.bytes_total)}")
-    if now.resumed_bytes:
-        parts.append(f"{format_size(now.resumed_bytes)} resumed")
-    if now.skipped + now.reused:
-        parts.append(f"{now.skipped + now.reused} there already")
-    left_s = rate.left_s(now.bytes_total - now.bytes_done)
-    if left_s is not None:
-        parts += [f"{format_size(rate.bytes_s)}/s", f"{format_duration(left_s)} left"]
-    return ", ".join(parts)
+    return how_far(
+        now.bytes_done, now.bytes_total, now.files_done, now.files_total, rate.bytes_s,
+        rate.left_s(now.bytes_total - now.bytes_done), resumed_bytes=now.resumed_bytes,
+        skipped=now.skipped + now.reused,
+    )  # fmt: skip
 
 
 def _bar() -> Iterator[Report]:

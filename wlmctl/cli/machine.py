@@ -87,6 +87,7 @@ def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> 
                     _tell(place.name, check)
             if not speed or any(check.state in ("unreachable", "problem") for check in found[place.name]):
                 continue
+            pool.close_all()  # so that a login is measured, too
             try:
                 speeds[place.name] = measure(place, pool, resolve_scratch)
             except WlmctlError as error:
