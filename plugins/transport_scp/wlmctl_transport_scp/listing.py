@@ -64,8 +64,12 @@ def stat_script(path: str, dialect: str, follow: bool) -> str:
 def stat_many_script(paths: Sequence[str], dialect: str) -> str:
     """A script that prints one batch, of those of ``paths`` that are there."""
     return (
-        f'set -- {words(paths)}\nfor p do shift; if [ -e "$p" ] || [ -L "$p" ]; then set -- "$@" "$p"; fi; done\n'
-        f"[ $# -gt 0 ] || exit 0\n{_batch(_LOOKS[dialect])}\n{_LINKS}"
+        f"set -- {words(paths)}\n"
+        'n=0; for p do if [ -e "$p" ] || [ -L "$p" ]; then n=$((n+1)); fi; done\n'
+        "[ $n -gt 0 ] || exit 0\n"
+        # Only where some are missing: to put the others together takes the square of their number.
+        '[ $n -eq $# ] || for p do shift; if [ -e "$p" ] || [ -L "$p" ]; then set -- "$@" "$p"; fi; done\n'
+        f"{_batch(_LOOKS[dialect])}\n{_LINKS}"
     )
 
 
