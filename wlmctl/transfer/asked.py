@@ -25,7 +25,7 @@ class Asked(Generic[T]):
         threading.Thread(target=self._ask, name="wlm-asked", daemon=True).start()
 
     def answer(self, check: Callable[[], None]) -> T:
-        """Wait for it, calling ``check``: when that raises, nobody waits any more. The question's error is raised here."""
+        """Wait for it, calling ``check``: when that raises, nobody waits any more. Raises what the question raised."""
         try:
             while not self._ended.wait(_LOOK_EACH_S):
                 check()

@@ -52,7 +52,7 @@ class Place:
                 message = f"{self.name}:{message}"
             elif not message.startswith(f"{self.name}:"):
                 message = f"{self.shown(path)}: {message}"
-            located = type(error)(message)
+            located = type(error)(shown(message))  # a server's own words may be in it
             located.is_located = True  # type: ignore[attr-defined]
             raise located from error
 

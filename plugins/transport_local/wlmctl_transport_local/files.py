@@ -73,6 +73,7 @@ class LocalFiles:
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 for chunk in chunks:
                     _write_all(descriptor, chunk)
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 
@@ -103,6 +104,15 @@ class LocalFiles:
         finally:
             for descriptor in pending:
                 os.close(descriptor)
+
+    def stat_many(self, paths: Sequence[str]) -> Iterator[FileInfo | None]:
+        """What is at each path, in order."""
+        return map(self.stat, paths)
+
+    def rename_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename each pair, in order."""
+        for source, destination in pairs:
+            self.rename(source, destination)
 
     def walk(self, path: str) -> Iterator[FileInfo]:
         """Everything below the folder ``path``, sorted by name, a folder before its content."""
