@@ -96,9 +96,12 @@ class _Writer:
         answer = session.take(number)
         if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE and self._writing:
             # Perhaps the host has too many files open; when those are closed, it has room again.
+            refused_at = len(self._writing)
             while self._writing:
                 self._settle()
             answer = session.take(self._open(path, info))
+            if answer.kind == Packet.HANDLE:
+                session.handles = min(session.handles, refused_at)
         handle = string(Reader(check(session, answer, path, Packet.HANDLE).body).string())
         step = session.write_bytes
         numbers = deque(
@@ -151,11 +154,12 @@ class _Reader:
         self._begun: deque[_Read] = deque()
         self._ending: deque[_Read] = deque()
         self._rest_bytes = 0
+        self._refused_at = 0  # how many files the host had open when it refused one more
 
     def contents(self, waiting: deque[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each path, in order."""
-        most = _at_once(self._session)
         while waiting or self._opening or self._begun or self._ending:
+            most = _at_once(self._session)
             while waiting and len(self._opening) < most:
                 path = waiting.popleft()
                 self._opening.append((self._open(path), path))
@@ -186,11 +190,14 @@ class _Reader:
         number, path = self._opening[0]
         answer = session.take(number)
         if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE and (self._begun or self._ending):
-            # Perhaps the host has too many files open.
+            # Perhaps the host has too many files open; when those are closed, it has room again.
+            self._refused_at = len(self._begun) + len(self._ending)
             self._opening[0] = self._open(path), path
             return False
         handle = string(Reader(check(session, answer, path, Packet.HANDLE).body).string())
         self._opening.popleft()
+        if self._refused_at:
+            session.handles, self._refused_at = min(session.handles, self._refused_at), 0
         read = _Read(path, handle, session.send(Packet.FSTAT, handle))
         self._begun.append(read)
         read.more = self._ask(read, self._first_bytes)

@@ -38,16 +38,16 @@ def list_folders(session: Session, folder: str, group: Sequence[str]) -> Iterato
 
     Their paths are relative to ``folder``.
     """
-    paths = [join(folder, below).rstrip("/") or "/" for below in group]
-    opening = deque((session.send(Packet.OPENDIR, string(encode(path))), path) for path in paths)
+    opening: deque[tuple[int, str]] = deque()
     reading: deque[_Reading] = deque()
     try:
-        while opening:
-            number, path = opening.popleft()
-            opened = check(session, session.take(number), path, Packet.HANDLE)
-            reading.append(_Reading(session, path, string(Reader(opened.body).string())))
         for below in group:
-            found = [(below + name, seen_there) for name, seen_there in reading[0].entries()]
+            path = join(folder, below).rstrip("/") or "/"
+            opening.append((_open(session, path), path))
+        for below in group:
+            while opening and _begin(session, opening, reading):
+                pass
+            found = [(below + name, attributes) for name, attributes in reading[0].entries()]
             reading.popleft().close()
             yield _completed(session, folder, found)
     finally:
@@ -56,6 +56,24 @@ def list_folders(session: Session, folder: str, group: Sequence[str]) -> Iterato
         for unread in reading:
             unread.close()
         session.flush()
+
+
+def _open(session: Session, path: str) -> int:
+    return session.send(Packet.OPENDIR, string(encode(path)))
+
+
+def _begin(session: Session, opening: deque[tuple[int, str]], reading: deque[_Reading]) -> bool:
+    """Ask for the entries of the folder that is opened next; False: others must be closed before."""
+    number, path = opening[0]
+    answer = session.take(number)
+    if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE and reading:
+        # Perhaps the host has too many folders open.
+        opening[0] = _open(session, path), path
+        return False
+    opened = check(session, answer, path, Packet.HANDLE)
+    opening.popleft()
+    reading.append(_Reading(session, path, string(Reader(opened.body).string())))
+    return True
 
 
 def at_once(session: Session) -> int:
