@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from wlmctl.transfer.cache import Cache
 from wlmctl.transfer.items import Item
@@ -11,7 +11,7 @@ from wlmctl.transfer.progress import Tally
 from wlmctl.transfer.routes import Pair, Route
 from wlmctl.transfer.same import is_there
 from wlmctl.transfer.small import batches, is_small, send_batch
-from wlmctl.transfer.stream import send
+from wlmctl.transfer.stream import Comparison, send
 from wlmctl.transfer.verify import Verify
 from wlmctl.transport import Links
 
@@ -21,18 +21,22 @@ class Delivery:
 
     def __init__(self, ends: Ends, route: Route, verify: Verify, tally: Tally, cache: Cache | None) -> None:
         self._ends, self._route, self._verify, self._tally, self._cache = ends, route, verify, tally, cache
-        self._pending: tuple[Pair, Callable[[], str]] | None = None
+        self._pending: tuple[Pair, Comparison] | None = None
 
     def send(self, items: Sequence[Item]) -> None:
         """Deliver them."""
         for batch in batches(filter(is_small, items)):
             self._small(batch)
-        for item in items:
-            if item.info.kind == "symlink":
-                self._link(item)
-            elif item.info.kind == "file" and not is_small(item):
-                self._large(item)
-        self._collect()
+        try:
+            for item in items:
+                if item.info.kind == "symlink":
+                    self._link(item)
+                elif item.info.kind == "file" and not is_small(item):
+                    self._large(item)
+            self._collect()
+        finally:
+            if self._pending is not None:
+                self._pending[1].give_up()
 
     def _small(self, batch: Sequence[Item]) -> None:
         pairs = [(item, self._route.path(item)) for item in batch]
@@ -57,19 +61,20 @@ class Delivery:
                 self._tally.reuse(item.info.size_bytes)
                 self._settled([(item, path)])
                 return
-        compare = send(self._ends, item, path, found, self._verify, self._tally)
+        comparison = send(self._ends, item, path, found, self._verify, self._tally)
         self._collect()
-        self._pending = (item, path), compare
-        if self._verify != Verify.SHA256:
-            self._collect()
+        if comparison is None:
+            self._settled([(item, path)])
+        else:
+            self._pending = (item, path), comparison
 
     def _collect(self) -> None:
-        """The file that was sent before the last one is compared by now, or soon."""
+        """The large file that was sent last: both ends have told its sha256 by now, or soon will."""
         if self._pending is None:
             return
-        (pair, compare), self._pending = self._pending, None
-        sha256 = compare()
-        if self._cache is not None and sha256:
+        (pair, comparison), self._pending = self._pending, None
+        sha256 = comparison.ended()
+        if self._cache is not None:
             with self._ends.to.told(pair[0].target):
                 self._cache.keep(pair[1], sha256, pair[0].info.size_bytes)
         self._settled([pair])

@@ -42,10 +42,7 @@ def can_resume(destination: Transport) -> bool:
 def begin(
     ends: Ends, item: Item, path: str, found: Sequence[FileInfo], hashing: Hashing, check: Callable[[], None]
 ) -> Begun:
-    """Put into ``path`` the longest beginning of ``item`` that ``found``, files of ended executions, give; remove them.
-
-    A file of ``found`` at ``path`` is this execution's own, and is gone on with as it is.
-    """
+    """Put into ``path`` the longest beginning of ``item`` that ``found``, ended executions' files, give; remove them."""
     begun = _NOTHING
     for info in found:
         check()
@@ -56,8 +53,7 @@ def begin(
                 raise
             except TransportError as error:  # no room for a copy, or it is gone: it is sent from its beginning
                 log.debug("%s is not gone on with: %s", info.path, error)
-        if info.path != path:
-            ends.destination.remove(info.path)
+        ends.destination.remove(info.path)
     if found and not begun.offset:
         ends.destination.remove(path)
     return begun
@@ -69,7 +65,7 @@ def _taken_over(
     destination = ends.destination
     if not isinstance(destination, Copies) or not can_resume(destination):
         return _NOTHING
-    if info.path != path and not destination.copy(info.path, path):
+    if not destination.copy(info.path, path):
         return _NOTHING
     there = destination.stat(path)
     if there is None or not RESUME_FROM_BYTES <= there.size_bytes <= item.info.size_bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from wlmctl.errors import Broken, Denied, TransportError, WlmctlError
 from wlmctl.transfer.asked import Asked
@@ -66,11 +66,11 @@ class Stream:
 
 def send(
     ends: Ends, item: Item, path: str, found: Sequence[FileInfo], verify: Verify, tally: Tally
-) -> Callable[[], str]:
-    """Copy ``item`` to ``path``, a temporary one, going on where ``found`` allows it; returns what compares the two.
+) -> Comparison | None:
+    """Copy ``item`` to ``path``, a temporary one, going on where ``found`` allows it.
 
-    That waits for digests which are taken meanwhile, and returns the file's sha256 ("" where none is compared). Raises
-    the transports' errors, and ``TaskFailed`` where the source changed.
+    Returns the comparison by sha256, which is under way; None: what was to be compared is. Raises the transports'
+    errors, and ``TaskFailed`` where the source changed.
     """
     hashing = Hashing()
     try:
@@ -91,13 +91,13 @@ def send(
     finally:
         hashing.close()
     if verify == Verify.SHA256:
-        return _Compared(ends, item, path, sent, tally)
+        return Comparison(ends, item, path, sent, tally)
     if verify == Verify.SIZE:
         with ends.to.told(item.target):
             check_size(ends.to, ends.destination, path, item.info.size_bytes)
     with item.place.told(item.path):
         check_unchanged(ends.source, [item])
-    return lambda: ""
+    return None
 
 
 def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> None:
@@ -113,7 +113,7 @@ def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> No
     destination.set_attributes(path, item.info)
 
 
-class _Compared:
+class Comparison:
     """A file that was sent: both ends tell its sha256 while the next one is sent, and then they are compared."""
 
     def __init__(self, ends: Ends, item: Item, path: str, sent: str | None, tally: Tally) -> None:
@@ -124,7 +124,7 @@ class _Compared:
         if isinstance(ends.source, Digests) and not isinstance(ends.source, Spawns):
             self._kept = Asked(lambda going: near_digest(ends.source, item.path, going))
 
-    def __call__(self) -> str:
+    def ended(self) -> str:
         """The sha256, which is the same at both ends."""
         ends, item, check = self._ends, self._item, self._tally.check
         try:
