@@ -99,6 +99,7 @@ class ConnectionPool:
         self._order = itertools.count()
         self._names: dict[tuple[object, ...], str] = {}
         self._closed = False
+        self._broken_off: list[Transport] = []
 
     @contextmanager
     def lease(self, machine: Machine, check: Callable[[], None] = _nothing, priority: int = 0) -> Iterator[Transport]:
@@ -150,14 +151,23 @@ class ConnectionPool:
         with admitted(self._budget, far, size_bytes, files, check, priority) as pace:
             yield pace
 
-    def close_idle(self) -> None:
-        """Close what nobody has used for ``idle_s``, and give back its permits."""
-        limit = time.monotonic() - self._idle_s
+    def close_idle(self, for_s: float | None = None) -> None:
+        """Close what nobody has used for so long (``idle_s``), and give back its permits."""
+        limit = time.monotonic() - (self._idle_s if for_s is None else for_s)
         self._close_where(lambda idle, _: idle.idle_since_s <= limit)
 
     def close_idle_of(self, login: str) -> None:
         """Close what nobody uses now of this login, since others wait for its permits."""
         self._close_where(lambda _, name: name == login)
+
+    def break_off(self, transport: Transport) -> None:
+        """Close a connection that is in use: whoever waits for it gets an error, and it is lent no more."""
+        with self._changed:
+            self._broken_off.append(transport)
+        try:
+            transport.close()
+        except Exception:  # a plugin's close; it is gone for us, however it went
+            log.info("a connection did not close well", exc_info=True)
 
     def close_all(self) -> None:
         """Close what is idle now, and what is in use as soon as it comes back."""
@@ -219,7 +229,7 @@ class ConnectionPool:
 
     def _give_back(self, login: str, lent: _Open) -> None:
         with self._changed:
-            if not self._closed and _is_alive(lent.transport):
+            if not self._closed and lent.transport not in self._broken_off and _is_alive(lent.transport):
                 lent.idle_since_s = time.monotonic()
                 self._logins[login].idle.append(lent)
                 self._changed.notify_all()  # only the first in the line can use it
@@ -227,6 +237,8 @@ class ConnectionPool:
         self._drop(login, lent)
 
     def _drop(self, login: str, useless: _Open) -> None:
+        with self._changed:
+            self._broken_off = [each for each in self._broken_off if each is not useless.transport]
         try:
             useless.transport.close()
         except Exception:  # a plugin's close; the connection is gone for us, however it went

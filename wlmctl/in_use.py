@@ -5,66 +5,45 @@ A transport may wait for long: for a peer that has fallen silent, or for a diges
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from wlmctl.errors import Broken, Unreachable
+from wlmctl.errors import Unreachable
 
 if TYPE_CHECKING:
     from wlmctl.transport import Transport
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
-
 
 class InUse:
-    """Knows which connections are in use; safe over threads."""
+    """Knows which connections are in use, and closes them by ``close``; safe over threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, close: Callable[[Transport], None]) -> None:
+        self._close = close
         self._lock = threading.Lock()
         self._open: list[Transport] = []
-        self._closed: list[Transport] = []
         self.is_broken_off = False
 
     @contextmanager
     def using(self, transport: Transport) -> Iterator[None]:
-        """The ``with`` uses this connection; it ends with ``Broken`` where that was closed meanwhile."""
+        """The ``with`` uses this connection."""
         with self._lock:
             self._open.append(transport)
         try:
             yield
-        except (Broken, Unreachable):
-            self._done(transport)
-            raise
-        except BaseException as error:
-            if self._done(transport):  # whoever lent it must not lend it again
-                raise Broken("the connection was broken off") from error
-            raise
-        if self._done(transport):
-            raise Broken("the connection was broken off")
-
-    def _done(self, transport: Transport) -> bool:
-        with self._lock:
-            self._open.remove(transport)
-            was_closed = transport in self._closed
-            if was_closed:
-                self._closed.remove(transport)
-            return was_closed
+        finally:
+            with self._lock:  # not while it is being closed: from here on it may be another's
+                self._open.remove(transport)
 
     def close(self) -> None:
         """Close what is in use now: who waits for it gets an error at once."""
         with self._lock:
-            doomed, self._closed = list(self._open), list(self._open)
-            self.is_broken_off |= bool(doomed)
-        for transport in doomed:
-            try:
-                transport.close()
-            except Exception:  # a plugin's close; it is gone for us, however it went
-                log.info("a connection did not close well", exc_info=True)
+            self.is_broken_off |= bool(self._open)
+            for transport in self._open:
+                self._close(transport)
 
     def close_in(self, seconds: float) -> threading.Timer:
         """Close what is still in use by then, unless the timer is cancelled."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from tests.waiting import wait_until
 from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
@@ -184,6 +185,37 @@ def test_permits_are_counted_over_all_who_share_the_store(db, url):
         second.acquire("login", 1, give_up)
     first.release(token)
     second.acquire("login", 1, give_up)
+
+
+def test_the_highest_priority_of_a_process_gets_the_next_permit(db, url):
+    permits, got = Permits(url), []
+    token = permits.acquire("login", 1, lambda: None)
+
+    def want(name, priority):
+        mine = permits.acquire("login", 1, lambda: None, priority)
+        got.append(name)
+        permits.release(mine)
+
+    threads = []
+    for number, (name, priority) in enumerate((("low", 2), ("first", 4), ("second", 4), ("high", 8)), 1):
+        threads.append(threading.Thread(target=want, args=(name, priority), daemon=True))
+        threads[-1].start()
+        wait_until(lambda number=number: len(permits._waiting["login"]) == number, "it is in the line")
+    permits.release(token)
+    for thread in threads:
+        thread.join(20)
+    assert got == ["high", "first", "second", "low"]
+
+
+def test_who_shares_a_name_is_counted_without_who_is_gone(db, url):
+    first, second = Permits(url), Permits(url)
+    tokens = [first.acquire("bandwidth x", 100, lambda: None), second.acquire("bandwidth x", 100, lambda: None)]
+    assert first.sharing("bandwidth x") == 2
+    code = "import sys\nfrom wlmctl.store.permits import Permits\nPermits(sys.argv[1]).acquire('bandwidth x', 9, int)\n"
+    subprocess.run([sys.executable, "-c", code, url], check=True)
+    assert second.sharing("bandwidth x") == 2
+    first.release(tokens[0])
+    assert second.sharing("bandwidth x") == 1
 
 
 def test_the_permits_of_a_process_that_is_gone_come_back(db, url):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from wlmctl.cli.common import ByteRate, note, output_option, with_all_machines
 from wlmctl.cli.stopping import Stopping
-from wlmctl.errors import Cancelled, ExitCode, UsageError
+from wlmctl.errors import Broken, Cancelled, ExitCode, Unreachable, UsageError
 from wlmctl.in_use import InUse
+
+if TYPE_CHECKING:
+    from wlmctl.connections import ConnectionPool
 
 #: Seconds between two looks whether it is to stop, and then for it to do so before connections are closed under it.
 _LOOK_S, _STOP_S = 0.1, 0.5
@@ -56,7 +59,7 @@ def copy(
     from wlmctl.cli.copy_ends import Ends, endpoint
     from wlmctl.cli.copy_progress import shown_progress, tell_plan, tell_summary
     from wlmctl.runtime.reach import connections
-    from wlmctl.transfer import Source, Symlinks, Verify, plan
+    from wlmctl.transfer import Source, Symlinks, Verify, command_name, plan
     from wlmctl.transfer import copy as carry_out
 
     named, to = [endpoint(text) for text in sources], endpoint(destination)
@@ -64,15 +67,17 @@ def copy(
         raise UsageError(f"{destination}: a pattern cannot be a destination")
     if not to.is_folder and (len(named) > 1 or named[0].is_pattern):
         raise UsageError(f"{destination}: several sources, or a pattern, need a destination with a final slash")
-    stopping, in_use = Stopping(), InUse()
+    stopping = Stopping()
 
     def check() -> None:
         if stopping.is_asked:
             raise Cancelled("interrupted")
 
     with connections(with_all_machines(ctx)) as pool:
+        in_use = InUse(pool.break_off)
         ends = Ends(ctx, pool, check, in_use)
         begins, end = [ends.find(each) for each in named], ends.find(to)
+        execution = command_name(each.name for each in [*begins, end])
         made = plan(
             [Source(each.place, each.spot) for each in begins],
             end.place,
@@ -80,11 +85,12 @@ def copy(
             symlinks=Symlinks(symlinks),
             exclude=exclude,
             check=check,
+            execution=execution,
         )
         tell_plan(made, output, is_whole=dry_run)
         if dry_run:
             return ExitCode.DONE
-        waiting = _Waiting(check)
+        waiting = _Waiting(check, pool)
         machines = [*{each.machine.name: each.machine for each in begins}.values(), end.machine]
         try:  # what was done so far may be broken off anywhere; from here on there are temporary files
             with (
@@ -99,13 +105,14 @@ def copy(
                 summary = carry_out(
                     made,
                     verify=Verify(verify),
-                    execution=f"copy-{secrets.token_hex(5)}",
+                    execution=execution,
                     progress=progress,
                     check=check,
                     pace=pace,
+                    keeps=(Cancelled, Broken, Unreachable),
                 )
         except Cancelled:
-            note("interrupted; no partial file has a final name")
+            note("interrupted; no partial file has a final name, and the same command goes on from here")
             return stopping.exit_code
     tell_summary(summary, output)
     return ExitCode.DONE
@@ -131,14 +138,17 @@ def _broken_off(stopping: Stopping, in_use: InUse) -> Iterator[None]:
 
 
 class _Waiting:
-    """A check that says once that it waits, until that is over."""
+    """A check that says once that it waits, until that is over; meanwhile others may have its connections."""
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check, self._began_s = check, time.monotonic()
-        self.is_over = False
+    def __init__(self, check: Callable[[], None], pool: ConnectionPool) -> None:
+        self._check, self._pool, self._began_s = check, pool, time.monotonic()
+        self.is_over = self._is_told = False
 
     def __call__(self) -> None:
         self._check()
-        if not self.is_over and time.monotonic() > self._began_s + _TELL_S:
-            self.is_over = True
+        if self.is_over:
+            return
+        self._pool.close_idle(0)
+        if not self._is_told and time.monotonic() > self._began_s + _TELL_S:
+            self._is_told = True
             note("waits until fewer others transfer with the same machine (max_connections)")

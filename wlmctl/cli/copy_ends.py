@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,12 @@ class End:
     machine: Machine
     place: Place
     spot: Spot
+
+    @property
+    def name(self) -> str:
+        """What it is, whichever way it was said."""
+        slash = "/" if self.spot.is_folder else ""
+        return f"{self.machine.name}:{self.spot.path}{slash}"
 
 
 def endpoint(text: str) -> Endpoint:
@@ -72,7 +78,8 @@ class Ends:
 
     @contextmanager
     def _lease(self, machine: Machine) -> Iterator[Transport]:
-        with self._pool.lease(machine, self._check) as transport, self._in_use.using(transport):
+        leased = self._pool.lease(machine, self._check)
+        with leased as transport, nullcontext() if machine.is_local else self._in_use.using(transport):
             yield transport
 
     def _machine(self, named: Endpoint) -> tuple[Machine, str | None]:

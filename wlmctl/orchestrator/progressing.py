@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from wlmctl.message import StepProgress
+from wlmctl.message import StepProgress, TaskKey
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.results import current
 from wlmctl.orchestrator.work import Work
@@ -26,7 +26,7 @@ class Progressing:
 
     def __init__(self, own: Callable[[], Iterable[StepProgress]] | None = None) -> None:
         self._own = own
-        self._news: dict[_Step, StepProgress] = {}
+        self._news: dict[TaskKey, StepProgress] = {}
         self._written: set[_Step] = set()
         #: When the next event of a step is due, and how long after the last one, on the monotonic clock.
         self._due: dict[_Step, tuple[float, float]] = {}
@@ -35,7 +35,7 @@ class Progressing:
     def hear(self, steps: Iterable[StepProgress]) -> None:
         """Workers have said how far these are."""
         for step in steps:
-            self._news[step.key.exp, step.key.idx, step.key.attempt] = step
+            self._news[step.key] = step
 
     def advance(self, book: Book, works: Mapping[int, Work], now: float) -> None:
         """Write what is new, and strike out what is over; inside the transaction."""
@@ -45,7 +45,11 @@ class Progressing:
         if self._own is not None:
             self.hear(self._own())
         news, self._news = self._news, {}
-        rows = {step: _row(said, book.now_s) for step, said in news.items() if _is_under_way(works, said)}
+        rows = {
+            (key.exp, key.idx, key.attempt): _row(said, book.now_s)
+            for key, said in news.items()
+            if _is_under_way(works, said)
+        }
         over = {step for step in self._written if step not in rows and not _is_current(works, step)}
         if over:
             progress.remove(book.db, {step[:2] for step in over})

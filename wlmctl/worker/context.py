@@ -1,4 +1,4 @@
-"""What an execution may use of the outside: ``TaskContext`` and ``PollContext`` over pooled connections."""
+"""What an execution may use of the outside: ``TaskContext`` over pooled connections."""
 
 from __future__ import annotations
 
@@ -136,11 +136,12 @@ class ExecutionContext:
     #: Whether its connections are closed under it when it is stopped and does not hear that.
     is_breakable: bool = False
     rate: Rate = field(default_factory=Rate)
-    _in_use: InUse = field(default_factory=InUse)
+    _in_use: InUse = field(init=False)
     _open: dict[str, Transport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Name the execution: by its task, its dispatch, and a word of its own."""
+        self._in_use = InUse(self.machines.pool.break_off)
         if not self.execution:
             self.execution = execution_name(f"{self.message.experiment}/{self.message.task}", self.message.key.dispatch)
 
@@ -187,7 +188,7 @@ class ExecutionContext:
                 yield transport
             return
         leased = self.machines.transport(machine, self.check_cancelled, self.message.priority)
-        with leased as transport, self._in_use.using(transport):
+        with leased as transport, nullcontext() if machine.is_local else self._in_use.using(transport):
             outer = self._open.get(machine.name)
             self._open[machine.name] = transport
             try:
@@ -211,6 +212,11 @@ class ExecutionContext:
                 yield transport
             finally:
                 timer.cancel()
+
+    @property
+    def is_broken_off(self) -> bool:
+        """True when its connections were closed under it."""
+        return self._in_use.is_broken_off
 
     def stop(self) -> None:
         """The execution is to end: it hears that by its next check, or has its connections closed under it."""
@@ -290,29 +296,5 @@ class ExecutionContext:
             self.contact.hold(self.stopped)
 
 
-@dataclass(slots=True)
-class DeferredContext:
-    """``wlmctl.task.PollContext``: one machine, asked for deferred tasks."""
-
-    machine: Machine
-    machines: Machines
-    wait_s: float = 0.0
-    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    @contextmanager
-    def transport(self) -> Iterator[Transport]:
-        """A pooled connection to the machine."""
-        with self.machines.transport(self.machine, _never) as transport:
-            yield transport
-
-    def batch(self) -> BatchSystem:
-        """The machine's batch system."""
-        return batch_factory(self.machine.batch)(self.machine, self.machine.batch_options)
-
-    def log_offsets(self, key: str) -> tuple[int, int] | None:
-        """From where new output of this task is wanted."""
-        return self.offsets.get(key)
-
-
 def _never() -> None:
-    """A poll is not cancelled, and neither is what clears up after a cancel."""
+    """What clears up after a cancel is not cancelled."""

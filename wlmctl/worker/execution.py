@@ -9,13 +9,14 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Cancelled, PluginError
+from wlmctl.errors import Cancelled, PluginError, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
-from wlmctl.worker.context import BrokenOff, DeferredContext, ExecutionContext, Machines
+from wlmctl.worker.context import BrokenOff, ExecutionContext, MachineAway, Machines
 from wlmctl.worker.outcomes import of_answer, of_error
 from wlmctl.worker.places import experiment_folder
+from wlmctl.worker.poll_context import DeferredContext
 from wlmctl.worker.probe import facts
 from wlmctl.worker.watch import Watcher
 
@@ -38,6 +39,8 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
     except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
         if isinstance(error, PluginError) and can_decline:
             return Outcome("declined", reason=str(error))
+        if context.is_broken_off and isinstance(error, TransportError | MachineAway):
+            error = Cancelled("cancelled")
         if isinstance(error, Cancelled) and not isinstance(error, BrokenOff) and not context.stopped.is_set():
             error = RuntimeError(f"task type {message.type} stopped without being told to")
         return of_error(error, main)

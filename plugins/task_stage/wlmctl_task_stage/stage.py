@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl import transfer
-from wlmctl.errors import TaskFailed
+from wlmctl.errors import Broken, TaskFailed, Unreachable
 from wlmctl.planning import Finding, PlanContext
 from wlmctl.task import Done, TaskContext
 from wlmctl.transfer import Endpoint, Place, Progress, Source, Spot
@@ -56,6 +56,7 @@ class Stage:
             symlinks=spec.symlinks,
             exclude=spec.exclude,
             check=context.check_cancelled,
+            execution=context.execution,
         )
         roles = [spec.to.role, *dict.fromkeys(source.role for source in spec.sources)]
         with context.transfer(roles, plan.size_bytes, plan.files) as pace:
@@ -66,6 +67,7 @@ class Stage:
                 progress=_Told(context),
                 check=context.check_cancelled,
                 pace=pace,
+                keeps=(Broken, Unreachable),
             )
         return Done(stdout=f"{summary.told()}\n".encode())
 
