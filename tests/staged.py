@@ -30,13 +30,17 @@ ODD_NAMES = [
 
 @dataclass
 class Ends:
-    """The ends of transfers by the machine's name, and a folder for each. ``transports``: other than sftp."""
+    """The ends of transfers by the machine's name, and a folder for each.
+
+    ``transports``: by machine, where it is not sftp. ``settings``: of every far machine.
+    """
 
     farm: Farm
     pool: ConnectionPool
     folder: Path
     transports: Mapping[str, str] = field(default_factory=lambda: {"scp": "scp"})
     timeout_s: float = 10
+    settings: Mapping[str, Any] = field(default_factory=dict)
     relays: dict[str, Relay] = field(default_factory=dict)
 
     def machine(self, name: str, connections: int = 4) -> Machine:
@@ -44,16 +48,18 @@ class Ends:
             return Machine("local", transport="local")
         return Machine(
             name, host=name, transport=self.transports.get(name, "sftp"), max_connections=connections,
-            transport_options={"timeout_s": self.timeout_s},
+            transport_options={"timeout_s": self.timeout_s}, **self.settings,
         )  # fmt: skip
 
     def place(self, name: str, connections: int = 4) -> Place:
         machine = self.machine(name, connections)
         return Place(name, machine.name, partial(self.pool.lease, machine), machine.is_local)
 
-    def planned(self, source: str, what: object, to: str, where: object, symlinks: Symlinks = Symlinks.KEEP) -> Plan:
+    def planned(
+        self, source: str, what: object, to: str, where: object, symlinks: Symlinks = Symlinks.KEEP, execution: str = ""
+    ) -> Plan:
         sources = [Source(self.place(source), spot(str(what)))]
-        return plan(sources, self.place(to), spot(str(where)), symlinks=symlinks)
+        return plan(sources, self.place(to), spot(str(where)), symlinks=symlinks, execution=execution)
 
     def copied(
         self, source: str, what: object, to: str, where: object, verify: Verify = Verify.SHA256, execution: str = "e1"
@@ -61,19 +67,19 @@ class Ends:
         return copy(self.planned(source, what, to, where), verify=verify, execution=execution)
 
     def tried(
-        self, source: str, what: object, to: str, where: object, *, verify: Verify = Verify.SHA256, dispatch: int = 1
+        self, source: str, what: object, to: str, where: object, *, verify: Verify = Verify.SHA256, dispatch: int = 0
     ) -> Summary | WlmctlError:
-        """Plan and copy as the n-th execution of one attempt, and give what came of it."""
+        """Plan and copy, and give what came of it; with ``dispatch`` as the n-th execution of one task."""
         try:
-            made = self.planned(source, what, to, where)
-            return self.carried_out(made, verify=verify, dispatch=dispatch)
+            made = self.planned(source, what, to, where, execution=_execution(dispatch))
         except WlmctlError as error:
             return error
+        return self.carried_out(made, verify=verify, dispatch=dispatch)
 
-    def carried_out(self, made: Plan, *, verify: Verify = Verify.SHA256, dispatch: int = 1) -> Summary | WlmctlError:
-        """Copy as the n-th execution of one attempt, and give what came of it."""
+    def carried_out(self, made: Plan, *, verify: Verify = Verify.SHA256, dispatch: int = 0) -> Summary | WlmctlError:
+        """Copy, and give what came of it; with ``dispatch`` as the n-th execution of one task."""
         try:
-            return copy(made, verify=verify, execution=execution_name("a77e", dispatch))
+            return copy(made, verify=verify, execution=_execution(dispatch), keeps=RETRIED if dispatch else ())
         except WlmctlError as error:
             return error
 
@@ -90,6 +96,10 @@ class Ends:
         self.pool.close_all()
         for relay in self.relays.values():
             relay.close()
+
+
+def _execution(dispatch: int) -> str:
+    return execution_name("task", dispatch) if dispatch else "e1"
 
 
 def content(path: Path) -> object:

@@ -26,17 +26,19 @@ from typing import IO, Any
 
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server")
 
-VERSION, OPEN, CLOSE, READ, WRITE, OPENDIR = 2, 3, 4, 5, 6, 11
+VERSION, OPEN, CLOSE, READ, WRITE, FSETSTAT, OPENDIR, RENAME, EXTENDED = 2, 3, 4, 5, 6, 10, 11, 18, 200
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 _OK, _EOF, _FAILURE = 0, 1, 4
 _SIZE, _REGULAR, _FORMAT = 0x01, 0o100000, 0o170000
 
 
-def odd_subsystem(home: Path, **manners: Any) -> str:
-    """The line of sshd_config for a machine with ``no_sftp`` and a server of these manners."""
+def odd_subsystem(script: Path, home: Path, **manners: Any) -> str:
+    """The line of sshd_config for a machine with ``no_sftp`` and a server of these manners, started by ``script``."""
     server = next(path for path in SFTP_SERVERS if os.access(path, os.X_OK))
     words = [sys.executable, "-I", "-S", __file__, json.dumps(manners), server, "-d", str(home)]
-    return f"Subsystem sftp exec {shlex.join(words)}"
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(words)}\n")
+    script.chmod(0o755)
+    return f"Subsystem sftp {script}"
 
 
 class OddServer:

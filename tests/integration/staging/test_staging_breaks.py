@@ -23,13 +23,25 @@ def ends_of(kind: str, way: Way) -> tuple[str, str]:
     return ("local", kind) if way == "up" else (kind, "local")
 
 
-# the other pairs, at many more bytes, are in test_staging_anywhere.py
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    """A file of 9 MB, which is worth going on with."""
+    big = tmp_path / "source" / "big"
+    big.parent.mkdir()
+    big.write_bytes(os.urandom(9_000_000))
+    return big
+
+
+# every other pair, at many more bytes, is in test_staging_anywhere.py
 @pytest.mark.parametrize(
-    ("how", "way"), [("reset", "up"), ("reset", "down"), ("cut", "up"), ("stall", "down"), ("end", "down")]
-)
-@pytest.mark.parametrize("kind", TRANSPORTS)
-def test_a_connection_that_breaks_in_mid_file_is_told_and_a_second_try_succeeds(
-    ends: Ends, data: Path, kind: str, way: Way, how: Failure
+    ("kind", "how", "way"),
+    [
+        ("sftp", "reset", "up"), ("sftp", "stall", "down"), ("sftp", "end", "down"),
+        ("scp", "cut", "up"), ("scp", "reset", "down"), ("scp", "end", "up"),
+    ],
+)  # fmt: skip
+def test_a_connection_that_breaks_in_mid_file_is_told_and_the_second_try_goes_on(
+    ends: Ends, big: Path, kind: str, way: Way, how: Failure
 ) -> None:
     ends.timeout_s = 1
     relay = ends.through(kind)
@@ -37,16 +49,36 @@ def test_a_connection_that_breaks_in_mid_file_is_told_and_a_second_try_succeeds(
     out = ends.folder / "out" / "big"
     out.parent.mkdir()
     out.write_text("old")
-    made = ends.planned(source, data / "big", to, out)
-    relay.fail(how, way, after_bytes=1_500_000)
-    error = ends.carried_out(made)
+    made = ends.planned(source, big, to, out)
+    relay.fail(how, way, after_bytes=7_500_000)
+    error = ends.carried_out(made, dispatch=1)
     assert relay.has_failed
     assert isinstance(error, RETRIED), error
     assert is_told_in_a_line(error)
     assert kind in str(error)
     assert out.read_text() == "old"
-    assert isinstance(ends.tried(source, data / "big", to, out, dispatch=2), Summary)
-    assert content(out) == content(data / "big")
+    done = ends.tried(source, big, to, out, dispatch=2)
+    assert isinstance(done, Summary), done
+    assert done.resumed_bytes > 4_000_000
+    assert done.sent_bytes + done.resumed_bytes == 9_000_000
+    assert content(out) == content(big)
+    assert leftovers(ends.folder) == []
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_what_was_sent_of_another_source_is_never_gone_on_with(ends: Ends, big: Path, kind: str) -> None:
+    relay = ends.through(kind)
+    out = ends.folder / "out"
+    made = ends.planned("local", big, kind, out)
+    relay.fail("reset", "up", after_bytes=7_500_000)
+    assert isinstance(ends.carried_out(made, dispatch=1), RETRIED)
+    with big.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(b"another content of the same size")
+    done = ends.tried("local", big, kind, out, dispatch=2)
+    assert isinstance(done, Summary), done
+    assert (done.resumed_bytes, done.sent_bytes) == (0, 9_000_000)
+    assert content(out) == content(big)
     assert leftovers(ends.folder) == []
 
 
@@ -62,9 +94,10 @@ def test_a_connection_that_breaks_before_the_login_is_tried_again_at_once(
     assert content(ends.folder / "out") == content(data / "run")
 
 
-@pytest.mark.parametrize("target", ["new", "there"])
-@pytest.mark.parametrize("way", ["up", "down"])
-@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("kind", "way", "target"),
+    [("sftp", "up", "new"), ("sftp", "down", "there"), ("scp", "down", "new"), ("scp", "up", "there")],
+)
 def test_a_tree_that_breaks_off_is_whole_or_not_there_or_whole_file_by_file(
     ends: Ends, data: Path, kind: str, way: Way, target: str
 ) -> None:
@@ -106,7 +139,7 @@ def test_a_relay_between_two_machines_tells_which_of_them_was_lost(ends: Ends, d
         assert isinstance(error, RETRIED), error
         assert lost in str(error)
         assert not (ends.folder / "out").exists()
-    assert isinstance(ends.tried(kind, data / "big", "files", ends.folder / "out", dispatch=2), Summary)
+    assert isinstance(ends.tried(kind, data / "big", "files", ends.folder / "out"), Summary)
     assert content(ends.folder / "out") == content(data / "big")
     assert leftovers(ends.folder) == []
 

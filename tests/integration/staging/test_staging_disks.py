@@ -11,7 +11,7 @@ import pytest
 
 from tests.staged import FAR, KINDS, RETRIED, Ends, is_told_in_a_line
 from tests.transfers import leftovers, tree
-from wlmctl.errors import Denied, NoSpace, NotFound
+from wlmctl.errors import Broken, Denied, NoSpace, NotFound
 from wlmctl.transfer import Progress, Summary, copy
 
 
@@ -44,7 +44,7 @@ def test_a_disk_of_this_host_or_a_far_one_that_fills_in_mid_file_keeps_the_old_f
         assert sorted(path.name for path in small_disk.iterdir()) == ["big", "filling"]
         assert (small_disk / "big").read_text() == "old"
         (small_disk / "filling").unlink()
-        assert isinstance(ends.tried(source, data / "big", to, f"{small_disk}/", dispatch=2), Summary)
+        assert isinstance(ends.tried(source, data / "big", to, f"{small_disk}/"), Summary)
         assert (small_disk / "big").read_bytes() == (data / "big").read_bytes()
         (small_disk / "big").unlink()
 
@@ -79,7 +79,7 @@ def test_a_folder_that_becomes_read_only_in_between_is_told_and_the_old_file_sta
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert (small_disk / "big").read_text() == "old"
     assert leftovers(small_disk) == []
-    assert isinstance(ends.tried("local", data / "big", kind, f"{small_disk}/", dispatch=2), Summary)
+    assert isinstance(ends.tried("local", data / "big", kind, f"{small_disk}/"), Summary)
 
 
 def unmount(folder: Path) -> None:
@@ -141,8 +141,9 @@ def quota_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_quota_is_told_as_lack_of_space(ends: Ends, data: Path, quota_disk: Path, kind: str) -> None:
+def test_a_quota_is_told_and_leaves_nothing(ends: Ends, data: Path, quota_disk: Path, kind: str) -> None:
     error = ends.tried("local", data / "big", kind, f"{quota_disk}/")
-    assert isinstance(error, NoSpace), error
+    # SFTP has no word for it, and the file system may say that there is room
+    assert isinstance(error, (NoSpace, Broken)), error
     assert is_told_in_a_line(error)
     assert tree(quota_disk) == {"lost+found": None}
