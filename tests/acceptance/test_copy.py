@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.services.relay import Relay
 from tests.services.sshd import Farm, Inventory
 from tests.transfers import leftovers, tree
 from tests.waiting import wait_until
@@ -155,25 +157,53 @@ def test_an_experiments_folder_is_named_by_its_id_and_role(inventory: Inventory,
     assert run(inventory, f"{experiment}/compute:../../x", "local:y").returncode == 2
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("machine", ["alpha", "beta"])
-def test_an_interrupted_copy_leaves_no_partial_file(
+def begin(inventory: Inventory, *arguments: str) -> subprocess.Popen[str]:
+    """A copy that runs on its own."""
+    return subprocess.Popen(
+        [*WLMCTL, *arguments], cwd=inventory.folder, env={**os.environ, **inventory.env}, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "number", "code"), [("alpha", signal.SIGINT, 130), ("beta", signal.SIGTERM, 143)])
+def test_an_interrupted_copy_leaves_no_partial_file_and_the_same_command_goes_on(
     farm: Farm, inventory: Inventory, machine: str, number: int, code: int
 ) -> None:
-    with (inventory.folder / "big").open("wb") as file:
-        file.truncate(4_000_000_000)
+    big = inventory.folder / "big"
+    big.write_bytes(os.urandom(40_000_000))
     target = farm[machine].home / f"to-{number}"
-    process = subprocess.Popen(
-        [*WLMCTL, "local:big", f"{machine}:{target.name}/"],
-        cwd=inventory.folder,
-        env={**os.environ, **inventory.env},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in target.glob(".*")), "bytes have arrived", 30)
+    process = begin(inventory, "local:big", f"{machine}:{target.name}/", "--bwlimit", "20MB")
+    wait_until(lambda: any(path.stat().st_size > 10_000_000 for path in target.glob(".*")), "bytes have arrived", 30)
     process.send_signal(number)
     _, told = process.communicate(timeout=30)
     assert process.returncode == code, told
-    assert told.splitlines() == ["wlmctl: interrupted; no partial file has a final name"]
-    assert list(target.iterdir()) == []
+    assert told.splitlines() == [
+        "wlmctl: interrupted; no partial file has a final name, and the same command goes on from here"
+    ]
+    assert not (target / "big").exists()
+    again = run(inventory, "local:big", f"{machine}:{target.name}/", "-o", "json")
+    done = lines(again.stdout)[-1]
+    assert 8_000_000 < done["resumed_bytes"] < 40_000_000
+    assert done["sent_bytes"] + done["resumed_bytes"] == 40_000_000
+    assert (target / "big").read_bytes() == big.read_bytes()
     assert leftovers(farm[machine].home) == []
+
+
+@pytest.mark.parametrize("machine", ["alpha", "beta"])
+def test_a_copy_that_a_silent_machine_keeps_waiting_can_be_interrupted(
+    farm: Farm, inventory: Inventory, machine: str
+) -> None:
+    (inventory.folder / "big").write_bytes(os.urandom(20_000_000))
+    with Relay(farm[machine].address, farm[machine].port) as relay:
+        ways = {machine: (relay.address, relay.port)}
+        far = farm.write_inventory(inventory.folder, transports={"beta": "scp"}, ways=ways)
+        relay.fail("stall", "up", 8_000_000)
+        process = begin(far, "local:big", f"{machine}:silent-{machine}")
+        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 30)
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        took_s = time.monotonic() - began_s
+    assert process.returncode == 130
+    assert took_s < 3
+    assert not (farm[machine].home / f"silent-{machine}").exists()
