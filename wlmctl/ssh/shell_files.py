@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from wlmctl.errors import Broken, Denied, NoSpace, NotFound, TransportError
-from wlmctl.ssh.command import run
 from wlmctl.ssh.quoting import quote
+from wlmctl.ssh.shell import Shell
 from wlmctl.ssh.survey import Survey
-from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed
 
 _HEX = re.compile(rb"\b[0-9a-f]{64}\b")
@@ -40,9 +39,9 @@ def error_for(path: str, text: str) -> TransportError:
     return Denied(f"{path}: refused: {text}")
 
 
-def checked(ssh: SshTransport, path: str, script: str, stdin: bytes = b"") -> bytes:
+def checked(ssh: Shell, path: str, script: str, stdin: bytes = b"") -> bytes:
     """Run ``script`` about ``path`` in the C locale and return its stdout; its failure becomes an error."""
-    done = run(ssh, f"LC_ALL=C; export LC_ALL\n{script}", stdin)
+    done = ssh.run_script(f"LC_ALL=C; export LC_ALL\n{script}", stdin)
     if done.exit_code != 0:
         raise fault(path, done)
     return done.stdout
@@ -57,7 +56,7 @@ def regular_file(path: str) -> str:
     )
 
 
-def digest(ssh: SshTransport, tools: Survey, path: str, size_bytes: int | None = None) -> str | None:
+def digest(ssh: Shell, tools: Survey, path: str, size_bytes: int | None = None) -> str | None:
     """The sha256 of the file, or of its beginning, by the far side's own tool; None where it has none."""
     if tools.digest_command is None:
         return None
@@ -70,7 +69,7 @@ def digest(ssh: SshTransport, tools: Survey, path: str, size_bytes: int | None =
     return found[0].decode("ascii")
 
 
-def copy(ssh: SshTransport, source: str, destination: str, size_bytes: int | None = None) -> bool:
+def copy(ssh: Shell, source: str, destination: str, size_bytes: int | None = None) -> bool:
     """Copy a file, or its beginning, on the far side; blocks are shared where its ``cp`` and file system can."""
     to = quote(destination)
     if size_bytes is None:
@@ -81,9 +80,9 @@ def copy(ssh: SshTransport, source: str, destination: str, size_bytes: int | Non
     return True
 
 
-def free_bytes(ssh: SshTransport, path: str) -> int | None:
+def free_bytes(ssh: Shell, path: str) -> int | None:
     """Bytes left on the file system of ``path``, or of the nearest parent that is there; None where df is silent."""
     script = f'p={quote(path)}; while [ ! -d "$p" ] && [ "$p" != / ]; do p=$(dirname -- "$p"); done; df -Pk -- "$p"'
-    done = run(ssh, f"LC_ALL=C; export LC_ALL\n{script}")
+    done = ssh.run_script(f"LC_ALL=C; export LC_ALL\n{script}")
     found = _DF.search(done.stdout.decode("utf-8", "replace"))
     return max(int(found[3]), 0) * 1024 if found else None

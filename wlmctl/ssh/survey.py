@@ -6,8 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from wlmctl.errors import Broken
-from wlmctl.ssh.command import run
-from wlmctl.ssh.transport import SshTransport
+from wlmctl.ssh.shell import Shell
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +57,14 @@ class Survey:
         return dict(_DIGESTS).get(self.digest_tool or "")
 
 
-def survey(ssh: SshTransport) -> Survey | None:
+def survey(ssh: Shell) -> Survey | None:
     """Try the login's shell; None where there is none (SFTP only, or a shell that only says goodbye)."""
     try:
-        done = run(ssh, _SCRIPT, timeout_s=ssh.timeout_s)
+        done = ssh.run_script(_SCRIPT, timeout_s=ssh.timeout_s)
     except Broken as error:
         if not ssh.is_active():
             raise
-        log.debug("machine %s: no shell: %s", ssh.login.machine, error)
+        log.debug("no shell: %s", error)
         return None
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
     if "wlm-shell" not in lines or "end=yes" not in lines:

@@ -13,6 +13,7 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from wlmctl.ssh.login import Login
+from wlmctl.transport import Completed
 from wlmctl.ssh.packets import PACKETIZER, FastPacketizer
 
 # Every error is translated and raised; paramiko's own account of it, tracebacks included, is noise.
@@ -52,6 +53,12 @@ class SshTransport(paramiko.Transport):
             wanted |= {"rsa-sha2-512", "rsa-sha2-256"}
         first = [kind for kind in options.key_types if kind in wanted]
         options.key_types = (*first, *(kind for kind in options.key_types if kind not in first))
+
+    def run_script(self, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+        """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection."""
+        from wlmctl.ssh import command  # which opens channels of this
+
+        return command.run(self, script, stdin, timeout_s)
 
     def close(self) -> None:
         """End the connection and all its channels; a second call does nothing."""
