@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,10 @@ class Ends:
         self.pool.close_all()
         for relay in self.relays.values():
             relay.close()
+
+
+#: Makes the ends of a machine ``odd`` whose SFTP server has the manners that are given.
+Odd = Callable[..., Ends]
 
 
 def _execution(dispatch: int) -> str:

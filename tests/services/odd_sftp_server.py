@@ -4,11 +4,12 @@
 
 ``size_off``: files are told to be so many bytes larger (smaller, below 0). ``reads_end_at``: a file ends at this
 offset, whatever its size. ``reads_garbled_at``, ``writes_garbled_at``: the byte at this offset is another one.
-``writes_lost_from``: what is written from this offset on is confirmed and dropped. ``largest_packet``: the server dies
-of a longer one. ``largest_read``: no answer carries more. ``handles``: so many files can be open at once.
+``writes_lost_from``: what is written from this offset on is confirmed and dropped. ``largest_packet``: the server
+dies of a longer one. ``largest_read``: no answer carries more. ``handles``: so many files can be open at once.
 ``silent_after``: no answer any more after so many. ``dies_after``: it ends after so many. ``no_extensions``: plain
 version 3. ``refuses``: requests of this type fail, with ``text``. ``swaps``: every second answer comes before the one
-that was due before it. ``ends_packets_early``: answers of this type have lost their last bytes.
+that was due before it. ``ends_packets_early``: answers of this type have lost their last bytes. ``lower_case``: all
+names are those in small letters. ``longest_name``: longer ones are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-serve
 
 VERSION, OPEN, CLOSE, READ, WRITE, FSETSTAT, OPENDIR, RENAME, EXTENDED = 2, 3, 4, 5, 6, 10, 11, 18, 200
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
-_OK, _EOF, _FAILURE = 0, 1, 4
+_OK, _EOF, _FAILURE, _BAD_MESSAGE = 0, 1, 4, 5
+_POSIX_RENAME = b"posix-rename@openssh.com"
+#: How many paths each type of request begins with.
+_PATHS = {OPEN: 1, 7: 1, 9: 1, OPENDIR: 1, 13: 1, 14: 1, 15: 1, 16: 1, 17: 1, RENAME: 2, 19: 1, 20: 2}
 _SIZE, _REGULAR, _FORMAT = 0x01, 0o100000, 0o170000
 
 
@@ -75,6 +79,12 @@ class OddServer:
         """The packet for the real server, or nothing where this one answers itself."""
         kind, number = packet[0], packet[1:5]
         manners = self._manners
+        if manners.get("lower_case"):
+            packet = _in_small_letters(packet)
+        name = max(_names(packet), key=len, default=b"").rpartition(b"/")[2]
+        if len(name) > manners.get("longest_name", len(name)):
+            self._answer(_status(number, _BAD_MESSAGE, "Bad message"))
+            return b""
         if len(packet) > manners.get("largest_packet", len(packet)):
             os._exit(1)
         if kind in manners.get("refuses", ()):
@@ -179,6 +189,25 @@ def _framed(packet: bytes) -> bytes:
 def _status(number: bytes, code: int, text: str) -> bytes:
     said = text.encode()
     return bytes([STATUS]) + number + struct.pack(">II", code, len(said)) + said + struct.pack(">I", 0)
+
+
+def _names(packet: bytes) -> list[bytes]:
+    """The paths of a request."""
+    count = _PATHS.get(packet[0], 0)
+    at, found = 5, []
+    if packet[0] == EXTENDED and packet[9:].startswith(_POSIX_RENAME):
+        at, count = 9 + len(_POSIX_RENAME), 2
+    for _ in range(count):
+        length = int.from_bytes(packet[at : at + 4], "big")
+        found.append(packet[at + 4 : at + 4 + length])
+        at += 4 + length
+    return found
+
+
+def _in_small_letters(packet: bytes) -> bytes:
+    for name in _names(packet):
+        packet = packet.replace(name, name.lower(), 1)
+    return packet
 
 
 def _garbled(data: bytes, at: int) -> bytes:

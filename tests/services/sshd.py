@@ -18,11 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.services.processes import descendants, send
 
 SSHD = "/usr/sbin/sshd"
 TOKEN = "WLM_TEST_SSHD"
+#: A command's first words that bind it, and all that it starts, by the modes of files, as root too.
+OBEYING_MODES = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 
 def is_available() -> bool:
@@ -48,7 +51,7 @@ class Sshd:
     """One machine: an sshd with its own host key and login folder (``home``), on one address and port.
 
     ``sftp_only``: no shell (ForceCommand internal-sftp). ``no_sftp``: no SFTP subsystem. ``options``: further lines
-    of sshd_config, which win over the ones here.
+    of sshd_config, which win over the ones here. ``command``: words before sshd's own, as of ``OBEYING_MODES``.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Sshd:
         sftp_only: bool = False,
         no_sftp: bool = False,
         options: Sequence[str] = (),
+        command: Sequence[str] = (),
     ) -> None:
         self.name, self.address, self.port = name, address, free_port(address)
         self.user = getpass.getuser()
@@ -72,6 +76,7 @@ class Sshd:
         self.authorized_keys.write_text("".join(key.with_name(key.name + ".pub").read_text() for key in authorized))
         self.token = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
+        self._command = command
         lines = list(options)
         assert " " not in str(folder), "sshd splits the arguments of internal-sftp at spaces"
         if sftp_only:
@@ -131,7 +136,7 @@ class Sshd:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd, as root, separates its privileges
         with open(self.folder / "log", "ab") as log:
-            command = [SSHD, "-D", "-e", "-f", str(self.config)]
+            command = [*self._command, SSHD, "-D", "-e", "-f", str(self.config)]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 10
         while not self._answers():
@@ -215,10 +220,10 @@ class Farm:
     def __getitem__(self, name: str) -> Sshd:
         return self.machines[name]
 
-    def add(self, name: str, *, sftp_only: bool = False, no_sftp: bool = False, options: Sequence[str] = ()) -> Sshd:
-        """Start one more machine on the next loopback address."""
+    def add(self, name: str, **settings: Any) -> Sshd:
+        """Start one more machine, of these settings of ``Sshd``, on the next loopback address."""
         address, self._next = f"127.0.0.{self._next}", self._next + 1
-        machine = Sshd(self.folder, name, address, [self.key], sftp_only=sftp_only, no_sftp=no_sftp, options=options)
+        machine = Sshd(self.folder, name, address, [self.key], **settings)
         machine.start()
         self.machines[name] = machine
         return machine

@@ -15,6 +15,8 @@ _MARKED = re.compile(r"\..*\.wlm-([A-Za-z0-9_-]+)", re.DOTALL)
 
 #: The longest name that common file systems take, in bytes.
 NAME_BYTES = 255
+#: The longest that encrypted ones (eCryptfs) take.
+_SHORTEST_LIMIT_BYTES = 143
 
 
 def execution_name(task: str, dispatch: int) -> str:
@@ -58,7 +60,7 @@ def temporary_path(path: str, execution: str) -> str:
     if not mark or len(mark) > 64:
         mark = hashlib.sha256(os.fsencode(execution)).hexdigest()[:26]
     temporary = f".{name}.wlm-{mark}"
-    if len(os.fsencode(temporary)) > NAME_BYTES:
+    if len(os.fsencode(temporary)) > _SHORTEST_LIMIT_BYTES:
         temporary = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.wlm-{mark}"
     return posixpath.join(folder, temporary)
 

@@ -6,11 +6,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.services.odd_sftp_server import odd_subsystem
 from tests.services.sshd import Farm, open_farm, require_sshd
-from tests.staged import ODD_NAMES, Ends
+from tests.staged import ODD_NAMES, Ends, Odd
 from wlmctl.connections import ConnectionPool, open_transport
 
 
@@ -58,3 +60,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small file system can be mounted by root only, and not in every container")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Odd]:
+    """Gives the ends of a machine ``odd`` whose SFTP server has these manners; it has no shell unless asked for."""
+    require_sshd()
+    farm = Farm(tmp_path / "farm", first=80)
+    pool = ConnectionPool(open_transport)
+
+    def start(*, shell: bool = False, **manners: Any) -> Ends:
+        home = farm.folder / "odd" / "home"
+        line = odd_subsystem(tmp_path / "sftp-server", home, **manners)
+        machine = farm.add("odd", no_sftp=True, options=[line])
+        inventory = farm.write_inventory(tmp_path / "inventory")
+        for name, value in inventory.env.items():
+            monkeypatch.setenv(name, value)
+        assert machine.home == home
+        return Ends(farm, pool, tmp_path, timeout_s=5, settings={} if shell else {"shell": "none"})
+
+    yield start
+    pool.close_all()
+    farm.close()

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.services.odd_sftp_server import CLOSE, DATA, FSETSTAT, HANDLE, NAME, RENAME, odd_subsystem
-from tests.services.sshd import Farm, require_sshd
-from tests.staged import RETRIED, Ends, content, is_told_in_a_line
+from tests.services.odd_sftp_server import CLOSE, DATA, FSETSTAT, HANDLE, NAME, RENAME
+from tests.staged import RETRIED, Ends, Odd, content, is_told_in_a_line
 from tests.transfers import leftovers
-from wlmctl.connections import ConnectionPool, open_transport
 from wlmctl.errors import Denied, TaskFailed, WlmctlError
 from wlmctl.transfer import Summary, Verify
-
-Odd = Callable[..., Ends]
-
-
-@pytest.fixture
-def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Odd]:
-    """Gives the ends of a machine ``odd`` whose SFTP server has these manners; it has no shell unless asked for."""
-    require_sshd()
-    farm = Farm(tmp_path / "farm", first=80)
-    pool = ConnectionPool(open_transport)
-
-    def start(*, shell: bool = False, **manners: Any) -> Ends:
-        home = farm.folder / "odd" / "home"
-        line = odd_subsystem(tmp_path / "sftp-server", home, **manners)
-        machine = farm.add("odd", no_sftp=True, options=[line])
-        inventory = farm.write_inventory(tmp_path / "inventory")
-        for name, value in inventory.env.items():
-            monkeypatch.setenv(name, value)
-        assert machine.home == home
-        return Ends(farm, pool, tmp_path, timeout_s=5, settings={} if shell else {"shell": "none"})
-
-    yield start
-    pool.close_all()
-    farm.close()
 
 
 def both_ways(
