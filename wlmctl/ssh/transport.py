@@ -13,8 +13,8 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from wlmctl.ssh.login import Login
-from wlmctl.transport import Completed
 from wlmctl.ssh.packets import PACKETIZER, FastPacketizer
+from wlmctl.transport import Completed
 
 # Every error is translated and raised; paramiko's own account of it, tracebacks included, is noise.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
