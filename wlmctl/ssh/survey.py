@@ -37,6 +37,9 @@ _SCRIPT = "\n".join(
         '*) case "$(stat -f %Xp -- / 2>/dev/null)" in 4*) stat=bsd;; esac;; esac',
         'echo "stat=$stat"',
         "command -v scp >/dev/null 2>&1 && echo scp=yes",
+        'tar=; if command -v tar >/dev/null 2>&1; then case "$(tar --version 2>/dev/null)" in *bsdtar*) tar=bsd;; '
+        "*) tar=other;; esac; fi",
+        'echo "tar=$tar"',
         'echo "end=yes"',
     ]
 )
@@ -44,12 +47,14 @@ _SCRIPT = "\n".join(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a shell has shown: its home, its sha256 tool, the dialect of its ``stat`` ("gnu", "bsd" or ""), scp."""
+    """What a shell has shown: its home, its sha256 tool, the dialect of its ``stat`` ("gnu", "bsd" or ""), scp, and
+    the kind of its ``tar`` ("bsd", "other" or "")."""
 
     home: str
     digest_tool: str | None
     stat: str
     has_scp: bool
+    tar: str
 
     @property
     def digest_command(self) -> str | None:
@@ -70,4 +75,6 @@ def survey(ssh: Shell) -> Survey | None:
     if "wlm-shell" not in lines or "end=yes" not in lines:
         return None
     found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return Survey(found.get("home", "/"), found.get("sha") or None, found.get("stat", ""), "scp" in found)
+    return Survey(
+        found.get("home", "/"), found.get("sha") or None, found.get("stat", ""), "scp" in found, found.get("tar", "")
+    )

@@ -9,71 +9,69 @@ from __future__ import annotations
 import posixpath
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from wlmctl.errors import Broken, NotFound, TransportError
 from wlmctl.ssh.quoting import quote, words
 from wlmctl.ssh.shell_files import error_for
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed, FileInfo
-from wlmctl_transport_scp import protocol
 from wlmctl_transport_scp.batching import batches, share
 from wlmctl_transport_scp.stream import Stream
 
-#: Content of one command.
-_BATCH_BYTES = 8 << 20
-
-_END = bytes(2 * tarfile.BLOCKSIZE)
-#: What the far side says first: that it unpacks what comes.
-_READY = b"tar"
+#: Content of one command; of one send, so that the packets are full.
+_BATCH_BYTES, _SEND_BYTES = 8 << 20, 128 << 10
 #: Among what tar prints, warnings and its last words included, the line that says why it failed.
 _REASON = re.compile(r"can(no|')t\b", re.IGNORECASE)
 
 
-def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
-    """Write each file; by the SCP protocol where the far side has no tar."""
+def write_many(ssh: SshTransport, tar: str, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
+    """Write each file by the far side's ``tar``, which is of the kind that ``Survey.tar`` tells."""
     for batch in batches(files, lambda file: len(file[1]) / _BATCH_BYTES + share(posixpath.dirname(file[0]))):
-        if not _unpack(ssh, batch):
-            protocol.write_many(ssh, batch)
+        _unpack(ssh, tar, batch)
 
 
-def _unpack(ssh: SshTransport, files: Sequence[tuple[str, bytes, FileInfo]]) -> bool:
-    """Write each file; False, with nothing done, where there is no tar. One that cannot be written keeps none back."""
+def _unpack(ssh: SshTransport, tar: str, files: Sequence[tuple[str, bytes, FileInfo]]) -> None:
+    """Write each file; one that cannot be written keeps none of the others back."""
     folders = sorted({posixpath.dirname(path) for path, _, _ in files})
-    base = posixpath.commonpath(folders)
-    sent = list[str]()
-    missing = None
-    with Stream(ssh, _script(base, folders), files[0][0]) as stream:
-        word, *numbers = stream.line().split()
-        if word != _READY:
-            return False
-        absent = {folders[int(number)] for number in numbers}
-        for path, content, info in files:
-            if len(content) != info.size_bytes:
-                raise Broken(f"{path}: {len(content)} bytes, {info.size_bytes} were announced")
-            if posixpath.dirname(path) in absent:
-                missing = missing or NotFound(f"{path}: there is no such folder")
-                continue
-            sent.append(posixpath.relpath(path, base))
-            stream.send(b"".join((_header(sent[-1], info), content, bytes(-len(content) % tarfile.BLOCKSIZE))))
-        stream.send(_END)
+    base = posixpath.commonpath(folders).rstrip("/") + "/"
+    if not all(f"{folder}/".startswith(base) for folder in folders):
+        base = "/"
+    with Stream(ssh, _script(tar, base, folders), files[0][0]) as stream:
+        absent = {folders[int(number)] for number in stream.line().split()}
+        wanted = [file for file in files if not absent or posixpath.dirname(file[0]) not in absent]
+        for parts in _archive(base, wanted):
+            stream.send(*parts)
         done = stream.finish()
     if done.exit_code != 0:
-        raise _fault(base, sent, done)
-    if missing:
-        raise missing
-    return True
+        raise _fault(base, [path for path, _, _ in wanted], done)
+    if absent:
+        path = next(path for path, _, _ in files if posixpath.dirname(path) in absent)
+        raise NotFound(f"{path}: there is no such folder")
 
 
-def _script(base: str, folders: Sequence[str]) -> str:
-    # tar would make a folder that is missing. -P lets BSD's tar go through a folder that is a symlink.
+def _script(tar: str, base: str, folders: Sequence[str]) -> str:
+    """Says on a line which ``folders`` are missing, since tar would make them, and unpacks what comes in ``base``."""
+    # BSD's tar goes through a folder that is a symlink only with -P, which not every other tar knows.
     return (
-        "command -v tar >/dev/null 2>&1 || { echo none; exit; }\n"
         f'i=0; absent=; for d in {words(folders)}; do [ -d "$d" ] || absent="$absent $i"; i=$((i+1)); done\n'
-        f"cd -- {quote(base)} 2>/dev/null\n"
-        'case "$(tar --version 2>/dev/null)" in *bsdtar*) through=P ;; *) through= ;; esac\n'
-        f'TAR_OPTIONS=; export TAR_OPTIONS; echo "{_READY.decode()}$absent"; exec tar "-xpo${{through}}f" -'
+        f"cd -- {quote(base)} 2>/dev/null; TAR_OPTIONS=; export TAR_OPTIONS\n"
+        f'echo "$absent"; exec tar {"-xpoPf" if tar == "bsd" else "-xpof"} -'
     )
+
+
+def _archive(base: str, files: Sequence[tuple[str, bytes, FileInfo]]) -> Iterator[list[bytes]]:
+    """An archive of ``files`` with their names below ``base``, in parts that fill the packets."""
+    parts, size_bytes = list[bytes](), 0
+    for path, content, info in files:
+        if len(content) != info.size_bytes:
+            raise Broken(f"{path}: {len(content)} bytes, {info.size_bytes} were announced")
+        parts += (_header(path[len(base) :], info), content, bytes(-len(content) % tarfile.BLOCKSIZE))
+        size_bytes += len(content)
+        if size_bytes >= _SEND_BYTES:
+            yield parts
+            parts, size_bytes = [], 0
+    yield [*parts, bytes(2 * tarfile.BLOCKSIZE)]
 
 
 def _header(name: str, info: FileInfo) -> bytes:
@@ -82,8 +80,7 @@ def _header(name: str, info: FileInfo) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
-def _fault(base: str, names: Sequence[str], done: Completed) -> TransportError:
+def _fault(base: str, paths: Sequence[str], done: Completed) -> TransportError:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.exit_code}"]
     reason = next((line for line in lines if _REASON.search(line)), lines[-1]).removeprefix("tar: ")
-    named = next((name for name in names if reason.startswith(f"{name}:")), "")
-    return error_for(posixpath.join(base, named), reason)
+    return error_for(next((path for path in paths if reason.startswith(f"{path[len(base) :]}:")), base), reason)

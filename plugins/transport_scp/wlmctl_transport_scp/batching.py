@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TypeVar
 
 from wlmctl.ssh.quoting import for_login_shell, quote
@@ -14,6 +15,7 @@ _FILES = 256
 _NAME_BYTES = 90_000
 
 
+@lru_cache(maxsize=256)
 def share(name: str) -> float:
     """The part of a command that the word ``name`` takes."""
     return len(for_login_shell(quote(name))) / _NAME_BYTES

@@ -92,7 +92,10 @@ class ScpTransport:
 
     def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
         """Write each (path, content, info)."""
-        archive.write_many(self._ssh, files)
+        if self._tools.tar:
+            archive.write_many(self._ssh, self._tools.tar, files)
+        else:
+            protocol.write_many(self._ssh, files)
 
     def walk(self, path: str) -> Iterator[FileInfo]:
         """Everything below the folder ``path``."""

@@ -45,10 +45,10 @@ class Stream:
         """End the command, whatever it does."""
         close_channel(self._channel)
 
-    def send(self, data: bytes) -> None:
-        """Give ``data`` to the command."""
+    def send(self, *parts: bytes) -> None:
+        """Give ``parts`` to the command."""
         try:
-            send_all(self._channel, data)
+            send_all(self._channel, *parts)
         except TimeoutError as error:
             raise Broken(f"machine {self._machine}: the host takes nothing for {self._timeout_s:g} s") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
