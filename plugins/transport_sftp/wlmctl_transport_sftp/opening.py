@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from wlmctl.machine import Machine
+from wlmctl.sftp.files import SftpShellTransport, SftpTransport
+from wlmctl.sftp.session import Session
 from wlmctl.ssh.connection import connect
 from wlmctl.ssh.options import timeout_of
 from wlmctl.ssh.survey import survey
-from wlmctl_transport_sftp.files import SftpShellTransport, SftpTransport
-from wlmctl_transport_sftp.line import ChannelLine
-from wlmctl_transport_sftp.session import Session
+from wlmctl_transport_sftp.channel_line import ChannelLine
 
 
 def open_transport(machine: Machine, options: Mapping[str, Any]) -> SftpTransport:

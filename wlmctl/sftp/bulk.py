@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wlmctl.errors import Broken
-from wlmctl.transport import CHUNK_BYTES, FileInfo
-from wlmctl_transport_sftp.faults import check, check_write, status
-from wlmctl_transport_sftp.pumps import FSYNC
-from wlmctl_transport_sftp.session import Session
-from wlmctl_transport_sftp.wire import (
+from wlmctl.sftp.faults import check, check_write, status
+from wlmctl.sftp.pumps import FSYNC
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import (
     OPEN_CREATE,
     OPEN_READ,
     OPEN_TRUNCATE,
@@ -25,6 +24,7 @@ from wlmctl_transport_sftp.wire import (
     u32,
     u64,
 )
+from wlmctl.transport import CHUNK_BYTES, FileInfo
 
 #: Files in one stage (being opened; being read or written) at a time.
 _FILES = 64

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from wlmctl.errors import Broken, Denied
-from wlmctl_transport_sftp.faults import check, check_write, error_for, status
-from wlmctl_transport_sftp.session import SYNC_TIMEOUT_S, Session
-from wlmctl_transport_sftp.wire import OPEN_READ, Packet, Reader, Status, encode, string, u32, u64
+from wlmctl.sftp.faults import check, check_write, error_for, status
+from wlmctl.sftp.session import SYNC_TIMEOUT_S, Session
+from wlmctl.sftp.wire import OPEN_READ, Packet, Reader, Status, encode, string, u32, u64
 
 #: Bytes asked for or sent and not yet answered; must fit into the channel's window.
 _AHEAD_BYTES = 4 * 1024 * 1024 - 128 * 1024

@@ -14,9 +14,9 @@ from enum import Enum, auto
 from queue import Empty, SimpleQueue
 
 from wlmctl.errors import Broken, Unreachable
-from wlmctl_transport_sftp.answers import Answer, Cutter
-from wlmctl_transport_sftp.line import Line, no_sftp
-from wlmctl_transport_sftp.wire import Packet, Reader, string
+from wlmctl.sftp.answers import Answer, Cutter
+from wlmctl.sftp.line import Line, no_sftp
+from wlmctl.sftp.wire import Packet, Reader, string
 
 _HEAD = struct.Struct(">IBI")
 #: So much is collected before it is sent, unless an answer is waited for: a packet of SSH.

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from wlmctl.sftp.answers import Answer
+from wlmctl.sftp.faults import check, error_for, status
+from wlmctl.sftp.many import seen, with_targets
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import Attributes, Packet, Reader, Status, decode, encode, string
 from wlmctl.transport import FileInfo
-from wlmctl_transport_sftp.answers import Answer
-from wlmctl_transport_sftp.faults import check, error_for, status
-from wlmctl_transport_sftp.many import seen, with_targets
-from wlmctl_transport_sftp.session import Session
-from wlmctl_transport_sftp.wire import Attributes, Packet, Reader, Status, decode, encode, string
 
 #: Folders that are open at once.
 _FOLDERS = 32

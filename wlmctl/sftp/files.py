@@ -7,17 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from wlmctl.errors import Broken, Denied, NotFound
-from wlmctl.ssh import command as commands
-from wlmctl.ssh import shell_files
-from wlmctl.ssh.survey import Survey
-from wlmctl.ssh.transport import SshTransport
-from wlmctl.transport import Completed, FileInfo
-from wlmctl_transport_sftp import bulk, many, pumps, tree
-from wlmctl_transport_sftp.faults import check, check_write, space
-from wlmctl_transport_sftp.listing import list_folders, walk
-from wlmctl_transport_sftp.many import POSIX_RENAME
-from wlmctl_transport_sftp.session import Session
-from wlmctl_transport_sftp.wire import (
+from wlmctl.sftp import bulk, many, pumps, tree
+from wlmctl.sftp.faults import check, check_write, space
+from wlmctl.sftp.listing import list_folders, walk
+from wlmctl.sftp.many import POSIX_RENAME
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import (
     OPEN_CREATE,
     OPEN_TRUNCATE,
     OPEN_WRITE,
@@ -29,12 +24,16 @@ from wlmctl_transport_sftp.wire import (
     string,
     u32,
 )
+from wlmctl.ssh import shell_files
+from wlmctl.ssh.shell import Shell
+from wlmctl.ssh.survey import Survey
+from wlmctl.transport import Completed, FileInfo
 
 
 class SftpTransport:
     """Files over one SFTP session; the login has no shell, so there is no ``run``."""
 
-    def __init__(self, ssh: SshTransport, session: Session) -> None:
+    def __init__(self, ssh: Shell, session: Session) -> None:
         self._ssh, self._session = ssh, session
         self._home: str | None = None
 
@@ -177,13 +176,13 @@ class SftpTransport:
 class SftpShellTransport(SftpTransport):
     """Files over SFTP, commands over channels beside it."""
 
-    def __init__(self, ssh: SshTransport, session: Session, tools: Survey) -> None:
+    def __init__(self, ssh: Shell, session: Session, tools: Survey) -> None:
         super().__init__(ssh, session)
         self._tools = tools
 
     def run(self, command: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
         """Run ``command`` by ``sh`` and wait for its end."""
-        return commands.run(self._ssh, command, stdin, timeout_s)
+        return self._ssh.run_script(command, stdin, timeout_s)
 
     def digest(self, path: str, size_bytes: int | None = None) -> str | None:
         """The sha256 of the file, or of its beginning, by the host's own tool."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wlmctl.errors import Broken, Denied, NoSpace, NotFound, TransportError
-from wlmctl_transport_sftp.answers import Answer
-from wlmctl_transport_sftp.session import Session
-from wlmctl_transport_sftp.wire import Packet, Reader, Status, decode, encode, string
+from wlmctl.sftp.answers import Answer
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import Packet, Reader, Status, decode, encode, string
 
 _VFS = b"statvfs@openssh.com"
 #: A write of one request does not fit any more.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from wlmctl.errors import Denied
+from wlmctl.sftp.faults import check, status
+from wlmctl.sftp.listing import at_once, join, list_folders
+from wlmctl.sftp.many import remove_many, seen
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import Packet, Status, attributes, encode, string
 from wlmctl.transport import FileInfo
-from wlmctl_transport_sftp.faults import check, status
-from wlmctl_transport_sftp.listing import at_once, join, list_folders
-from wlmctl_transport_sftp.many import remove_many, seen
-from wlmctl_transport_sftp.session import Session
-from wlmctl_transport_sftp.wire import Packet, Status, attributes, encode, string
 
 
 def look(session: Session, path: str, follow: bool) -> FileInfo | None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from wlmctl.errors import Denied
+from wlmctl.sftp.answers import Answer
+from wlmctl.sftp.faults import check, error_for, status
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import Packet, Reader, Status, decode, encode, string
 from wlmctl.transport import FileInfo
-from wlmctl_transport_sftp.answers import Answer
-from wlmctl_transport_sftp.faults import check, error_for, status
-from wlmctl_transport_sftp.session import Session
-from wlmctl_transport_sftp.wire import Packet, Reader, Status, decode, encode, string
 
 #: Requests without content under way: little on the line, and few enough for servers that queue them.
 _DEPTH = 128
