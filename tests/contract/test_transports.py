@@ -7,11 +7,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from wlmctl_transport_local import wlmctl_transports as local_transports
+from wlmctl_transport_openssh import wlmctl_transports as openssh_transports
 from wlmctl_transport_scp import wlmctl_transports as scp_transports
 from wlmctl_transport_sftp import wlmctl_transports as sftp_transports
 
@@ -41,7 +43,9 @@ def open_transport(
     farm: Farm, name: str, transport: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> Transport:
     monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(farm.write_inventory(folder).ssh_config))
-    factories: Mapping[str, Any] = {**sftp_transports(), **scp_transports(), **local_transports()}
+    factories: Mapping[str, Any] = {
+        **sftp_transports(), **scp_transports(), **local_transports(), **openssh_transports()
+    }  # fmt: skip
     opened: Transport = factories[transport](Machine(name, host=name, transport=transport), options)
     return opened
 
@@ -149,19 +153,57 @@ class TestScp(OnDisk):
 
 
 class TestScpWithPosixToolsOnly(OnDisk):
-    """As on a host without any ``stat``."""
+    """As on a host without any ``stat``, ``tar`` and ``perl``."""
 
     @pytest.fixture
     def transport(self, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-        from wlmctl_transport_scp import listing
+        from wlmctl_transport_scp import listing, names
 
+        monkeypatch.setattr(names, "_RENAME_ALL", names._RENAME_ALL.replace("perl", "no-such-program"))
         monkeypatch.setitem(listing._LOOKS, "gnu", listing._LOOKS[""])
         monkeypatch.setitem(listing._FOLLOWING, "gnu", listing._FOLLOWING[""])
-        with open_transport(farm, "alpha", "scp", tmp_path, monkeypatch) as transport:
+        opened: Any = open_transport(farm, "alpha", "scp", tmp_path, monkeypatch)
+        with opened as transport:
+            transport._tools = replace(transport._tools, tar="")
             yield transport
 
 
-@pytest.mark.parametrize("kind", ["sftp", "scp"])
+class Shared(OnDisk):
+    """One login for all tests, since a login takes ``ssh`` long; a test that closes it or breaks it makes a new one."""
+
+    machine = "alpha"
+
+    @pytest.fixture(scope="class")
+    def logins(self, farm: Farm, unusual: Farm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Transport]]:
+        logins: list[Transport] = []
+        yield logins
+        for login in logins:
+            login.close()
+
+    @pytest.fixture
+    def transport(
+        self, logins: list[Transport], farm: Farm, unusual: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Transport:
+        if not logins or not logins[-1].alive():  # type: ignore[attr-defined]
+            home = farm if self.machine in farm.machines else unusual
+            logins.append(open_transport(home, self.machine, "openssh", tmp_path, monkeypatch))
+        return logins[-1]
+
+
+class TestOpenssh(Shared):
+    def test_it_offers_all_that_a_shell_and_openssh_allow(self, transport: Transport) -> None:
+        assert all(isinstance(transport, protocol) for protocol in (Runs, Digests, Links, Space, Bulk))
+
+
+class TestOpensshWithoutShell(Shared):
+    machine = "filesonly"
+
+    def test_it_has_no_run(self, transport: Transport) -> None:
+        assert not isinstance(transport, Runs)
+        assert not isinstance(transport, Digests)
+
+
+@pytest.mark.parametrize("kind", ["sftp", "scp", "openssh"])
 def test_what_a_login_prints_at_its_start_harms_nothing(
     unusual: Farm, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

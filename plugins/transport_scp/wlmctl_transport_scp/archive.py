@@ -21,8 +21,8 @@ from wlmctl_transport_scp.stream import Stream
 
 #: Content of one command; of one send, so that the packets are full.
 _BATCH_BYTES, _SEND_BYTES = 8 << 20, 128 << 10
-#: Among what tar prints, warnings and its last words included, the line that says why it failed.
-_REASON = re.compile(r"can(no|')t\b", re.IGNORECASE)
+#: Among what tar prints, warnings and its last words included, the line that says why it failed: which name, and why.
+_REASON = re.compile(r"^(?:tar: )?(.*?)(?:: )?can(?:no|')t [^:]*: (.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def write_many(ssh: SshTransport, tar: str, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
@@ -81,6 +81,8 @@ def _header(name: str, info: FileInfo) -> bytes:
 
 
 def _fault(base: str, paths: Sequence[str], done: Completed) -> TransportError:
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.exit_code}"]
-    reason = next((line for line in lines if _REASON.search(line)), lines[-1]).removeprefix("tar: ")
-    return error_for(next((path for path in paths if reason.startswith(f"{path[len(base) :]}:")), base), reason)
+    text, folder = done.stderr.decode("utf-8", "replace").strip(), base.rstrip("/") or "/"
+    found = _REASON.search(text)
+    if found is None:
+        return error_for(folder, (text or f"exit code {done.exit_code}").splitlines()[-1])
+    return error_for(next((path for path in paths if path[len(base) :] == found[1]), folder), found[2])
