@@ -1,11 +1,16 @@
-"""What the scp transport makes of the words of a ``tar`` that could not unpack all of an archive."""
+"""Archives of the scp transport: what a ``tar`` says that could not unpack all, and one that is not GNU's."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
-from wlmctl_transport_scp.archive import _fault
+from wlmctl_transport_scp.archive import _archive, _fault, _script
 
 from wlmctl.errors import Denied, NoSpace, NotFound
+from wlmctl.testing.transport import MTIME_S, ODD_NAMES, info_of
 from wlmctl.transport import Completed
 
 GNU_END = "tar: Exiting with failure status due to previous errors\n"
@@ -33,3 +38,25 @@ def test_the_file_and_the_reason_are_found(said: str, kind: type[Exception], tol
     error = _fault("/base/", ["/base/a b/c", "/base/d"], Completed(2, b"", said.encode()))
     assert type(error) is kind
     assert str(error).startswith(told)
+
+
+def test_busybox_unpacks_any_name_with_mode_and_mtime(tmp_path: Path) -> None:
+    program = shutil.which("busybox")
+    if program is None:
+        pytest.skip("busybox is not installed")
+    (tmp_path / "tools").mkdir()
+    for applet in ("sh", "tar"):
+        (tmp_path / "tools" / applet).symlink_to(program)
+    to = tmp_path / "to it"
+    to.mkdir()
+    files = [(f"{to}/{name}", name.encode("utf-8", "surrogateescape") * 999, name) for name in ODD_NAMES]
+    parts = _archive(f"{to}/", [(path, content, info_of(content, 0o640)) for path, content, _ in files])
+    done = subprocess.run(
+        [f"{tmp_path}/tools/sh", "-c", _script("other", f"{to}/", [f"{to}", f"{to}/absent"])],
+        input=b"".join(part for some in parts for part in some),
+        capture_output=True, env={"PATH": f"{tmp_path}/tools"}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b" 1\n", b"")
+    for path, content, _ in files:
+        assert Path(path).read_bytes() == content
+        assert (Path(path).stat().st_mode & 0o777, int(Path(path).stat().st_mtime)) == (0o640, int(MTIME_S))
