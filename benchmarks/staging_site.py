@@ -139,15 +139,10 @@ class Site:
     @contextmanager
     def long_line(self, round_trip_s: float) -> Iterator[Path]:
         """An SSH configuration in which the way to alpha is a long one."""
-        alpha, config = self.farm["alpha"], self.folder / "long_line"
+        alpha = self.farm["alpha"]
         with Relay(alpha.address, alpha.port, round_trip_s=round_trip_s) as relay:
-            with self.ssh_config.with_name("known_hosts").open("a") as known_hosts:
-                known_hosts.write(f"[{relay.address}]:{relay.port} {alpha.public_host_key}\n")
-            direct = self.ssh_config.read_text()
-            long = direct.replace(f"HostName {alpha.address}\n  Port {alpha.port}\n",
-                                  f"HostName {relay.address}\n  Port {relay.port}\n")  # fmt: skip
-            config.write_text(long)
-            yield config
+            ways = {"alpha": (relay.address, relay.port)}
+            yield self.farm.write_inventory(self.folder / "long_line", ways=ways).ssh_config
 
     def cpu_s(self) -> float:
         """The processor time that the servers have taken so far."""
