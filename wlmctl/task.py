@@ -241,9 +241,8 @@ class Watches(Protocol):
         ...
 
 
-@runtime_checkable
 class Moves(Protocol):
-    """A task type whose steps move data: they may take long, and can be broken off anywhere.
+    """A task type that says True of itself here: its steps move data, may take long, and can be broken off anywhere.
 
     A worker with two slots or more keeps one free of them. A step that does not hear a cancel within half a second,
     since it waits for a machine, has its connections closed under it.

@@ -12,7 +12,7 @@ from typing import Any
 
 from wlmctl.message import Deferral, Outcome, ResultMessage, StartedMessage, TaskKey, TaskMessage, encode
 from wlmctl.plugins import task_type
-from wlmctl.task import Defers, Moves
+from wlmctl.task import Defers
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
@@ -110,9 +110,7 @@ class Slots:
 
     def _execute(self, dispatch: Dispatch) -> None:
         message = dispatch.message
-        context = ExecutionContext(
-            message, self._machines, contact=self._contact, is_breakable=moves_data(message.type)
-        )
+        context = ExecutionContext(message, self._machines, contact=self._contact, is_breakable=dispatch.moves)
         dispatch.context = self._executing[message.key] = context
         if self._is_stopped(message) and not message.cancel:
             context.stopped.set()
@@ -149,30 +147,21 @@ class Slots:
             pass
 
 
-def moves_data(name: str) -> bool:
-    """True for a task type whose steps move data."""
-    try:
-        found = task_type(name)
-    except Exception:  # the execution says what is wrong with it
-        return False
-    return _is_a(type(found), found, Moves)
-
-
 def _defers(name: str) -> bool:
     """True for a task type whose work goes on without a worker, or that is not there at all."""
     try:
         found = task_type(name)
     except Exception:  # the execution says what is wrong with it
         return True
-    return _is_a(type(found), found, Defers)
+    return _is_deferring(type(found), found)
 
 
-def _is_a(kind: type[Any], found: Any, protocol: type[Any]) -> bool:
-    known = _KINDS.get((kind, protocol))
+def _is_deferring(kind: type[Any], found: Any) -> bool:
+    known = _DEFERRING.get(kind)
     if known is None:
-        known = _KINDS[kind, protocol] = isinstance(found, protocol)
+        known = _DEFERRING[kind] = isinstance(found, Defers)
     return known
 
 
 #: What was found of each class: to look at the protocol costs more than the rest of an empty execution.
-_KINDS: dict[tuple[type[Any], type[Any]], bool] = {}
+_DEFERRING: dict[type[Any], bool] = {}

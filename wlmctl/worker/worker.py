@@ -14,6 +14,7 @@ from time import monotonic
 from wlmctl.broker.contract import Broker, BrokerError
 from wlmctl.errors import WlmctlError
 from wlmctl.message import GoodbyeMessage, Message, Outcome, StepProgress, encode
+from wlmctl.plugins import moves_data
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
@@ -58,7 +59,7 @@ class Worker:
         self._reason = ""
         self._drained = threading.Event()
 
-        self._book = Book()
+        self._book = Book(info.slots)
         self._work = broker.channel(lost=self._lost)
         self._orders = broker.channel()
         self._results = broker.channel()
@@ -76,7 +77,8 @@ class Worker:
         self._watcher = Watcher(lambda machine, deferrals: self._control.ended(machine, deferrals))
         self._contact = Contact(broker, settings.redelivery_s) if self._is_fleet else None
         queues = [own, *(type_queue(prefix, name) for name in info.types if self._is_fleet)]
-        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {})
+        moving = [type_queue(prefix, name) for name in info.types if moves_data(name)]
+        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {}, moving)
         self._control = Control(
             worker_id, self._orders, self._book, machines, self._watcher, permits,
             say=self._say, cancelled=self._cancelled, drain=self.drain,
