@@ -168,39 +168,44 @@ class TestScpWithPosixToolsOnly(OnDisk):
             yield transport
 
 
-class Shared(OnDisk):
-    """One login for all tests, since a login takes ``ssh`` long; a test that closes it or breaks it makes a new one."""
+@pytest.fixture(scope="module")
+def logins() -> Iterator[dict[str, Transport]]:
+    """Logins by ``ssh``, which takes long, shared by tests; one that was closed or broken is replaced."""
+    logins: dict[str, Transport] = {}
+    yield logins
+    for login in logins.values():
+        login.close()
 
-    machine = "alpha"
 
-    @pytest.fixture(scope="class")
-    def logins(self, farm: Farm, unusual: Farm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Transport]]:
-        logins: list[Transport] = []
-        yield logins
-        for login in logins:
-            login.close()
-
+class TestOpenssh(OnDisk):
     @pytest.fixture
     def transport(
-        self, logins: list[Transport], farm: Farm, unusual: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, logins: dict[str, Transport], farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Transport:
-        if not logins or not logins[-1].alive():  # type: ignore[attr-defined]
-            home = farm if self.machine in farm.machines else unusual
-            logins.append(open_transport(home, self.machine, "openssh", tmp_path, monkeypatch))
-        return logins[-1]
+        return shared(logins, farm, "alpha", tmp_path, monkeypatch)
 
-
-class TestOpenssh(Shared):
     def test_it_offers_all_that_a_shell_and_openssh_allow(self, transport: Transport) -> None:
         assert all(isinstance(transport, protocol) for protocol in (Runs, Digests, Links, Space, Bulk))
 
 
-class TestOpensshWithoutShell(Shared):
-    machine = "filesonly"
+class TestOpensshWithoutShell(OnDisk):
+    @pytest.fixture
+    def transport(
+        self, logins: dict[str, Transport], unusual: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Transport:
+        return shared(logins, unusual, "filesonly", tmp_path, monkeypatch)
 
     def test_it_has_no_run(self, transport: Transport) -> None:
         assert not isinstance(transport, Runs)
         assert not isinstance(transport, Digests)
+
+
+def shared(
+    logins: dict[str, Transport], farm: Farm, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Transport:
+    if name not in logins or not logins[name].alive():  # type: ignore[attr-defined]
+        logins[name] = open_transport(farm, name, "openssh", folder, monkeypatch)
+    return logins[name]
 
 
 @pytest.mark.parametrize("kind", ["sftp", "scp", "openssh"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from wlmctl.errors import Broken
 from wlmctl_transport_openssh.way import environment
@@ -20,25 +20,24 @@ _END_S = 0.5
 
 
 class ProcessLine:
-    """The standard input and output of ``argv``."""
+    """The standard input and output of ``argv``; what it writes as errors goes to the file ``said``."""
 
-    def __init__(self, argv: Sequence[str], name: str, timeout_s: float) -> None:
+    def __init__(self, argv: Sequence[str], said: Path, name: str, timeout_s: float) -> None:
         self._name, self._timeout_s = name, timeout_s
         self._socket, theirs = socket.socketpair()
-        self._said = tempfile.TemporaryFile()
+        self._said = said
         try:
-            with theirs:
+            with theirs, said.open("wb") as errors:
                 self._process = subprocess.Popen(
                     argv,
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
-                    stderr=self._said,
+                    stderr=errors,
                     env=environment(),
                     start_new_session=True,
                 )
         except BaseException:
             self._socket.close()
-            self._said.close()
             raise
         self._socket.settimeout(timeout_s)
         self._room = threading.Condition()
@@ -99,10 +98,7 @@ class ProcessLine:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             return None
-        with contextlib.suppress(ValueError):  # closed: it was asked before
-            self._said.seek(0)
-            return self._said.read().decode("utf-8", "replace")
-        return ""
+        return self._said.read_text(encoding="utf-8", errors="replace")
 
     def _read(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         try:

@@ -15,7 +15,7 @@ from wlmctl.transport import Completed
 from wlmctl_transport_openssh import command
 from wlmctl_transport_openssh.line import ProcessLine
 from wlmctl_transport_openssh.refusals import is_dropped, refusal
-from wlmctl_transport_openssh.way import Way, environment, way_of
+from wlmctl_transport_openssh.way import environment, way_of
 
 #: A path of a socket has at most 107 bytes, of which ssh wants 17 for itself while it makes one.
 _LONGEST_FOLDER = 70
@@ -40,7 +40,7 @@ class SshLogin:
             self.line = ProcessLine(
                 self._way.call(*keys, "-S", self._socket, f"-oControlMaster={master}", "-oControlPersist=no", "-s",
                                command=("sftp",)),
-                machine.name, timeout_s,
+                self._folder / "said", machine.name, timeout_s,
             )  # fmt: skip
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
