@@ -285,6 +285,7 @@ def test_nothing_is_written_to_a_web_server(web: Web) -> None:
         transport.makedirs("/")
         for attempt in (
             lambda: put(transport, "/new", b"x"),
+            lambda: transport.write_many([("/new", b"x", info_of(b"x"))]),  # type: ignore[attr-defined]
             lambda: transport.makedirs("/new"),
             lambda: transport.remove("/f"),
             lambda: transport.rename("/f", "/g"),

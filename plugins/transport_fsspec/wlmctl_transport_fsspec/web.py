@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NoReturn
 from urllib.parse import quote, unquote
@@ -64,6 +64,16 @@ class WebTransport(StoreTransport):
     def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:  # noqa: ARG002
         """Refused: HTTP is for reading."""
         self._refuse(path)
+
+    def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
+        """Refused."""
+        for path, _, _ in files:
+            self._refuse(path)
+
+    def rename_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Refused."""
+        for _, destination in pairs:
+            self._refuse(destination)
 
     def makedirs(self, path: str, mode: int = 0o777) -> None:  # noqa: ARG002
         """Refused, unless the folder is there."""
