@@ -12,7 +12,7 @@ from wlmctl.text import shown
 from wlmctl.transport import Transport
 
 #: A temporary name in a message: the user knows the file by its final one.
-_TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.wlm-[A-Za-z0-9_-]+")
+_TEMPORARY = re.compile(r"(?<=/)\.([^/]+?)\.wlm-[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def can_resume(destination: Transport) -> bool:
 def begin(
     ends: Ends, item: Item, path: str, found: Sequence[FileInfo], hashing: Hashing, check: Callable[[], None]
 ) -> Begun:
-    """Put into ``path`` the longest beginning of ``item`` that ``found``, ended executions' files, give; remove them."""
+    """Put into ``path`` the longest beginning of ``item`` that ``found``, of ended executions, gives; remove those."""
     begun = _NOTHING
     for info in found:
         check()

@@ -68,6 +68,7 @@ class Stage:
                 check=context.check_cancelled,
                 pace=pace,
                 keeps=(Broken, Unreachable),
+                cache=f"{context.scratch(spec.to.role)}/cache" if spec.cache else None,
             )
         return Done(stdout=f"{summary.told()}\n".encode())
 
