@@ -57,7 +57,7 @@ def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo)
     guard = f'p={quote(path)}; if [ -d "$p" ]; then echo "is a folder" >&2; exit 1; fi'
     with Stream(ssh, f'{guard}; exec scp -p -t -- "$p"', path) as stream:
         _expect_ok(stream, path)
-        _send_file(stream, path, "file", chunks, info)
+        _send_file(stream, path, "file", chunks, info, is_last=True)
         stream.end()
 
 
@@ -85,7 +85,9 @@ def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) 
             stream.close()
 
 
-def _send_file(stream: Stream, path: str, name: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+def _send_file(
+    stream: Stream, path: str, name: str, chunks: Iterable[bytes], info: FileInfo, *, is_last: bool = False
+) -> None:
     seconds = max(int(info.mtime_s), 0)
     times = f"T{seconds} 0 {seconds} 0\n"
     header = f"C{info.mode & 0o7777:04o} {info.size_bytes} {name}\n"
@@ -102,6 +104,8 @@ def _send_file(stream: Stream, path: str, name: str, chunks: Iterable[bytes], in
     if sent != info.size_bytes:
         raise Broken(f"{path}: {sent} bytes, {info.size_bytes} were announced: the source shrank")
     stream.send(b"\0")
+    if is_last:
+        stream.send_end()  # not only after the answer: a wait less
     _expect_ok(stream, path)
 
 

@@ -94,13 +94,17 @@ class Stream:
 
     def finish(self) -> Completed:
         """Say that nothing more comes, and wait for the command to end, however it does; its output is dropped."""
+        self.send_end()
+        for _ in self._pieces():
+            pass
+        return self._completed()
+
+    def send_end(self) -> None:
+        """Say that nothing more comes; a second call does nothing."""
         try:
             self._channel.shutdown_write()
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._ended() from error
-        for _ in self._pieces():
-            pass
-        return self._completed()
 
     def _judge(self, done: Completed) -> None:
         if done.exit_code != 0:
