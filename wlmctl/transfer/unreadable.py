@@ -9,6 +9,7 @@ from itertools import islice
 from wlmctl.errors import Denied, TransportError
 from wlmctl.transfer.items import Item
 from wlmctl.transfer.place import Place
+from wlmctl.transfer.verify import drawn
 from wlmctl.transport import Lists, Transport
 
 #: So many are named.
@@ -66,15 +67,11 @@ def _closed(transport: Lists, folder: str) -> Iterator[str]:
 def _refused(transport: Transport, items: Iterable[Item], check: Callable[[], None]) -> Iterator[str]:
     for item in items:
         check()
-        chunks = transport.read(item.path)
         try:
-            next(chunks, b"")
+            with drawn(transport, item.path) as chunks:
+                next(chunks, b"")
         except Denied:
             yield item.path
-        finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
 
 
 def _error(place: Place, paths: Iterator[str], first: Denied) -> Denied:
