@@ -47,8 +47,9 @@ _NAMES = [name for name in ODD_NAMES if name.isprintable()]
 class StoreContract(TransportContract):
     """What keeps neither modes nor times, and has no folders but those in which something lies."""
 
-    def test_mode_size_and_mtime_are_kept(self, transport: Transport, folder: str) -> None:
-        put(transport, f"{folder}/f", b"four", 0o755)
+    @pytest.mark.parametrize("mode", [0o755])
+    def test_mode_size_and_mtime_are_kept(self, transport: Transport, folder: str, mode: int) -> None:
+        put(transport, f"{folder}/f", b"four", mode)
         seen = transport.stat(f"{folder}/f")
         assert seen is not None
         assert (seen.path, seen.kind, seen.size_bytes, seen.mode) == (f"{folder}/f", "file", 4, 0o644)
