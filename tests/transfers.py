@@ -59,7 +59,7 @@ def planned(
 
 def copied(*arguments: Any, verify: Verify = Verify.SHA256, execution: str = "e1", **options: Any) -> Summary:
     """Plan and copy."""
-    return copy(planned(*arguments, **options), verify=verify, execution=execution)
+    return copy(planned(*arguments, execution=execution, **options), verify=verify, execution=execution)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -41,7 +41,8 @@ def big(tmp_path: Path) -> Path:
 def copied(far: Any, what: Any, to: Any, dispatch: int, **options: Any) -> Summary:
     ends = {"source": options.pop("source", place()), "target": place("far", lambda: far)}
     name = options.pop("execution", None) or execution(dispatch)
-    return copy(planned(what, to, **ends), execution=name, **{"keeps": (Broken,), **options})
+    made = planned(what, to, execution=name if options.pop("is_told", True) else "", **ends)
+    return copy(made, execution=name, **{"keeps": (Broken,), **options})
 
 
 def cut(what: Any, to: Any, at: int = CUT, dispatch: int = 1, **options: Any) -> None:
@@ -88,6 +89,12 @@ def test_it_is_cut_again_and_again_and_comes_to_its_end(tmp_path: Path, big: Pat
     assert (tmp_path / "to").read_bytes() == big.read_bytes()
     assert leftovers(tmp_path) == []
     assert sent == SIZE
+
+
+def test_a_plan_that_was_not_told_of_the_execution_does_as_well(tmp_path: Path, big: Path) -> None:
+    cut(big, tmp_path / "to")
+    assert copied(Far(), big, tmp_path / "to", 2, is_told=False).resumed_bytes > 0
+    assert leftovers(tmp_path) == []
 
 
 def spoil(left: Path, big: Path) -> None:

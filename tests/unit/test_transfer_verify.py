@@ -64,7 +64,11 @@ def test_the_far_end_hashes_one_file_while_the_next_is_sent(tmp_path: Path, data
 
 def test_both_ends_hash_at_the_same_time(tmp_path: Path, data: Path) -> None:
     together = threading.Barrier(2)
-    far = place("far", lambda: Hashing(lambda _: together.wait(PATIENCE_S) and None))
+
+    def wait_for_the_other(_: str) -> None:
+        together.wait(PATIENCE_S)
+
+    far = place("far", lambda: Hashing(wait_for_the_other))
     copy(planned(data / "a", tmp_path / "to", source=far, target=far), execution="e1")
     assert (tmp_path / "to").read_bytes() == (data / "a").read_bytes()
 

@@ -58,14 +58,14 @@ class _Execution:
         self._plan, self._to, self._verify, self._name = plan, plan.to, verify, execution
         self._tally, self._keeps, self._cache_folder = tally, keeps, cache
         self._temporaries = Temporaries()
-        self._folders: set[str] = set()
+        self._folders = set(plan.targets.folders)
 
     def carry_out(self) -> Summary:
         began = time.monotonic()
         self._tally.tell()
-        if self._plan.case_clash is not None:
+        if self._plan.targets.case_clash is not None:
             with self._to.lease() as destination:
-                check_case(self._to, destination, self._plan.case_clash, self._name)
+                check_case(self._to, destination, self._plan.targets.case_clash, self._name)
         for place, items in groupby(self._plan.items, key=lambda item: item.place):
             self._from(place, list(items))
         return self._tally.summary(time.monotonic() - began, self._verify)
@@ -76,7 +76,10 @@ class _Execution:
                 ends = Ends(source, destination, self._to)
                 LEFTOVERS.sweep(self._to.machine, destination)
                 forerunners = Forerunners(destination, self._name)
-                forerunners.look(self._beside(items))
+                if self._plan.targets.left is None:
+                    forerunners.look(self._beside(items))
+                for info in self._plan.targets.left or ():
+                    forerunners.note(info)
                 try:
                     self._deliver(ends, items, forerunners)
                 except BaseException as error:
@@ -109,7 +112,7 @@ class _Execution:
             with self._to.told(root):
                 self._make(ends.destination, posixpath.dirname(root))
             self._make_folders(ends.destination, [(item, item.target) for item in whole])
-            route = OneByOne(ends, self._name, self._temporaries, forerunners, self._plan.alike)
+            route = OneByOne(ends, self._name, self._temporaries, forerunners, self._plan.targets.alike)
             self._send(ends, route, whole, cache)
 
     def _send(self, ends: Ends, route: Route, items: Sequence[Item], cache: Cache | None) -> None:

@@ -64,18 +64,33 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """All that is to be copied, a folder before its content.
+class Targets:
+    """What was found at the targets of a plan.
 
     ``new_roots`` are folder targets that do not exist yet; ``alike`` targets where a file of the same size, or a
-    symlink with the same text, is already; ``case_clash`` two targets that differ in upper and lower case only.
+    symlink with the same text, is already; ``folders`` some that are there; ``case_clash`` two targets that differ in
+    upper and lower case only; ``left`` what earlier executions of the same work have left (None: not looked for).
     """
+
+    new_roots: frozenset[str] = frozenset()
+    alike: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+    case_clash: tuple[str, str] | None = None
+    left: tuple[FileInfo, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is to be copied, a folder before its content, and what was found where it goes."""
 
     to: Place
     items: tuple[Item, ...]
-    new_roots: frozenset[str] = frozenset()
-    alike: frozenset[str] = frozenset()
-    case_clash: tuple[str, str] | None = None
+    targets: Targets = Targets()
+
+    @property
+    def new_roots(self) -> frozenset[str]:
+        """Folder targets that do not exist yet."""
+        return self.targets.new_roots
 
     @property
     def files(self) -> int:

@@ -73,7 +73,7 @@ class Temporaries:
 
 
 class Forerunners:
-    """What earlier executions of the same work have left beside their targets; each folder is listed once."""
+    """What earlier executions of the same work have left beside their targets."""
 
     def __init__(self, transport: Transport, execution: str) -> None:
         self._execution = execution
@@ -81,12 +81,16 @@ class Forerunners:
         self._marks: dict[str, set[str]] = {}
         self.found: dict[str, FileInfo] = {}
 
+    @property
+    def are_possible(self) -> bool:
+        """False when there can be none, or none can be found."""
+        return self._lists is not None
+
     def look(self, folders: Iterable[str]) -> None:
         """List these folders; what cannot be listed holds nothing of use."""
         for folder in folders:
-            if self._lists is None or folder in self._marks:
-                continue
-            self._marks[folder] = set()
+            if self._lists is None:
+                return
             try:
                 for entry in self._lists.entries(folder):
                     self.note(replace(entry, path=posixpath.join(folder, entry.path)))

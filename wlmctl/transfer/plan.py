@@ -39,8 +39,7 @@ def plan(
     items = tuple(gathered.items)
     del gathered  # its targets by name are the larger part of a large plan
     with to.lease() as transport, to.told(target.path):
-        found = check_targets(to, transport, target, items, check, execution)
-    return Plan(to, items, found.new_roots, found.alike, found.case_clash)
+        return Plan(to, items, check_targets(to, transport, target, items, check, execution))
 
 
 class _Gathered:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wlmctl.errors import NoSpace, NotFound, TaskFailed
 from wlmctl.transfer.endpoint import Spot
-from wlmctl.transfer.items import Item, is_alike
+from wlmctl.transfer.items import Item, Targets, is_alike
 from wlmctl.transfer.leftovers import Forerunners
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.temporary import NAME_BYTES
@@ -21,15 +21,6 @@ _LISTED_FROM = 8
 _PATH_BYTES = 4095 - 64
 
 
-@dataclass(slots=True)
-class Found:
-    """What ``Plan`` says of its targets."""
-
-    new_roots: frozenset[str]
-    alike: frozenset[str]
-    case_clash: tuple[str, str] | None
-
-
 def check_targets(
     place: Place,
     transport: Transport,
@@ -37,24 +28,32 @@ def check_targets(
     items: Sequence[Item],
     check: Callable[[], None],
     execution: str = "",
-) -> Found:
+) -> Targets:
     """Look at every target; ``TaskFailed`` or ``NoSpace`` where an item cannot go."""
+    looked = _Looked(place, transport, Forerunners(transport, execution))
     if target.is_folder:
         there = transport.stat(target.path, follow=True)
         if there is not None and there.kind != "directory":
             raise TaskFailed(f"{place.shown(target.path)}: is a file, and a folder is meant by the final slash")
+        if there is not None:
+            looked.folders.add(target.path)
     link = next((item for item in items if item.info.kind == "symlink"), None)
     if link is not None and not isinstance(transport, Links):
         raise TaskFailed(f"{link.place.shown(link.path)}: is a symlink, which {place.name} cannot make")
-    looked = _Looked(place, transport)
     folders: dict[str, list[Item]] = {}
     for item in items:
         folders.setdefault(posixpath.dirname(item.target), []).append(item)
     for folder, within in folders.items():
         check()
         looked.into(folder, within)
-    _check_room(place, transport, target, items, looked.replaced_bytes, execution)
-    return Found(frozenset(looked.new_roots), frozenset(looked.alike), looked.case_clash)
+    _check_room(place, transport, target, items, looked)
+    return Targets(
+        frozenset(looked.new_roots),
+        frozenset(looked.alike),
+        frozenset(looked.folders),
+        looked.case_clash,
+        tuple(looked.forerunners.found.values()) if execution else None,
+    )
 
 
 @dataclass(slots=True)
@@ -63,6 +62,8 @@ class _Looked:
 
     place: Place
     transport: Transport
+    forerunners: Forerunners
+    folders: set[str] = field(default_factory=set)
     new_roots: set[str] = field(default_factory=set)
     alike: set[str] = field(default_factory=set)
     case_clash: tuple[str, str] | None = None
@@ -126,47 +127,40 @@ class _Looked:
         """What is at each target in ``folder``."""
         paths = [item.target for item in items]
         names = [posixpath.basename(path) for path in paths]
-        if len(names) >= _LISTED_FROM and isinstance(self.transport, Lists):
+        if isinstance(self.transport, Lists) and (len(names) >= _LISTED_FROM or self.forerunners.are_possible):
             wanted = set(names)
+            listing: dict[str, FileInfo] = {}
             try:
-                listing = {info.path: info for info in self.transport.entries(folder) if info.path in wanted}
+                for info in self.transport.entries(folder):
+                    if info.path in wanted:
+                        listing[info.path] = info
+                    elif self.forerunners.are_possible:
+                        self.forerunners.note(replace(info, path=posixpath.join(folder, info.path)))
             except NotFound:
                 return [None] * len(names)
+            self.folders.add(folder)
             return [listing.get(name) for name in names]
         if isinstance(self.transport, BulkNames):
             return self.transport.stat_many(paths)
         return map(self.transport.stat, paths)
 
 
-def _check_room(
-    place: Place, transport: Transport, target: Spot, items: Sequence[Item], replaced_bytes: int, execution: str
-) -> None:
+def _check_room(place: Place, transport: Transport, target: Spot, items: Sequence[Item], looked: _Looked) -> None:
     # on this host the holes of a sparse file stay holes, so that its size says nothing
     if not isinstance(transport, Space) or isinstance(transport, Spawns):
         return
     total_bytes = sum(item.info.size_bytes for item in items)
     largest_bytes = max((item.info.size_bytes for item in items), default=0)
-    needed_bytes = max(total_bytes - replaced_bytes, largest_bytes)
-    folder = target.path
-    while transport.stat(folder, follow=True) is None and folder != "/":
-        folder = posixpath.dirname(folder)
-    free_bytes = transport.free_bytes(folder)
+    needed_bytes = max(total_bytes - looked.replaced_bytes, largest_bytes)
+    free_bytes = transport.free_bytes(target.path)
     if free_bytes is None or free_bytes >= needed_bytes:
         return
-    free_bytes += _begun_bytes(transport, items, execution)
+    # what forerunners have left: this execution goes on with it, or removes it
+    for info in looked.forerunners.found.values():
+        below = transport.walk(info.path) if info.kind == "directory" else [info]
+        free_bytes += sum(each.size_bytes for each in below)
     if free_bytes < needed_bytes:
-        raise NoSpace(f"{place.shown(folder)}: {needed_bytes:,} bytes are needed and {free_bytes:,} are free")
-
-
-def _begun_bytes(transport: Transport, items: Sequence[Item], execution: str) -> int:
-    """What forerunners have left there: this execution goes on with it, or removes it."""
-    forerunners = Forerunners(transport, execution)
-    forerunners.look({posixpath.dirname(path) for item in items for path in (item.root, item.target)})
-    return sum(
-        below.size_bytes
-        for info in forerunners.found.values()
-        for below in (transport.walk(info.path) if info.kind == "directory" else [info])
-    )
+        raise NoSpace(f"{place.shown(target.path)}: {needed_bytes:,} bytes are needed and {free_bytes:,} are free")
 
 
 def check_case(place: Place, transport: Transport, clash: tuple[str, str], execution: str) -> None:
