@@ -8,7 +8,7 @@ from typing import Self
 
 from wlmctl.errors import Broken, Denied, NotFound
 from wlmctl.sftp import bulk, many, pumps, tree
-from wlmctl.sftp.faults import check, check_write, space
+from wlmctl.sftp.faults import check, space
 from wlmctl.sftp.listing import list_folders, walk
 from wlmctl.sftp.many import POSIX_RENAME
 from wlmctl.sftp.session import Session
@@ -57,7 +57,7 @@ class SftpTransport:
     def home(self) -> str:
         """The folder in which the session starts."""
         if self._home is None:
-            answer = self._session.ask(Packet.REALPATH, string(b"."))
+            answer = self._session.take(self._session.home_asked)
             fields = Reader(check(self._session, answer, ".", Packet.NAME).body)
             fields.u32()
             self._home = decode(fields.string())
@@ -80,13 +80,7 @@ class SftpTransport:
         """Create or replace the file; it is on the disk when this returns, where the host can say so."""
         flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE
         handle = pumps.open_for_writing(self._session, path, flags, attributes(info.mode | 0o200))
-        with _Closing(self._session, handle, path):
-            written = pumps.write(self._session, path, handle, 0, chunks, info.size_bytes)
-            if written != info.size_bytes:
-                raise Broken(f"{path}: {written} bytes, {info.size_bytes} were announced: the source shrank")
-            answer = self._session.ask(Packet.FSETSTAT, handle, attributes(info.mode, info.mtime_s))
-            check(self._session, answer, path)
-            pumps.sync(self._session, path, handle)
+        pumps.write(self._session, path, handle, 0, chunks, info)
 
     def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
         """Write ``chunks`` at the file's end, which must be at ``offset``."""
@@ -96,9 +90,7 @@ class SftpTransport:
         if info.size_bytes != offset:
             raise Broken(f"{path}: has {info.size_bytes} bytes, {offset} were expected")
         handle = pumps.open_for_writing(self._session, path, OPEN_WRITE, u32(0))
-        with _Closing(self._session, handle, path):
-            pumps.write(self._session, path, handle, offset, chunks, None)
-            pumps.sync(self._session, path, handle)
+        pumps.write(self._session, path, handle, offset, chunks)
 
     def set_attributes(self, path: str, info: FileInfo) -> None:
         """Give the file this mode and mtime."""
@@ -196,20 +188,3 @@ class SftpShellTransport(SftpTransport):
         """Bytes left on the file system of ``path``."""
         room = super().free_bytes(path)
         return shell_files.free_bytes(self._ssh, path) if room is None else room
-
-
-class _Closing:
-    """Closes a handle at the end of a ``with``; after success the host's answer is checked too."""
-
-    def __init__(self, session: Session, handle: bytes, path: str) -> None:
-        self._session, self._handle, self._path = session, handle, path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            check_write(self._session, self._session.ask(Packet.CLOSE, self._handle), self._path)
-        else:
-            self._session.release(self._handle)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from wlmctl.errors import Broken, Denied
 from wlmctl.sftp.faults import check, check_write, error_for, status
 from wlmctl.sftp.session import SYNC_TIMEOUT_S, Session
-from wlmctl.sftp.wire import OPEN_READ, Packet, Reader, Status, encode, string, u32, u64
+from wlmctl.sftp.wire import OPEN_READ, Packet, Reader, Status, attributes, encode, string, u32, u64
+from wlmctl.transport import FileInfo
 
 #: Bytes asked for or sent and not yet answered; must fit into the channel's window.
 _AHEAD_BYTES = 4 * 1024 * 1024 - 128 * 1024
@@ -58,27 +59,46 @@ def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[
         session.release(handle)
 
 
-def write(session: Session, path: str, handle: bytes, offset: int, chunks: Iterable[bytes], limit: int | None) -> int:
-    """Write ``chunks`` from ``offset`` on and return their bytes; stops with ``Broken`` before more than ``limit``."""
+def write(
+    session: Session, path: str, handle: bytes, offset: int, chunks: Iterable[bytes], info: FileInfo | None = None
+) -> None:
+    """Write ``chunks`` from ``offset`` on, have the host put them on its disk where it can, and close the handle.
+
+    With ``info`` the file gets its mode and mtime; ``Broken`` when the chunks are fewer or more than its bytes.
+    """
     flying: deque[int] = deque()
     depth = max(1, min(_DEPTH, _AHEAD_BYTES // session.write_bytes))
-    written = taken = 0
+    written = 0
+    is_open = True
     try:
         for pieces in _requests(chunks, session.write_bytes):
             size_bytes = sum(map(len, pieces))
-            taken += size_bytes
-            if limit is not None and taken > limit:
-                raise Broken(f"{path}: more than the {limit} bytes that were announced: the source grew")
+            if info is not None and written + size_bytes > info.size_bytes:
+                raise Broken(f"{path}: more than the {info.size_bytes} bytes that were announced: the source grew")
             flying.append(session.send(Packet.WRITE, handle, u64(offset + written), u32(size_bytes), *pieces))
             written += size_bytes
             if len(flying) >= depth:
                 check_write(session, session.take(flying.popleft()), path)
-        while flying:
+        if info is not None and written != info.size_bytes:
+            raise Broken(f"{path}: {written} bytes, {info.size_bytes} were announced: the source shrank")
+        writes = len(flying)
+        if info is not None:
+            flying.append(session.send(Packet.FSETSTAT, handle, attributes(info.mode, info.mtime_s)))
+        if session.offers(FSYNC, b"1"):
+            flying.append(session.send(Packet.EXTENDED, string(FSYNC), handle))
+        flying.append(session.send(Packet.CLOSE, handle))
+        is_open = False
+        for _ in range(writes):
             check_write(session, session.take(flying.popleft()), path)
+        if info is not None:
+            check(session, session.take(flying.popleft()), path)
+        while flying:
+            check_write(session, session.take(flying.popleft(), SYNC_TIMEOUT_S), path)
     finally:
         for number in flying:
             session.forget(number)
-    return written
+        if is_open:
+            session.release(handle)
 
 
 def _requests(chunks: Iterable[bytes], size_bytes: int) -> Iterator[list[bytes | memoryview]]:
@@ -98,16 +118,9 @@ def _requests(chunks: Iterable[bytes], size_bytes: int) -> Iterator[list[bytes |
         yield pieces
 
 
-def sync(session: Session, path: str, handle: bytes) -> None:
-    """Have the host write the file to its disk, where it offers that."""
-    if session.offers(FSYNC, b"1"):
-        answer = session.ask(Packet.EXTENDED, string(FSYNC), handle, timeout_s=SYNC_TIMEOUT_S)
-        check_write(session, answer, path)
-
-
-def open_for_writing(session: Session, path: str, flags: int, attributes: bytes) -> bytes:
+def open_for_writing(session: Session, path: str, flags: int, initial: bytes) -> bytes:
     """The handle (as a field) of ``path``, opened with ``flags``."""
-    answer = session.ask(Packet.OPEN, string(encode(path)), u32(flags), attributes)
+    answer = session.ask(Packet.OPEN, string(encode(path)), u32(flags), initial)
     if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE:
         there = session.ask(Packet.STAT, string(encode(path)))
         if there.kind == Packet.ATTRS and Reader(there.body).attributes().info(path).kind == "directory":

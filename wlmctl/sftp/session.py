@@ -39,7 +39,10 @@ class _Fate(Enum):
 
 
 class Session:
-    """An open SFTP session on a line of its own, with the machine ``name``."""
+    """An open SFTP session on a line of its own, with the machine ``name``.
+
+    ``home_asked`` is the number of a REALPATH for the folder in which it starts.
+    """
 
     def __init__(self, line: Line, name: str, timeout_s: float) -> None:
         self._line, self._name, self._timeout_s = line, name, timeout_s
@@ -54,6 +57,7 @@ class Session:
         self.extensions: dict[bytes, bytes] = {}
         self.read_bytes = self.write_bytes = _SAFE_REQUEST_BYTES
         self.handles = _SAFE_HANDLES
+        self.home_asked = 0
         try:
             self._begin()
         except BaseException:
@@ -134,8 +138,8 @@ class Session:
 
     def _begin(self) -> None:
         self._line.start(self._take_piece, self._take_end)
-        self._line.send(struct.pack(">IBI", 5, Packet.INIT, 3))
         try:
+            self._line.send(struct.pack(">IBI", 5, Packet.INIT, 3))
             (first, *_) = self._receive(self._timeout_s)
         except Broken as error:
             raise Unreachable(f"{no_sftp(self._name)}: {error}") from error
@@ -145,6 +149,7 @@ class Session:
         while not fields.is_at_end:
             name = fields.string()
             self.extensions[name] = fields.string()
+        self.home_asked = self.send(Packet.REALPATH, string(b"."))  # whose answer nearly everyone wants
         if self.offers(b"limits@openssh.com", b"1"):
             self._take_limits()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import paramiko
 
 from wlmctl.errors import Broken
-from wlmctl.ssh.flow import Pieces
+from wlmctl.ssh.flow import Pieces, request
 from wlmctl.ssh.quoting import for_login_shell
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed
@@ -46,8 +46,7 @@ def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
     mark = f"wlm-{secrets.token_hex(8)}:"
     channel = open_channel(ssh)
     try:
-        # In bytes, since paramiko would not encode a name that is not UTF-8.
-        channel.exec_command(for_login_shell(f"printf %s {mark}; printf %s {mark} >&2\n{script}").encode("ascii"))
+        request(channel, "exec", for_login_shell(f"printf %s {mark}; printf %s {mark} >&2\n{script}").encode("ascii"))
     except (paramiko.SSHException, OSError, EOFError) as error:
         close_channel(channel)
         raise Broken(f"machine {ssh.login.machine}: no command can be run: {error or 'connection lost'}") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import paramiko
 from paramiko.buffered_pipe import PipeTimeout
-from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
 
 from wlmctl.ssh.packets import Parts
 
@@ -118,6 +118,17 @@ def receive(channel: paramiko.Channel, most: int, wanted: int) -> bytes:
     return channel.recv(most)
 
 
+def request(channel: paramiko.Channel, kind: str, what: bytes) -> None:
+    """Ask for a command ("exec") or a service ("subsystem"), without waiting: a channel that is refused it is closed.
+
+    paramiko itself waits for the answer, and without an end.
+    """
+    message = paramiko.Message()
+    message.add_byte(MSG_CHANNEL_REQUEST.to_bytes(1, "big")).add_int(channel.remote_chanid)
+    message.add_string(kind).add_boolean(True).add_string(what)
+    _send(channel, message)
+
+
 def reopen_window(channel: paramiko.Channel, count: int) -> None:
     """Allow the host to send ``count`` bytes more; many small allowances go out as one. Not for the transport's thread,
     which would wait for itself while keys are exchanged."""
@@ -153,5 +164,5 @@ def _cut(parts: deque[bytes | memoryview], count: int) -> Iterator[bytes | memor
         yield part
 
 
-def _send(channel: paramiko.Channel, packet: Parts) -> None:
+def _send(channel: paramiko.Channel, packet: paramiko.Message) -> None:
     channel.transport._send_user_message(packet)  # type: ignore[union-attr]

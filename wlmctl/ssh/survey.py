@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 
 from wlmctl.errors import Broken
@@ -78,3 +79,28 @@ def survey(ssh: Shell) -> Survey | None:
     return Survey(
         found.get("home", "/"), found.get("sha") or None, found.get("stat", ""), "scp" in found, found.get("tar", "")
     )
+
+
+class Surveying(threading.Thread):
+    """A survey in a thread of its own, begun at once, while its caller does something else with the login."""
+
+    def __init__(self, ssh: Shell) -> None:
+        super().__init__(daemon=True, name="survey")
+        self._ssh = ssh
+        self._found: Survey | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """In the thread."""
+        try:
+            self._found = survey(self._ssh)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Survey | None:
+        """Wait for it, and give what ``survey`` gives."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._found

@@ -9,7 +9,7 @@ import paramiko
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.line import no_sftp
 from wlmctl.ssh.command import close_channel, open_channel
-from wlmctl.ssh.flow import Sink, reopen_window, send_all
+from wlmctl.ssh.flow import Sink, reopen_window, request, send_all
 from wlmctl.ssh.transport import SshTransport
 
 
@@ -29,7 +29,7 @@ class ChannelLine:
         """Ask for the subsystem."""
         self._channel.in_buffer = Sink(take, end)  # type: ignore[assignment]
         try:
-            self._channel.invoke_subsystem("sftp")
+            request(self._channel, "subsystem", b"sftp")
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(no_sftp(self._name)) from error
 
