@@ -145,6 +145,14 @@ class TestSftpWithoutShell(OnDisk):
         assert not isinstance(transport, Digests)
 
 
+    def test_openssh_copies_a_file_on_its_own_side_without_a_shell(self, transport: Transport, folder: str) -> None:
+        assert isinstance(transport, Copies)
+        content = content_of(300_000)
+        transport.write(f"{folder}/a", [content[:200_000], content[200_000:]], info_of(content))
+        assert transport.copy(f"{folder}/a", f"{folder}/b", 100_000)
+        assert b"".join(transport.read(f"{folder}/b")) == content[:100_000]
+
+
 class TestScp(OnDisk):
     @pytest.fixture
     def transport(self, unusual: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from wlmctl.errors import Broken, Denied, NotFound
-from wlmctl.sftp import bulk, many, pumps, tree
+from wlmctl.sftp import bulk, far_copy, many, pumps, tree
 from wlmctl.sftp.faults import check, space
 from wlmctl.sftp.listing import list_folders, walk
 from wlmctl.sftp.many import POSIX_RENAME
@@ -79,7 +79,7 @@ class SftpTransport:
     def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
         """Create or replace the file; it is on the disk when this returns, where the host can say so."""
         flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE
-        handle = pumps.open_for_writing(self._session, path, flags, attributes(info.mode | 0o200))
+        handle = pumps.open_file(self._session, path, flags, attributes(info.mode | 0o200))
         pumps.write(self._session, path, handle, 0, chunks, info)
 
     def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
@@ -89,7 +89,7 @@ class SftpTransport:
             raise NotFound(f"{path}: no such file")
         if info.size_bytes != offset:
             raise Broken(f"{path}: has {info.size_bytes} bytes, {offset} were expected")
-        handle = pumps.open_for_writing(self._session, path, OPEN_WRITE, u32(0))
+        handle = pumps.open_file(self._session, path, OPEN_WRITE, u32(0))
         pumps.write(self._session, path, handle, offset, chunks)
 
     def set_attributes(self, path: str, info: FileInfo) -> None:
@@ -158,6 +158,10 @@ class SftpTransport:
         # OpenSSH has the two the other way round than the draft, and everyone follows it.
         answer = self._session.ask(Packet.SYMLINK, string(encode(target)), string(encode(path)))
         check(self._session, answer, path)
+
+    def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
+        """Copy a file, or its beginning, on the host."""
+        return far_copy.copy(self._session, source, destination, size_bytes)
 
     def free_bytes(self, path: str) -> int | None:
         """Bytes left on the file system of ``path``."""

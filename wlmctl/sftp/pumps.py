@@ -22,8 +22,7 @@ FSYNC = b"fsync@openssh.com"
 
 def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[bytes]:
     """The file's bytes from ``offset`` to its end, which need not be at ``size_bytes``."""
-    opened = session.ask(Packet.OPEN, string(encode(path)), u32(OPEN_READ), u32(0))
-    handle = string(Reader(check(session, opened, path, Packet.HANDLE).body).string())
+    handle = open_file(session, path, OPEN_READ, u32(0))
     length = session.read_bytes
     depth = max(1, min(_DEPTH, _AHEAD_BYTES // length))
     flying: deque[tuple[int, int, int]] = deque()  # number, offset, length
@@ -118,8 +117,8 @@ def _requests(chunks: Iterable[bytes], size_bytes: int) -> Iterator[list[bytes |
         yield pieces
 
 
-def open_for_writing(session: Session, path: str, flags: int, initial: bytes) -> bytes:
-    """The handle (as a field) of ``path``, opened with ``flags``."""
+def open_file(session: Session, path: str, flags: int, initial: bytes) -> bytes:
+    """The handle (as a field) of the file ``path``, opened with ``flags``; ``initial`` attributes if it is made."""
     answer = session.ask(Packet.OPEN, string(encode(path)), u32(flags), initial)
     if answer.kind == Packet.STATUS and status(answer)[0] == Status.FAILURE:
         there = session.ask(Packet.STAT, string(encode(path)))
