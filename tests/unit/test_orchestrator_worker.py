@@ -36,7 +36,8 @@ from wlmctl.message import (
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, TaskContext, Unknown
-from wlmctl.worker.context import BrokenOff, Machines
+from wlmctl.worker.context import BrokenOff
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 
 Execute = Callable[[TaskContext], Any]

@@ -16,8 +16,10 @@ def how_far(
     resumed_bytes: int = 0,
     skipped: int = 0,
 ) -> str:
-    """``1.2 GiB of 3.0 GiB, 3 of 10 files, 85 MiB/s, 21s left``."""
-    parts = [format_size(bytes_done) + (f" of {format_size(bytes_total)}" if bytes_total else "")]
+    """``1.2 GiB of 3.0 GiB, 3 of 10 files, 85 MiB/s, 21s left``; empty where it has not begun."""
+    parts = []
+    if bytes_done or bytes_total:
+        parts.append(format_size(bytes_done) + (f" of {format_size(bytes_total)}" if bytes_total else ""))
     if files_total > 1:
         parts.append(f"{files_done} of {files_total} files")
     if resumed_bytes:

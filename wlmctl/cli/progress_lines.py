@@ -183,7 +183,7 @@ def transfer_text(transfer: Transfer) -> str:
         transfer.bytes_done, transfer.bytes_total, transfer.files_done, transfer.files_total, transfer.rate_bytes_s,
         transfer.left_s,
     )  # fmt: skip
-    return f"{shown(transfer.what)} {text}" if transfer.what else text
+    return f"{shown(transfer.what)} {text}".strip()
 
 
 def summary_text(followed: Followed) -> str:

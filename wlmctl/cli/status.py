@@ -209,7 +209,7 @@ def _progress(step: ProgressRow) -> str:
         step.bytes_done, step.bytes_total, step.files_done, step.files_total, step.rate_bytes_s, step.left_s,
         resumed_bytes=step.resumed_bytes, skipped=step.skipped,
     )  # fmt: skip
-    return f"{shown(step.what)} {text}" if step.what else text
+    return f"{shown(step.what)} {text}".strip()
 
 
 def _local(db: Database, row: ExperimentRow) -> str:

@@ -31,7 +31,7 @@ from wlmctl.store.leases import Lease
 from wlmctl.store.opening import open_patiently
 from wlmctl.store.patience import Patience
 from wlmctl.store.permits import Permits
-from wlmctl.worker.context import Machines
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)

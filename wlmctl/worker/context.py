@@ -3,110 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 
 from wlmctl.batch import BatchSystem
-from wlmctl.connections import ConnectionPool
-from wlmctl.errors import Cancelled, Denied, NoSpace, NotFound, Unreachable
+from wlmctl.errors import Cancelled, Denied, NoSpace, NotFound
 from wlmctl.in_use import InUse, soon
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import StepProgress, TaskMessage
 from wlmctl.pace import Pace
 from wlmctl.plugins import batch_factory
 from wlmctl.rate import Rate
-from wlmctl.ssh.login import resolved_login
 from wlmctl.task import Resources
 from wlmctl.transfer import execution_name
 from wlmctl.transport import Transport
 from wlmctl.worker.contact import Contact
-from wlmctl.worker.places import experiment_folder, private_folder, resolve_scratch
-
-#: Connections for what jobs wait for, and for what is broken off, come before those for tasks of any priority.
-FIRST = 10
+from wlmctl.worker.machines import Machines
+from wlmctl.worker.places import experiment_folder, private_folder
 
 #: Seconds after a cancel in which a step may end by itself, and in which a machine must answer to be cleared up.
 STOP_S, CLEAR_S = 0.5, 3.0
 
-#: What of a machine a worker's own inventory may say otherwise.
-LOGIN = ("user", "port", "jump", "key", "passphrase")
-
-
-class MachineAway(Exception):
-    """A machine could not be reached: which, and why."""
-
-    def __init__(self, machine: str, reason: str) -> None:
-        super().__init__(reason)
-        self.machine, self.reason = machine, reason
-
 
 class BrokenOff(Cancelled):
     """An execution ends though nobody has told it to: its work is for others now."""
-
-
-class Commands(Protocol):
-    """Counts commands on a login over all processes that share a store."""
-
-    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
-        """Count one; waits (calling ``check``, which may raise) while the last minute had ``per_minute``."""
-        ...
-
-
-class Machines:
-    """The machines a worker can use: connections to them, and their scratch folders, found out once.
-
-    ``own`` is the worker's own inventory: of a machine it may change how to log in, of ``local`` the scratch folder.
-    """
-
-    def __init__(
-        self, pool: ConnectionPool, commands: Commands | None = None, own: Mapping[str, Machine] | None = None
-    ) -> None:
-        self.pool, self.commands = pool, commands
-        self._own = own or {}
-        self._scratch: dict[str, str] = {}
-
-    def seen_from_here(self, machine: Machine) -> Machine:
-        """The leader's machine, with this worker's own way to log in to it."""
-        own = self._own.get(machine.name)
-        if own is None:
-            return machine
-        if machine.is_local:
-            return replace(machine, scratch=own.scratch)
-        own_login = {name: value for name in LOGIN if (value := getattr(own, name)) is not None}
-        return replace(machine, **own_login)
-
-    @contextmanager
-    def transport(self, machine: Machine, check: Callable[[], None], priority: int = FIRST) -> Iterator[Transport]:
-        """A pooled connection; ``MachineAway`` when the machine does not answer or refuses the login.
-
-        Each use counts as one command of the machine's ``commands_per_minute``.
-        """
-        if machine.commands_per_minute is not None and self.commands is not None:
-            self.commands.command(resolved_login(machine), machine.commands_per_minute, check)
-        lease = self.pool.lease(machine, check, priority)
-        try:
-            transport = lease.__enter__()
-        except Unreachable as error:
-            raise MachineAway(machine.name, str(error)) from error
-        try:
-            yield transport
-        except BaseException as error:
-            if not lease.__exit__(type(error), error, error.__traceback__):
-                raise
-        else:
-            lease.__exit__(None, None, None)
-
-    def scratch(self, machine: Machine, check: Callable[[], None], transport: Transport | None = None) -> str:
-        """The machine's scratch folder, absolute; asked over ``transport`` where the caller has one open."""
-        key = f"{machine.name}\0{machine.scratch}\0{machine.host}\0{machine.user}"
-        known = self._scratch.get(key)
-        if known is None:
-            opened = self.transport(machine, check) if transport is None else nullcontext(transport)
-            with opened as transport:
-                known = self._scratch[key] = resolve_scratch(machine, transport)
-        return known
 
 
 @dataclass(slots=True)
@@ -234,10 +155,19 @@ class ExecutionContext:
             with self.transport(role) as transport:
                 yield transport
 
-    def transfer(self, roles: Sequence[str], size_bytes: int, files: int) -> AbstractContextManager[Pace]:
-        """Leave to move so much between the machines of these roles."""
-        ends = [self.machine(role) for role in roles]
-        return self.machines.pool.transfer(ends, size_bytes, files, self.check_cancelled, self.message.priority)
+    @contextmanager
+    def transfer(self, roles: Sequence[str], size_bytes: int, files: int) -> Iterator[Pace]:
+        """Leave to move so much between the machines of these roles; tells when that has to be waited for."""
+        ends, is_waiting = [self.machine(role) for role in roles], True
+
+        def check() -> None:
+            if is_waiting:
+                self.progress(what="waits for other transfers with the same machine")
+            self.check_cancelled()
+
+        with self.machines.pool.transfer(ends, size_bytes, files, check, self.message.priority) as pace:
+            is_waiting = False
+            yield pace
 
     def batch(self, role: str) -> BatchSystem:
         """The batch system of the role's machine."""

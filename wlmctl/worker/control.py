@@ -32,8 +32,8 @@ from wlmctl.message import (
 )
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book, Dispatch
-from wlmctl.worker.context import Machines
 from wlmctl.worker.crew import Crew
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.watch import Watcher
 

@@ -13,7 +13,8 @@ from wlmctl.errors import Cancelled, PluginError, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
-from wlmctl.worker.context import BrokenOff, ExecutionContext, MachineAway, Machines
+from wlmctl.worker.context import BrokenOff, ExecutionContext
+from wlmctl.worker.machines import MachineAway, Machines
 from wlmctl.worker.outcomes import of_answer, of_error
 from wlmctl.worker.places import experiment_folder
 from wlmctl.worker.poll_context import DeferredContext

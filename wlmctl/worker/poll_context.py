@@ -10,7 +10,7 @@ from wlmctl.batch import BatchSystem
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory
 from wlmctl.transport import Transport
-from wlmctl.worker.context import Machines
+from wlmctl.worker.machines import Machines
 
 
 @dataclass(slots=True)

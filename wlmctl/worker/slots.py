@@ -16,7 +16,8 @@ from wlmctl.task import Defers
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.outcomes import of_error
 from wlmctl.worker.settings import WorkerSettings

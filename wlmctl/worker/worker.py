@@ -18,12 +18,13 @@ from wlmctl.plugins import moves_data
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.control import Control
 from wlmctl.worker.credit import Credit
 from wlmctl.worker.heartbeat import Heartbeat
 from wlmctl.worker.intake import Intake
 from wlmctl.worker.leases import Leases
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.settings import WorkerSettings
