@@ -14,7 +14,7 @@ import pytest
 
 from tests.transfers import Far, Narrow, far_host, leftovers, place, planned, this_host, tree
 from wlmctl.errors import Broken, Denied, TaskFailed
-from wlmctl.transfer import Summary, Verify, command_name, copy, execution_name
+from wlmctl.transfer import Source, Spot, Summary, Verify, command_name, copy, execution_name, plan
 
 MB = 1_000_000
 SIZE = 12 * MB
@@ -168,6 +168,35 @@ def test_after_an_error_that_is_final_nothing_stays_not_even_of_those_before(
         copied(Far(), big, tmp_path / "to", 2, source=place("nas", lambda: Changing(this_host())), keeps=kept)
     assert leftovers(tmp_path) == []
     assert not (tmp_path / "to").exists()
+
+
+def test_a_sparse_file_that_was_cut_stays_sparse(tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse"
+    with sparse.open("wb") as file:
+        file.write(content(MB))
+        file.truncate(40 * MB)
+    cut(sparse, tmp_path / "to", at=20 * MB)
+    summary = copied(Far(), sparse, tmp_path / "to", 2)
+    assert summary.resumed_bytes > 19 * MB
+    there = (tmp_path / "to").stat()
+    assert (there.st_size, there.st_blocks * 512 < 5 * MB) == (40 * MB, True)
+
+
+def test_what_was_left_of_a_second_source_is_gone_on_with_after_the_first(tmp_path: Path, big: Path) -> None:
+    first = tmp_path / "first"
+    first.write_bytes(b"first")
+    sources = [Source(place("one"), Spot(str(first))), Source(place("other"), Spot(str(big)))]
+
+    def staged(far: Far, dispatch: int) -> Summary:
+        end = place("far", lambda: far)
+        made = plan(sources, end, Spot(f"{tmp_path}/to", is_folder=True), execution=execution(dispatch))
+        return copy(made, execution=execution(dispatch), keeps=(Broken,))
+
+    with pytest.raises(Broken):
+        staged(Far(CUT), 1)
+    assert staged(Far(), 2).resumed_bytes > 4 * MB
+    assert tree(tmp_path / "to") == {"first": b"first", "big": big.read_bytes()}
+    assert leftovers(tmp_path) == []
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ class _Execution:
         self._tally, self._keeps, self._cache_folder = tally, keeps, cache
         self._temporaries = Temporaries()
         self._folders = set(plan.targets.folders)
+        self._left: set[str] = set()
 
     def carry_out(self) -> Summary:
         began = time.monotonic()
@@ -68,6 +69,9 @@ class _Execution:
                 check_case(self._to, destination, self._plan.targets.case_clash, self._name)
         for place, items in groupby(self._plan.items, key=lambda item: item.place):
             self._from(place, list(items))
+        if self._left:
+            with suppress(TransportError), self._to.lease() as destination:
+                removed(destination, self._left)
         return self._tally.summary(time.monotonic() - began, self._verify)
 
     def _from(self, place: Place, items: Sequence[Item]) -> None:
@@ -83,8 +87,9 @@ class _Execution:
                 try:
                     self._deliver(ends, items, forerunners)
                 except BaseException as error:
-                    self._clear(self._cause(error, ends, items), destination, forerunners)
-                removed(destination, set(forerunners.found))
+                    self._left.update(forerunners.found)
+                    self._clear(self._cause(error, ends, items), destination)
+                self._left.update(forerunners.found)
         except BaseException:
             # the connection may have been what broke: what it could not remove, a new one can
             try:
@@ -124,6 +129,7 @@ class _Execution:
         """A folder that does not exist yet is written beside its name and renamed once."""
         destination = ends.destination
         route = AllAtOnce(ends, self._name, forerunners, root, temporary_path(root, self._name))
+        self._tally.check()
         with self._to.told(root):
             self._make(destination, posixpath.dirname(root))
             self._temporaries.add(route.beside, resumable=isinstance(destination, Lists))
@@ -173,11 +179,11 @@ class _Execution:
             return nearer
         return error
 
-    def _clear(self, error: BaseException, destination: Transport, forerunners: Forerunners) -> None:
+    def _clear(self, error: BaseException, destination: Transport) -> None:
         """Remove what is of no use to anybody, as far as this connection still can, and raise the error."""
         if isinstance(error, self._keeps):
             self._temporaries.leave()
         else:
-            self._temporaries.add(*forerunners.found)
+            self._temporaries.add(*self._left)
         self._temporaries.sweep(destination)
         raise error

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from wlmctl.errors import Denied, NotFound
 from wlmctl.transfer.items import Item, is_alike
 from wlmctl.transfer.leftovers import Forerunners, Temporaries
 from wlmctl.transfer.place import Ends
 from wlmctl.transfer.resume import RESUME_FROM_BYTES, can_resume
 from wlmctl.transfer.temporary import temporary_path
 from wlmctl.transport import BulkNames, FileInfo
+
+log = logging.getLogger(__name__)
 
 Pair = tuple[Item, str]
 
@@ -112,7 +116,11 @@ class AllAtOnce:
         if not left:
             return
         newest = max(left, key=lambda info: info.mtime_s)
-        destination.rename(newest.path, self.beside)
+        try:
+            destination.rename(newest.path, self.beside)
+        except (NotFound, Denied) as error:  # another execution may have been faster
+            log.debug("%s is not gone on with: %s", newest.path, error)
+            return
         del self.forerunners.found[newest.path]
         planned = {self.path(item): item.info for item in items}
         removed = ""

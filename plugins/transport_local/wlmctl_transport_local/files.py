@@ -75,7 +75,8 @@ class LocalFiles:
                     raise Broken(f"{shown(path)}: has {size_bytes} bytes, cannot go on at {offset}")
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 for chunk in chunks:
-                    _write_all(descriptor, chunk)
+                    offset += _write_or_skip(descriptor, chunk)
+                os.ftruncate(descriptor, offset)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -186,8 +187,10 @@ class LocalFiles:
             opened.callback(os.close, copy)
             if size_bytes is None and shares_blocks(descriptor, copy):
                 return True
+            copied_bytes = 0
             for chunk in beginning(iter(lambda: os.read(descriptor, CHUNK_BYTES), b""), size_bytes):
-                _write_all(copy, chunk)
+                copied_bytes += _write_or_skip(copy, chunk)
+            os.ftruncate(copy, copied_bytes)
         return True
 
     def readlink(self, path: str) -> str:
@@ -258,26 +261,29 @@ def _open_file(path: str, flags: int) -> int:
 def _fill(descriptor: int, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
     """Write ``chunks`` into the empty file, then set size, mode and time; ``Broken`` if not as many as announced."""
     done_bytes = 0
-    for chunk in chunks:
-        if done_bytes + len(chunk) > info.size_bytes:
-            raise Broken(f"{shown(path)}: more than the {info.size_bytes} bytes announced were given")
-        if len(chunk) == CHUNK_BYTES and chunk == _ZEROS:
-            os.lseek(descriptor, CHUNK_BYTES, os.SEEK_CUR)
-        else:
-            _write_all(descriptor, chunk)
-        done_bytes += len(chunk)
+    try:
+        for chunk in chunks:
+            if done_bytes + len(chunk) > info.size_bytes:
+                raise Broken(f"{shown(path)}: more than the {info.size_bytes} bytes announced were given")
+            done_bytes += _write_or_skip(descriptor, chunk)
+    finally:
+        os.ftruncate(descriptor, done_bytes)  # a hole at the end counts, also for who goes on from here
     if done_bytes != info.size_bytes:
         raise Broken(f"{shown(path)}: {done_bytes} of the {info.size_bytes} bytes announced were given")
-    os.ftruncate(descriptor, info.size_bytes)
     os.fchmod(descriptor, info.mode & 0o7777)
     mtime_ns = round(info.mtime_s * 1e9)
     os.utime(descriptor, ns=(mtime_ns, mtime_ns))
 
 
-def _write_all(descriptor: int, chunk: bytes) -> None:
+def _write_or_skip(descriptor: int, chunk: bytes) -> int:
+    """Write the chunk, or leave a hole for it, which the caller ends by ``ftruncate``; returns its length."""
+    if len(chunk) == CHUNK_BYTES and chunk == _ZEROS:
+        os.lseek(descriptor, CHUNK_BYTES, os.SEEK_CUR)
+        return CHUNK_BYTES
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]
+    return len(chunk)
 
 
 def _flush(descriptors: list[int]) -> None:
