@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from wlmctl_transport_scp.archive import _archive, _fault, _script
+from wlmctl_transport_scp.batching import batches, share
 
 from wlmctl.errors import Denied, NoSpace, NotFound
+from wlmctl.ssh.quoting import for_login_shell, words
 from wlmctl.testing.transport import MTIME_S, ODD_NAMES, info_of
 from wlmctl.transport import Completed
 
@@ -60,3 +62,13 @@ def test_busybox_unpacks_any_name_with_mode_and_mtime(tmp_path: Path) -> None:
     for path, content, _ in files:
         assert Path(path).read_bytes() == content
         assert (Path(path).stat().st_mode & 0o777, int(Path(path).stat().st_mtime)) == (0o640, int(MTIME_S))
+
+
+def test_a_batch_of_names_fits_into_one_word_of_a_command() -> None:
+    for name in ("'" * 200, "/plain/" + "x" * 200, "\u00fc" * 100, "a b" * 70, "$(x)\n" * 40):
+        names = [name] * 2000
+        lines = [for_login_shell(words(batch)) for batch in batches(names, share)]
+        assert max(map(len, lines)) < 120_000
+        assert sum(len(batch) for batch in batches(names, share)) == 2000
+    plain = ["/some/where/or/other/.a-file.bin.wlm-copy-0123456789"] * 512
+    assert [len(batch) for batch in batches(plain, share)] == [256, 256]
