@@ -21,7 +21,7 @@ from tests.services.sshd import Farm, require_sshd
 from wlmctl.errors import Denied, NoSpace
 from wlmctl.machine import Machine
 from wlmctl.testing.transport import TransportContract, content_of, info_of
-from wlmctl.transport import Bulk, Digests, Links, Runs, Space, Transport
+from wlmctl.transport import Bulk, Copies, Digests, Links, Runs, Space, Transport
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from wlmctl.sftp.wire import (
 from wlmctl.transport import CHUNK_BYTES, FileInfo
 
 #: Files in one stage (being opened; being read or written) at a time.
-_FILES = 64
+_FILES = 128
 #: Content under way; the channel's window holds it.
 _BYTES = 2 * 1024 * 1024
 #: What is asked for before a file's size is known.
