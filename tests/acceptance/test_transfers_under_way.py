@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -37,16 +39,16 @@ def line(farm: Farm, tmp_path: Path) -> Iterator[CommandLine]:
     line.close()
 
 
-def begin(line: CommandLine, source: str, target: str) -> str:
+def begin(line: CommandLine, source: str, target: str) -> tuple[str, subprocess.Popen[str]]:
     """Run an experiment that stages this in the background; its id, once that is under way."""
     text = f"name: moving\ntasks:\n  up: {{type: stage, from: '{source}', to: '{target}'}}\n"
-    line.start("run", line.write("e.yaml", text))
+    process = line.start("run", line.write("e.yaml", text))
 
     def found() -> str:
         (one,) = line.json("status")["experiments"] or [{"id": ""}]
         return one["id"] if one["id"] and up(line, one["id"])["state"] == "running" else ""
 
-    return wait_until(found, "the transfer is under way", 30)
+    return wait_until(found, "the transfer is under way", 30), process
 
 
 def up(line: CommandLine, identifier: str) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def hashing(farm: Farm, name: str) -> list[str]:
 
 
 def test_status_shows_how_far_a_transfer_is_and_a_cancel_stops_it(farm: Farm, line: CommandLine) -> None:
-    identifier = begin(line, "local:big", "alpha:/tmp/" + line.folder.parent.name)
+    identifier, _ = begin(line, "local:big", "alpha:/tmp/" + line.folder.parent.name)
     told = wait_until(lambda: up(line, identifier)["progress"], "the store knows how far it is", 30)
     assert told["bytes_total"] == 60_000_000
     assert 0 < told["bytes_done"] < 60_000_000
@@ -97,7 +99,7 @@ def test_a_cancel_stops_a_transfer_with_a_machine_that_has_fallen_silent(farm: F
     with Relay(machine.address, machine.port) as relay:
         farm.write_inventory(line.folder, ways={"beta": (relay.address, relay.port)})
         relay.fail("stall", "up", 8_000_000)
-        identifier = begin(line, "local:big", "beta:~/silent")
+        identifier, _ = begin(line, "local:big", "beta:~/silent")
         wait_until(lambda: relay.has_failed, "the machine has fallen silent", 30)
         assert cancelled_in_s(line, identifier) < PROMISED_S
     assert not (machine.home / "silent").exists()
@@ -108,7 +110,25 @@ def test_a_cancel_does_not_wait_for_a_digest_at_the_far_end(farm: Farm, line: Co
     for name in ("alpha", "beta"):
         with (farm[name].home / "huge").open("wb") as file:
             file.truncate(40 << 30)
-    identifier = begin(line, "alpha:~/huge", "beta:~/huge")
+    identifier, _ = begin(line, "alpha:~/huge", "beta:~/huge")
     for name in ("alpha", "beta"):
         wait_until(lambda name=name: hashing(farm, name), f"{name} computes a digest", 30)
     assert cancelled_in_s(line, identifier) < PROMISED_S
+
+
+def test_a_run_that_is_interrupted_goes_on_with_what_it_has_sent(farm: Farm, line: CommandLine) -> None:
+    (line.folder / "big").write_bytes(os.urandom(24_000_000))
+    identifier, running = begin(line, "local:big", "alpha:~/again")
+    home = farm["alpha"].home
+
+    def has_sent() -> bool:
+        return any(path.stat().st_size > 8_000_000 for path in home.glob(".again.wlm-*"))
+
+    wait_until(has_sent, "a part has arrived", 30)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(30) == 130
+    assert not (home / "again").exists()
+    line.run("resume", identifier)
+    assert (home / "again").read_bytes() == (line.folder / "big").read_bytes()
+    assert "bytes resumed" in line.run("logs", identifier, "up").stdout
+    assert leftovers(home) == []

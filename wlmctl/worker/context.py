@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 
 from wlmctl.batch import BatchSystem
-from wlmctl.errors import Cancelled, Denied, NoSpace, NotFound
+from wlmctl.errors import BrokenOff, Cancelled, Denied, NoSpace, NotFound
 from wlmctl.in_use import InUse, soon
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import StepProgress, TaskMessage
@@ -24,10 +24,6 @@ from wlmctl.worker.places import experiment_folder, private_folder
 
 #: Seconds after a cancel in which a step may end by itself, and in which a machine must answer to be cleared up.
 STOP_S, CLEAR_S = 0.5, 3.0
-
-
-class BrokenOff(Cancelled):
-    """An execution ends though nobody has told it to: its work is for others now."""
 
 
 @dataclass(slots=True)
@@ -58,6 +54,7 @@ class ExecutionContext:
     is_breakable: bool = False
     rate: Rate = field(default_factory=Rate)
     _in_use: InUse = field(init=False)
+    _is_left_to_others: bool = False
     _open: dict[str, Transport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -139,8 +136,11 @@ class ExecutionContext:
         """True when its connections were closed under it."""
         return self._in_use.is_broken_off
 
-    def stop(self) -> None:
+    def stop(self, *, is_left_to_others: bool = False) -> None:
         """The execution is to end: it hears that by its next check, or has its connections closed under it."""
+        if self.stopped.is_set():
+            return
+        self._is_left_to_others = is_left_to_others
         self.stopped.set()
         if self.is_breakable:
             self._in_use.close_in(STOP_S)
@@ -221,7 +221,7 @@ class ExecutionContext:
     def check_cancelled(self) -> None:
         """Raise ``Cancelled`` when the execution is to stop; waits while others may have been given its work."""
         if self.stopped.is_set():
-            raise Cancelled("cancelled")
+            raise BrokenOff("left to others") if self._is_left_to_others else Cancelled("cancelled")
         if self.contact is not None:
             self.contact.hold(self.stopped)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Cancelled, PluginError, TransportError
+from wlmctl.errors import BrokenOff, Cancelled, PluginError, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
-from wlmctl.worker.context import BrokenOff, ExecutionContext
+from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.machines import MachineAway, Machines
 from wlmctl.worker.outcomes import of_answer, of_error
 from wlmctl.worker.places import experiment_folder

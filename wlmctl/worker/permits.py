@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
+from wlmctl.errors import BrokenOff
 from wlmctl.message import AskMessage, Message, PermitsBackMessage
-from wlmctl.worker.context import BrokenOff
 
 #: Seconds after which a permit that has not come is asked for again.
 AGAIN_S = 5.0

@@ -70,7 +70,7 @@ class Slots:
     def break_off(self) -> None:
         """Stop all that executes."""
         for context in self.executing():
-            context.stop()
+            context.stop(is_left_to_others=True)
 
     def mute(self) -> None:
         """Say nothing any more of what ends: it is as if this worker had been killed."""

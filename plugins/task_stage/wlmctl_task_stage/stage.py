@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl import transfer
-from wlmctl.errors import Broken, TaskFailed, Unreachable
+from wlmctl.errors import Broken, BrokenOff, TaskFailed, Unreachable
 from wlmctl.planning import Finding, PlanContext
 from wlmctl.task import Done, TaskContext
 from wlmctl.transfer import Endpoint, Place, Progress, Source, Spot
@@ -67,7 +67,7 @@ class Stage:
                 progress=_Told(context),
                 check=context.check_cancelled,
                 pace=pace,
-                keeps=(Broken, Unreachable),
+                keeps=(Broken, Unreachable, BrokenOff),
                 cache=f"{context.scratch(spec.to.role)}/cache" if spec.cache else None,
             )
         return Done(stdout=f"{summary.told()}\n".encode())
