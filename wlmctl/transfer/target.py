@@ -160,7 +160,15 @@ def _check_room(place: Place, transport: Transport, target: Spot, items: Sequenc
         below = transport.walk(info.path) if info.kind == "directory" else [info]
         free_bytes += sum(each.size_bytes for each in below)
     if free_bytes < needed_bytes:
-        raise NoSpace(f"{place.shown(target.path)}: {needed_bytes:,} bytes are needed and {free_bytes:,} are free")
+        folder = _nearest_folder(transport, target.path)
+        raise NoSpace(f"{place.shown(folder)}: {needed_bytes:,} bytes are needed and {free_bytes:,} are free")
+
+
+def _nearest_folder(transport: Transport, path: str) -> str:
+    """``path``, or the nearest of the folders above it that is there."""
+    while transport.stat(path, follow=True) is None and path != "/":
+        path = posixpath.dirname(path)
+    return path
 
 
 def check_case(place: Place, transport: Transport, clash: tuple[str, str], execution: str) -> None:
@@ -168,9 +176,7 @@ def check_case(place: Place, transport: Transport, clash: tuple[str, str], execu
 
     A file is written to find out, and removed: only what is there can be asked for under another name.
     """
-    folder = posixpath.dirname(clash[0])
-    while transport.stat(folder, follow=True) is None and folder != "/":
-        folder = posixpath.dirname(folder)
+    folder = _nearest_folder(transport, posixpath.dirname(clash[0]))
     probe = posixpath.join(folder, f".case.wlm-{execution}")
     with place.told(folder):
         transport.write(probe, (), FileInfo(probe, "file"))
