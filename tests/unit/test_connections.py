@@ -13,6 +13,7 @@ import pytest
 from tests.waiting import wait_until
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import Broken, Cancelled, NotFound, Unreachable
+from wlmctl.in_use import InUse, soon
 from wlmctl.machine import Machine
 from wlmctl.transport import Transport
 
@@ -220,3 +221,62 @@ def test_a_permit_alone_is_held_within_the_with(pool: ConnectionPool, opened: Op
         assert budget.held == ["me@nas:22"]
     assert budget.held == []
     assert opened.all == []
+
+
+def test_of_those_who_wait_the_highest_priority_gets_the_next_connection(opened: Opened) -> None:
+    pool, order = ConnectionPool(opened, login_of=lambda machine: "x"), list[str]()
+    one = replace(NAS, max_connections=1)
+
+    def use(name: str, priority: int) -> None:
+        with pool.lease(one, priority=priority):
+            order.append(name)
+
+    with pool.lease(one):
+        threads = []
+        for count, (name, priority) in enumerate((("low", 2), ("first", 4), ("second", 4), ("high", 8)), 1):
+            threads.append(threading.Thread(target=use, args=(name, priority)))
+            threads[-1].start()
+            wait_until(lambda count=count: len(pool._logins["x"].line) == count, "it is in the line")
+    for thread in threads:
+        thread.join(10)
+    assert order == ["high", "first", "second", "low"]
+    assert len(opened.all) == 1
+
+
+def test_a_connection_that_was_broken_off_is_not_lent_again(
+    pool: ConnectionPool, opened: Opened, budget: FakeBudget
+) -> None:
+    in_use = InUse(pool.break_off)
+    with pool.lease(NAS) as transport, in_use.using(transport):
+        in_use.close()
+        assert not opened.all[0].is_open
+    assert in_use.is_broken_off
+    assert budget.held == []
+    with pool.lease(NAS):
+        assert len(opened.all) == 2
+
+
+def test_what_is_not_in_use_any_more_is_not_closed(pool: ConnectionPool, opened: Opened) -> None:
+    in_use = InUse(pool.break_off)
+    with pool.lease(NAS) as transport:
+        with in_use.using(transport):
+            pass
+        in_use.close()
+        assert opened.all[0].is_open
+    assert not in_use.is_broken_off
+
+
+def test_a_connection_that_comes_too_late_goes_back_and_nobody_waits_for_it(opened: Opened) -> None:
+    answer = threading.Event()
+
+    def late(machine: Machine) -> Transport:
+        answer.wait(10)
+        return opened(machine)
+
+    pool = ConnectionPool(late, login_of=lambda machine: "x")
+    with pytest.raises(Unreachable, match=r"no connection within 0\.05 s"), soon(pool.lease(NAS), 0.05):
+        pass
+    answer.set()
+    wait_until(lambda: pool._logins["x"].idle, "it is given back")
+    with soon(pool.lease(NAS), 5) as transport:
+        assert transport is cast(Transport, opened.all[0])

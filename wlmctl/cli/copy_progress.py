@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def shown_progress(output: str) -> Iterator[Report]:
 class _Seldom:
     """Passes progress on at most each ``pause_s``, with the rate of the last seconds."""
 
-    def __init__(self, pause_s: float, tell: Any) -> None:
+    def __init__(self, pause_s: float, tell: Callable[[Progress, Rate], None]) -> None:
         self._pause_s, self._tell, self._rate = pause_s, tell, Rate()
         self._told_s = time.monotonic()
 
