@@ -70,5 +70,5 @@ def test_a_batch_of_names_fits_into_one_word_of_a_command() -> None:
         lines = [for_login_shell(words(batch)) for batch in batches(names, share)]
         assert max(map(len, lines)) < 120_000
         assert sum(len(batch) for batch in batches(names, share)) == 2000
-    plain = ["/some/where/or/other/.a-file.bin.wlm-copy-0123456789"] * 512
-    assert [len(batch) for batch in batches(plain, share)] == [256, 256]
+    plain = ["/some/where/or/other/.a-file.bin.wlm-copy-0123456789"] * 1000
+    assert [len(batch) for batch in batches(plain, share)] == [1000]

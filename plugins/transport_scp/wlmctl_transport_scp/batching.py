@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_FILES = 256
+_FILES = 1000
 #: Linux takes 128 KiB in one word, and all of a command for a login shell is one.
 _NAME_BYTES = 90_000
 #: What quoting adds to a word, and at most to each byte of it that is not plain.
@@ -22,7 +22,7 @@ def share(name: str) -> float:
 
 
 def batches(items: Iterable[T], share_of: Callable[[T], float]) -> Iterator[list[T]]:
-    """``items`` in order, in lists of at most 256 and at most one command each."""
+    """``items`` in order, in lists of at most 1,000 and at most one command each."""
     batch: list[T] = []
     taken = 0.0
     for item in items:
