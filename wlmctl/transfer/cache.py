@@ -36,7 +36,8 @@ class Cache:
         """Put the content of ``item`` at ``path`` out of the cache; False: it is not there."""
         if item.info.size_bytes not in self._entries.values():
             return False
-        digest = Asked(lambda going: near_digest(self._ends.source, item.path, going)).answer(self._check)
+        with item.place.told(item.path):
+            digest = Asked(lambda going: near_digest(self._ends.source, item.path, going)).answer(self._check)
         if digest is None or self._entries.get(digest) != item.info.size_bytes:
             return False
         try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from wlmctl.transfer.verify import Verify
+from wlmctl.transfer.verify import Verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Summary:
     def told(self) -> str:
         """The transfer in one line."""
         text = f"{self.files} file{'s' * (self.files != 1)}, {self.size_bytes:,} bytes in {self.seconds:.1f} s"
-        parts = [text, "nothing compared" if self.verify == "none" else f"{self.verify} compared"]
+        parts = [text, "nothing compared" if self.verify == Verify.NONE else f"{self.verify} compared"]
         if self.skipped:
             parts.append(f"{self.skipped} there already")
         if self.reused:
@@ -105,10 +103,6 @@ class Tally:
         """So many files more are where they belong."""
         self.files_done += files
         self.tell()
-
-    def taken_back(self, size_bytes: int) -> None:
-        """What was counted of a file is sent once more."""
-        self.bytes_done -= size_bytes
 
     def tell(self) -> None:
         """Report how far it is."""

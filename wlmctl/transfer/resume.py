@@ -14,6 +14,7 @@ from wlmctl.errors import Broken, TransportError, Unreachable
 from wlmctl.transfer.asked import Asked
 from wlmctl.transfer.hashing import Hashing
 from wlmctl.transfer.items import Item
+from wlmctl.transfer.leftovers import removed
 from wlmctl.transfer.place import Ends
 from wlmctl.transfer.verify import beginning, digest_by_reading, drawn, near_digest
 from wlmctl.transport import Appends, Attributes, Copies, FileInfo, Spawns, Transport
@@ -53,9 +54,9 @@ def begin(
                 raise
             except TransportError as error:  # no room for a copy, or it is gone: it is sent from its beginning
                 log.debug("%s is not gone on with: %s", info.path, error)
-        ends.destination.remove(info.path)
+        removed(ends.destination, {info.path})
     if found and not begun.offset:
-        ends.destination.remove(path)
+        removed(ends.destination, {path})
     return begun
 
 
@@ -73,7 +74,8 @@ def _taken_over(
     size_bytes = there.size_bytes
     arrived = Asked(lambda going: near_digest(destination, path, going, size_bytes))
     try:
-        kept, is_hashed = _source_digest(ends.source, item, size_bytes, hashing, check)
+        with item.place.told(item.path):
+            kept, is_hashed = _source_digest(ends.source, item, size_bytes, hashing, check)
         found = arrived.answer(check)
     finally:
         arrived.give_up()

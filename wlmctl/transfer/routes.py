@@ -123,18 +123,18 @@ class AllAtOnce:
             return
         del self.forerunners.found[newest.path]
         planned = {self.path(item): item.info for item in items}
-        removed = ""
+        gone = ""
         for below in list(destination.walk(self.beside)):
             path = posixpath.join(self.beside, below.path)
             wanted = planned.get(path)
-            if removed and path.startswith(removed):
+            if gone and path.startswith(gone):
                 continue
             if wanted is not None and wanted.kind == below.kind:
                 if below.kind != "directory":
                     self.taken[path] = replace(below, path=path)
             elif not self.forerunners.note(replace(below, path=path)):
                 destination.remove(path)
-                removed = f"{path}/"
+                gone = f"{path}/"
 
     def path(self, item: Item) -> str:
         """In the folder, under its own name."""

@@ -49,7 +49,9 @@ def _has_content(ends: Ends, item: Item, path: str, check: Callable[[], None]) -
     there = Asked(lambda going: near_digest(ends.destination, path, going))
     here = Asked(lambda going: near_digest(ends.source, item.path, going))
     try:
-        one, other = here.answer(check), there.answer(check)
+        with item.place.told(item.path):
+            one = here.answer(check)
+        other = there.answer(check)
     finally:
         here.give_up()
         there.give_up()
@@ -58,7 +60,12 @@ def _has_content(ends: Ends, item: Item, path: str, check: Callable[[], None]) -
     if ends.source is ends.destination:
         return False  # reading both ways over one connection costs as much as to send it
     with drawn(ends.source, item.path) as ours, drawn(ends.destination, path) as theirs:
-        return _are_equal(ours, theirs, check)
+        return _are_equal(_told(item, ours), theirs, check)
+
+
+def _told(item: Item, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with item.place.told(item.path):
+        yield from chunks
 
 
 def _are_equal(ones: Iterator[bytes], others: Iterator[bytes], check: Callable[[], None]) -> bool:
