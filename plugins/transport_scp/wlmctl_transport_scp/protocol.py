@@ -133,8 +133,8 @@ def _expect_whole(stream: Stream, path: str) -> None:
 
 def _expect_empty(ssh: SshTransport, paths: Sequence[str]) -> None:
     """Files of /proc and the like say that they are empty and are not: scp would deliver nothing of them, silently."""
-    is_empty = '[ "$(dd bs=1 count=1 < "$p" 2>/dev/null | wc -c)" -eq 0 ]'
-    count = f"i=0; for p do {is_empty} || {{ echo $i; break; }}; i=$((i+1)); done"
+    has_content = '{ IFS= read -r line || [ -n "$line" ]; } < "$p" 2>/dev/null'
+    count = f"i=0; for p do line=; if {has_content}; then echo $i; break; fi; i=$((i+1)); done"
     found = checked(ssh, paths[0], f"set -- {words(paths)}; {count}").strip()
     if found:
         raise Denied(f"{paths[int(found)]}: says that it is empty and is not, as files of /proc do")

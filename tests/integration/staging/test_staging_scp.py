@@ -36,3 +36,15 @@ def test_files_of_many_folders_go_together_also_through_a_folder_that_is_a_symli
     assert all(Path(path).read_bytes() == path.encode() for path in paths)
     assert {Path(path).stat().st_mode & 0o777 for path in paths} == {0o640}
     assert len(list((tmp_path / "real").rglob("-*"))) == 300
+
+
+def test_a_file_that_says_it_is_empty_and_is_not_is_denied_and_empty_ones_are_read(ends: Ends, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    paths = [f"{tmp_path}/empty"] * 3
+    with ends.place("scp").lease() as transport:
+        assert isinstance(transport, Bulk)
+        assert list(transport.read_many(paths)) == [(path, b"") for path in paths]
+        assert list(transport.read(paths[0])) == []
+        for read in (transport.read("/proc/version"), transport.read_many([*paths, "/proc/version"])):
+            with pytest.raises(Denied, match=r"/proc/version: says that it is empty and is not"):
+                list(read)
