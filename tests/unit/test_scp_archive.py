@@ -42,6 +42,17 @@ def test_the_file_and_the_reason_are_found(said: str, kind: type[Exception], tol
     assert str(error).startswith(told)
 
 
+def test_nothing_is_unpacked_elsewhere_when_the_folder_is_gone(tmp_path: Path) -> None:
+    content = b"astray"
+    parts = _archive("/gone/", [("/gone/file", content, info_of(content))])
+    done = subprocess.run(
+        ["sh", "-c", _script("other", f"{tmp_path}/gone/", [f"{tmp_path}/gone"])],
+        input=b"".join(part for some in parts for part in some), cwd=tmp_path, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode != 0, done.stdout) == (True, b" 0\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_busybox_unpacks_any_name_with_mode_and_mtime(tmp_path: Path) -> None:
     program = shutil.which("busybox")
     if program is None:

@@ -37,17 +37,22 @@ def _unpack(ssh: SshTransport, tar: str, files: Sequence[tuple[str, bytes, FileI
     base = posixpath.commonpath(folders).rstrip("/") + "/"
     if not all(f"{folder}/".startswith(base) for folder in folders):
         base = "/"
+    missing = None
     with Stream(ssh, _script(tar, base, folders), files[0][0]) as stream:
         absent = {folders[int(number)] for number in stream.line().split()}
-        wanted = [file for file in files if not absent or posixpath.dirname(file[0]) not in absent]
-        for parts in _archive(base, wanted):
+        if absent:
+            path = next(path for path, _, _ in files if posixpath.dirname(path) in absent)
+            missing = NotFound(f"{path}: there is no such folder")
+            files = [file for file in files if posixpath.dirname(file[0]) not in absent]
+            if not files:
+                raise missing
+        for parts in _archive(base, files):
             stream.send(*parts)
         done = stream.finish()
     if done.exit_code != 0:
-        raise _fault(base, [path for path, _, _ in wanted], done)
-    if absent:
-        path = next(path for path, _, _ in files if posixpath.dirname(path) in absent)
-        raise NotFound(f"{path}: there is no such folder")
+        raise _fault(base, [path for path, _, _ in files], done)
+    if missing:
+        raise missing
 
 
 def _script(tar: str, base: str, folders: Sequence[str]) -> str:
@@ -55,8 +60,8 @@ def _script(tar: str, base: str, folders: Sequence[str]) -> str:
     # BSD's tar goes through a folder that is a symlink only with -P, which not every other tar knows.
     return (
         f'i=0; absent=; for d in {words(folders)}; do [ -d "$d" ] || absent="$absent $i"; i=$((i+1)); done\n'
-        f"cd -- {quote(base)} 2>/dev/null; TAR_OPTIONS=; export TAR_OPTIONS\n"
-        f'echo "$absent"; exec tar {"-xpoPf" if tar == "bsd" else "-xpof"} -'
+        f'echo "$absent"; cd -- {quote(base)} || exit 1\n'
+        f"TAR_OPTIONS=; export TAR_OPTIONS; exec tar {'-xpoPf' if tar == 'bsd' else '-xpof'} -"
     )
 
 
