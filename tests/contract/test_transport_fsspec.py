@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,7 @@ def s3(bucket: Bucket) -> Iterator[Any]:
 class TestS3(StoreContract):
     @pytest.fixture
     def transport(self, s3: Any) -> Iterator[Transport]:
-        with StoreTransport("store", s3, "lab") as transport:
+        with StoreTransport("store", s3, "lab", lambda: None) as transport:
             yield transport
 
     @pytest.fixture
@@ -155,14 +157,14 @@ class TestMemory(StoreContract):
 
 
 def test_a_name_that_is_not_utf8_is_denied(s3: Any) -> None:
-    with StoreTransport("store", s3, "lab") as transport, pytest.raises(Denied, match="UTF-8"):
+    with StoreTransport("store", s3, "lab", lambda: None) as transport, pytest.raises(Denied, match="UTF-8"):
         put(transport, "/not-\udcff", b"x")
 
 
 def test_a_large_file_goes_in_parts_and_a_broken_one_leaves_nothing(s3: Any, bucket: Bucket) -> None:
     content = content_of(20 << 20)
     chunks = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
-    with StoreTransport("store", s3, "lab") as transport:
+    with StoreTransport("store", s3, "lab", lambda: None) as transport:
         transport.write("/large/f", iter(chunks), info_of(content))
         assert bucket.content()["large/f"] == content
         assert b"".join(transport.read("/large/f", 9 << 20)) == content[9 << 20 :]
@@ -190,7 +192,7 @@ def test_the_mark_that_others_make_for_an_empty_folder_is_a_folder(bucket: Bucke
     bucket.put("marked/", b"")
     bucket.put("marked/below/", b"")
     bucket.put("marked/below/f", b"x")
-    with StoreTransport("store", s3, "lab") as transport:
+    with StoreTransport("store", s3, "lab", lambda: None) as transport:
         seen = {info.path: info.kind for info in transport.walk("/marked")}
         assert seen == {"below": "directory", "below/f": "file"}
         transport.remove("/marked/below/f")
@@ -277,6 +279,24 @@ def test_an_answer_that_ends_early_is_broken(web: Web) -> None:
     web.cut_after_bytes = 300_000
     with opened(web.options()) as transport, pytest.raises(Broken):
         get(transport, "/f")
+
+
+def test_a_connection_that_is_closed_while_a_server_is_silent_breaks_at_once(web: Web) -> None:
+    (web.folder / "f").write_bytes(content_of(1_000_000))
+    with opened(web.options()) as transport:
+        reading = transport.read("/f")
+        next(reading)
+        web.is_silent.set()
+        closing = threading.Timer(0.2, transport.close)
+        closing.start()
+        began = time.monotonic()
+        with pytest.raises(Broken, match="the connection was closed"):
+            transport.stat("/f")
+        assert time.monotonic() - began < 1.2
+        closing.join()
+        with pytest.raises(Broken):
+            list(reading)
+    web.is_silent.clear()
 
 
 def test_nothing_is_written_to_a_web_server(web: Web) -> None:

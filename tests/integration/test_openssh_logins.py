@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,22 @@ def test_a_command_whose_connection_breaks_is_broken_and_one_with_code_255_is_no
         assert transport.run("exit 255").exit_code == 255
         with pytest.raises(Broken, match="broke during a command"):
             transport.run("kill -9 $(ps -o ppid= -p $PPID); sleep 60")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_connection_that_is_closed_breaks_off_the_command_that_another_thread_waits_for(
+    site: Site, own_temporary_folder: Path, by_hand: bool
+) -> None:
+    path = own_temporary_folder / "by-hand"
+    with login_by_hand(site, path) if by_hand else nullcontext():
+        transport = opened(site, control_path=str(path))
+        closing = threading.Timer(0.3, transport.close)
+        closing.start()
+        began = time.monotonic()
+        with pytest.raises(Broken):
+            transport.run("sleep 30")
+        assert time.monotonic() - began < 1.3
+        closing.join()
 
 
 def test_what_a_command_leaves_behind_does_not_keep_it(site: Site) -> None:

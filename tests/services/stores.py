@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,13 +85,14 @@ def s3_server() -> Iterator[Any]:
 
 @dataclass
 class Web:
-    """A folder that is served, and what was asked for: method, path, the range, the name of the header's user."""
+    """A folder that is served, and what was asked for: method, path and range. While ``is_silent`` none is answered."""
 
     folder: Path
     url: str = ""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     cut_after_bytes: int | None = None
     password: str = ""
+    is_silent: threading.Event = field(default_factory=threading.Event)
 
     def options(self, **more: Any) -> dict[str, Any]:
         """``transport_options`` of a machine that is this server."""
@@ -118,6 +120,8 @@ class _Pages(SimpleHTTPRequestHandler):
 
     def _may(self) -> bool:
         self.web.asked.append((self.command, self.path, self.headers.get("Range", "")))
+        while self.web.is_silent.is_set():
+            time.sleep(0.01)
         if self.web.password and self.headers.get("Authorization") != self.web.password:
             self.send_error(HTTPStatus.UNAUTHORIZED)
             return False

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from wlmctl.errors import Denied, NotFound, TransportError
+from wlmctl.errors import Broken, Denied, NotFound, TransportError
 from wlmctl.transport import FileInfo
 from wlmctl_transport_fsspec.details import info_of
 from wlmctl_transport_fsspec.faults import error_for
@@ -26,10 +26,14 @@ _R = TypeVar("_R")
 
 
 class StoreNames:
-    """What is below ``root`` of ``filesystem``, as absolute paths."""
+    """What is below ``root`` of ``filesystem``, as absolute paths; ``break_off`` ends what waits for an answer."""
 
-    def __init__(self, machine: str, filesystem: Any, root: str) -> None:
-        self._machine, self._fs, self._root = machine, filesystem, root
+    def __init__(self, machine: str, filesystem: Any, root: str, break_off: Callable[[], None]) -> None:
+        self._machine, self._fs, self._root, self._break_off = machine, filesystem, root, break_off
+        self._is_async = bool(filesystem.async_impl)
+        # True for a store that renames on its own; fsspec's own way would take names for patterns.
+        self._renames = "mv" in vars(type(filesystem))
+        self._is_closed = False
         self._made: set[str] = set()
 
     def home(self) -> str:
@@ -127,11 +131,6 @@ class StoreNames:
         self._copy_file((source, destination))
         return True
 
-    @property
-    def _renames(self) -> bool:
-        """True for a store that renames on its own; fsspec's own way would take names for patterns."""
-        return "mv" in vars(type(self._fs))
-
     def _root_seen(self) -> FileInfo:
         """The root is there, also where it is empty or may not be looked at; but the store must answer."""
         with suppress(NotFound, Denied), self._told("/"):
@@ -212,7 +211,7 @@ class StoreNames:
 
     def _abreast(self, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
         """``function`` of each item, in order; several at once where the backend can."""
-        if not self._fs.async_impl:
+        if not self._is_async:
             yield from map(function, items)
             return
         with ThreadPoolExecutor(_ABREAST) as pool:
@@ -225,4 +224,7 @@ class StoreNames:
         except TransportError:
             raise
         except Exception as error:
-            raise error_for(self._machine, path, error) from error
+            if not self._is_closed:
+                raise error_for(self._machine, path, error) from error
+        if self._is_closed:  # what was broken off has no answer, or an error of its own
+            raise Broken(f"machine {self._machine}: the connection was closed")

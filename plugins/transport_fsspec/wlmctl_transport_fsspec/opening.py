@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from wlmctl.errors import ConfigError, NotFound, Unreachable
 from wlmctl.machine import Machine
 from wlmctl_transport_fsspec.faults import error_for
+from wlmctl_transport_fsspec.loop import OwnLoop
 from wlmctl_transport_fsspec.settings import Settings, settings_of
 from wlmctl_transport_fsspec.store import StoreTransport
 from wlmctl_transport_fsspec.web import WebTransport
@@ -19,18 +21,20 @@ _WEB = ("http", "https")
 def open_transport(machine: Machine, options: Mapping[str, Any]) -> StoreTransport | WebTransport:
     """A transport to the store, which has answered once."""
     settings = settings_of(machine, options)
-    filesystem = _filesystem(settings)
+    own = OwnLoop()
     try:
-        root = str(filesystem._strip_protocol(settings.url)).rstrip("/")
-        _ask(settings, filesystem, root)
+        filesystem = _filesystem(settings, own)
     except BaseException:
-        filesystem = None  # its sessions end with it
+        own.end()
         raise
+    weakref.finalize(filesystem, own.end)  # after its sessions, which end with it too
+    root = str(filesystem._strip_protocol(settings.url)).rstrip("/")
+    _ask(settings, filesystem, root)
     kind = WebTransport if settings.protocol in _WEB else StoreTransport
-    return kind(settings.machine, filesystem, root)
+    return kind(settings.machine, filesystem, root, own.break_off)
 
 
-def _filesystem(settings: Settings) -> Any:
+def _filesystem(settings: Settings, own: OwnLoop) -> Any:
     where = f"machine {settings.machine}: transport fsspec"
     try:
         import fsspec
@@ -41,8 +45,9 @@ def _filesystem(settings: Settings) -> Any:
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{where}: {settings.protocol}://: {error} (for S3 and HTTP: {_INSTALL})") from error
     try:
+        storage = _storage(settings) | ({"loop": own.loop} if kind.async_impl else {})
         # Fresh answers, and a session of its own that ends with the connection.
-        return kind(**_storage(settings), use_listings_cache=False, skip_instance_cache=True)
+        return kind(**storage, use_listings_cache=False, skip_instance_cache=True)
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"{where}: storage_options: {error}") from error
 

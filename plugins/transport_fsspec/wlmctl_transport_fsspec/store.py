@@ -31,8 +31,10 @@ class StoreTransport(StoreNames):
         self.close()
 
     def close(self) -> None:
-        """Let go of the store; its sessions end with the last use."""
-        self._fs = None
+        """Let go of the store; whoever waits for it, in another thread, gets ``Broken`` at once."""
+        self._is_closed = True
+        self._break_off()
+        self._fs = None  # its sessions end with the last who uses them
 
     def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
         """The file's bytes from ``offset``, by ranges of some MiB."""

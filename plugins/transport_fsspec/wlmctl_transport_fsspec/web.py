@@ -40,10 +40,10 @@ class WebTransport(StoreTransport):
         info = self._file_at(path)
         if offset >= info.size_bytes:
             return
-        headers = dict(self._fs.kwargs["headers"])
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
         with self._told(path):
+            headers = dict(self._fs.kwargs["headers"])
+            if offset:
+                headers["Range"] = f"bytes={offset}-"
             # Block size 0: a stream. The size is given so that it is not asked for again.
             answer = self._fs.open(self._key(path), "rb", block_size=0, size=info.size_bytes, headers=headers)
         try:

@@ -19,12 +19,21 @@ from wlmctl_transport_openssh.way import environment
 _PIECE_BYTES = 64 * 1024
 #: How long output may stay open after the end, since something the command left behind holds it.
 _LINGER_S = 2.0
+#: How often it is looked whether the process still runs.
+_LOOK_S = 0.2
 
 
 def run(
-    call: Callable[[str], Sequence[str]], machine: str, script: str, stdin: bytes, timeout_s: float | None
+    call: Callable[[str], Sequence[str]],
+    machine: str,
+    script: str,
+    stdin: bytes,
+    timeout_s: float | None,
+    running: set[subprocess.Popen[bytes]],
 ) -> Completed:
     """Run ``script`` by ``sh``; ``call`` gives the words that start a command line of the login shell.
+
+    Its process is among those ``running`` meanwhile: who kills it breaks the command off.
 
     Two marks part its output from what start-up files print, and tell its exit code: that of ``ssh`` itself may be
     its own, and says nothing of a signal.
@@ -35,10 +44,12 @@ def run(
         call(for_login_shell(outer)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=environment(), start_new_session=True,
     ) as process:  # fmt: skip
+        running.add(process)
         try:
             conversation = _Conversation(process, stdin, re.compile(rb"%s=(\d+);" % mark.encode()))
             conversation.hold(machine, timeout_s)
         finally:
+            running.discard(process)
             process.kill()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 with contextlib.suppress(OSError):
@@ -69,7 +80,7 @@ class _Conversation:
         self._pending, self._end = memoryview(stdin), end
         self.output, self.error = bytearray(), bytearray()
         self.exit_code: int | None = None
-        self._stdin = process.stdin
+        self._process, self._stdin = process, process.stdin
         self._ready = selectors.DefaultSelector()
         for pipe in (process.stdin, process.stdout, process.stderr):
             os.set_blocking(pipe.fileno(), False)
@@ -88,10 +99,21 @@ class _Conversation:
                     if self.exit_code is not None:
                         return
                     raise Broken(f"machine {machine}: a command did not end within {timeout_s:g} s")
-                for key, _ in self._ready.select(None if deadline is None else deadline - now):
+                if self._process.poll() and self.exit_code is None:
+                    # Killed; or its login is gone. What it shared with that login may stay open: it is not waited for.
+                    self._drain()
+                    return
+                wait_s = _LOOK_S if deadline is None else min(_LOOK_S, deadline - now)
+                for key, _ in self._ready.select(wait_s):
                     self._step(key)
                 if self.exit_code is not None:
                     deadline = min(deadline or now + _LINGER_S, now + _LINGER_S)
+
+    def _drain(self) -> None:
+        """Take what is there without a wait."""
+        while self._open and (ready := [key for key, _ in self._ready.select(0) if key.data is not None]):
+            for key in ready:
+                self._step(key)
 
     def _step(self, key: selectors.SelectorKey) -> None:
         if key.data is None:

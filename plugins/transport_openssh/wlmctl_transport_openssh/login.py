@@ -30,6 +30,7 @@ class SshLogin:
 
     def __init__(self, machine: Machine, timeout_s: float, control_path: str | None) -> None:
         self.machine, self.timeout_s = machine.name, timeout_s
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._way = way_of(machine, timeout_s, control_path)
         self._folder = Path(tempfile.mkdtemp(prefix="wlm-ssh-", dir=_short_folder()))
         try:
@@ -48,14 +49,16 @@ class SshLogin:
 
     def run_script(self, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
         """Run ``script`` by ``sh`` and wait for its end; never by another login than this one."""
-        return command.run(self._through, self.machine, script, stdin, timeout_s)
+        return command.run(self._through, self.machine, script, stdin, timeout_s, self._running)
 
     def is_active(self) -> bool:
         """True while it is up, as far as this side knows."""
         return self.line.is_alive
 
     def close(self) -> None:
-        """Log out, unless the login is the user's own."""
+        """Log out, unless the login is the user's own; commands that other threads wait for break off."""
+        for process in list(self._running):
+            process.kill()
         self.line.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
