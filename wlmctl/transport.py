@@ -220,6 +220,18 @@ class BulkNames(Protocol):
         ...
 
 
+@runtime_checkable
+class BulkFolders(Protocol):
+    """A transport that makes many folders at once."""
+
+    def makedirs_many(self, folders: Sequence[tuple[str, int]]) -> None:
+        """Make each (path, mode) as ``makedirs`` does, a folder before what is in it; returns when all are made.
+
+        An error names its folder; by then any of the others may be made.
+        """
+        ...
+
+
 class TransportFactory(Protocol):
     """What ``wlmctl_transports()`` maps a name to."""
 

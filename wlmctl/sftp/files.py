@@ -118,6 +118,10 @@ class SftpTransport:
         """Make the folder and its missing parents."""
         tree.make_folders(self._session, path, mode)
 
+    def makedirs_many(self, folders: Sequence[tuple[str, int]]) -> None:
+        """Make each (path, mode), a folder before what is in it."""
+        tree.make_many_folders(self._session, folders)
+
     def remove(self, path: str) -> None:
         """Remove a file, a symlink or a whole folder."""
         tree.remove(self._session, path)

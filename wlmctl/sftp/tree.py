@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wlmctl.errors import Denied
 from wlmctl.sftp.faults import check, status
 from wlmctl.sftp.listing import at_once, join, list_folders
-from wlmctl.sftp.many import remove_many, seen
+from wlmctl.sftp.many import pipelined, remove_many, seen
 from wlmctl.sftp.session import Session
 from wlmctl.sftp.wire import Packet, Status, attributes, encode, string
 from wlmctl.transport import FileInfo
@@ -35,6 +37,19 @@ def make_folders(session: Session, path: str, mode: int) -> None:
             elif there.kind != "directory":
                 raise Denied(f"{folder}: is there, and is not a folder")
         settled.add(missing.pop())
+
+
+def make_many_folders(session: Session, folders: Sequence[tuple[str, int]]) -> None:
+    """Make each (path, mode), all of them asked for at once; what could not be made so is made by itself."""
+    requests = ((Packet.MKDIR, [string(encode(path)), attributes(mode)]) for path, mode in folders)
+    answers = pipelined(session, requests)
+    unmade = [
+        folder
+        for folder, answer in zip(folders, answers, strict=True)
+        if answer.kind != Packet.STATUS or status(answer)[0] != Status.OK
+    ]
+    for path, mode in unmade:
+        make_folders(session, path, mode)
 
 
 def remove(session: Session, path: str) -> None:

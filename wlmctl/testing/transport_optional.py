@@ -25,6 +25,7 @@ from wlmctl.transport import (
     Appends,
     Attributes,
     Bulk,
+    BulkFolders,
     BulkNames,
     Copies,
     Digests,
@@ -162,6 +163,21 @@ class OptionalContract:
         assert transport.stat(f"{folder}/5") is None
         with pytest.raises((NotFound, Denied), match="new-absent"):
             names.rename_many([(f"{folder}/absent", f"{folder}/new-absent")])
+
+    def test_many_folders_are_made_each_with_its_mode(self, transport: Transport, folder: str) -> None:
+        bulk = with_protocol(transport, BulkFolders)
+        modes = {f"{folder}/{number}": 0o755 if number % 3 else 0o700 for number in range(100)}
+        modes |= {f"{path}/-in 'it'": mode for path, mode in modes.items()}
+        transport.makedirs(f"{folder}/7/there already")
+        bulk.makedirs_many([*modes.items(), (f"{folder}/7", 0o700)])
+        seen = {f"{folder}/{info.path}": info.mode & 0o755 for info in transport.walk(folder)}
+        assert {path: seen[path] for path in modes if path != f"{folder}/7"} == {
+            path: mode for path, mode in modes.items() if path != f"{folder}/7"
+        }
+        assert f"{folder}/7/there already" in seen
+        put(transport, f"{folder}/a file", b"x")
+        with pytest.raises(Denied, match="a file"):
+            bulk.makedirs_many([(f"{folder}/a file", 0o755)])
 
     def test_free_bytes_is_known_or_none_also_below_what_is_not_there(self, transport: Transport, folder: str) -> None:
         free = with_protocol(transport, Space).free_bytes(f"{folder}/not/yet/there")

@@ -20,7 +20,10 @@ from wlmctl.transfer.target import check_case
 from wlmctl.transfer.temporary import temporary_path
 from wlmctl.transfer.unreadable import Unreadable, unreadable_files
 from wlmctl.transfer.verify import Verify
-from wlmctl.transport import Lists, Transport
+from wlmctl.transport import BulkFolders, Lists, Transport
+
+#: Between so many new folders a cancel is noticed.
+_FOLDERS_AT_ONCE = 256
 
 
 def copy(
@@ -157,11 +160,18 @@ class _Execution:
             self._temporaries.discard(route.beside)
 
     def _make_folders(self, destination: Transport, placed: Sequence[tuple[Item, str]]) -> None:
-        for item, path in placed:
-            if item.info.kind == "directory":
-                self._tally.check()
-                with self._to.told(item.target):
-                    self._make(destination, path, item.info.mode | 0o700)
+        folders = [(path, item.info.mode | 0o700) for item, path in placed if item.info.kind == "directory"]
+        for at in range(0, len(folders), _FOLDERS_AT_ONCE):
+            self._tally.check()
+            missing = [folder for folder in folders[at : at + _FOLDERS_AT_ONCE] if folder[0] not in self._folders]
+            if isinstance(destination, BulkFolders) and len(missing) > 1:
+                with self._to.told(missing[0][0]):
+                    destination.makedirs_many(missing)
+                self._folders.update(path for path, _ in missing)
+                continue
+            for path, mode in missing:
+                with self._to.told(path):
+                    self._make(destination, path, mode)
 
     def _make(self, destination: Transport, folder: str, mode: int = 0o777) -> None:
         if folder not in self._folders:

@@ -156,6 +156,11 @@ class LocalFiles:
                     if not os.path.isdir(folder):
                         raise Denied(f"{shown(folder)}: is a file, a folder is needed here") from None
 
+    def makedirs_many(self, folders: Sequence[tuple[str, int]]) -> None:
+        """Make each folder, in order."""
+        for path, mode in folders:
+            self.makedirs(path, mode)
+
     def remove(self, path: str) -> None:
         """Remove a file, a symlink or a whole folder."""
         with told(path), suppress(FileNotFoundError, NotADirectoryError):

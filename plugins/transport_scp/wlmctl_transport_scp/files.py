@@ -116,9 +116,11 @@ class ScpTransport:
 
     def makedirs(self, path: str, mode: int = 0o777) -> None:
         """Make the folder and its missing parents."""
-        masked = ~mode & 0o777
-        umask = f"u=$(umask); umask $(printf %03o $((0$u | 0{masked:o})));" if masked else ""
-        checked(self._ssh, path, f"{umask} exec mkdir -p -- {quote(path)}")
+        names.make_folders(self._ssh, [(path, mode)])
+
+    def makedirs_many(self, folders: Sequence[tuple[str, int]]) -> None:
+        """Make each (path, mode), a folder before what is in it."""
+        names.make_folders(self._ssh, folders)
 
     def remove(self, path: str) -> None:
         """Remove a file, a symlink or a whole folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from wlmctl.ssh.quoting import quote, words
 from wlmctl.ssh.shell_files import checked
@@ -43,6 +44,15 @@ def rename_many(ssh: SshTransport, pairs: Sequence[tuple[str, str]]) -> None:
     for batch in batches(pairs, lambda pair: share(pair[0]) + share(pair[1])):
         named = words([name for pair in batch for name in pair])
         checked(ssh, batch[0][1], f"set -- {named}\n{_RENAME_ALL}")
+
+
+def make_folders(ssh: SshTransport, folders: Sequence[tuple[str, int]]) -> None:
+    """Make each (path, mode) and its missing parents; one command for those of one mode."""
+    for mode, alike in groupby(folders, key=lambda folder: folder[1]):
+        masked = ~mode & 0o777
+        umask = f"u=$(umask); umask $(printf %03o $((0$u | 0{masked:o})));" if masked else ""
+        for batch in batches([path for path, _ in alike], share):
+            checked(ssh, batch[0], f"{umask} exec mkdir -p -- {words(batch)}")
 
 
 def stat_many(ssh: SshTransport, dialect: str, paths: Sequence[str]) -> Iterator[FileInfo | None]:
