@@ -6,9 +6,11 @@ import struct
 from collections.abc import Sequence
 
 from wlmctl.errors import Broken
+from wlmctl.sftp.wire import Packet
 
 _HEAD = struct.Struct(">IBI")  # length of all that follows it, type, number of the request
 _LENGTH_BYTES = 4
+_OK = bytes(4)
 #: Larger than any sane server's answer; together with what is asked for at a time it must fit into a window.
 LARGEST_PACKET_BYTES = 1 << 20
 
@@ -25,6 +27,11 @@ class Answer:
     def body(self) -> bytes:
         """The fields behind the number."""
         return b"".join(self._parts)
+
+    @property
+    def is_ok(self) -> bool:
+        """True for a STATUS that says OK: what nearly all answers are."""
+        return self.kind == Packet.STATUS and self._parts[0][:4] == _OK
 
     def data(self) -> bytes:
         """The one string of a DATA answer, in a single copy; ``Broken`` where it is cut short or too long."""

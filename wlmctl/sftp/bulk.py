@@ -66,10 +66,13 @@ class _Writer:
         most = _at_once(self._session)
         self._opening.append((self._open(path, info), path, content, info))
         self._held_bytes += len(content)
-        while self._opening and (len(self._opening) >= most or self._held_bytes > _BYTES):
+        if len(self._opening) < most and self._held_bytes <= _BYTES:
+            return
+        # To the half of them, so that the next ones go out together, too.
+        while self._opening and (len(self._opening) > most // 2 or self._held_bytes > _BYTES):
             self._write()
-            while self._writing and (len(self._writing) >= most or self._held_bytes > _BYTES):
-                self._settle()
+        while self._writing and (len(self._writing) > most // 2 or self._held_bytes > _BYTES // 2):
+            self._settle()
 
     def finish(self) -> None:
         """Wait for all."""
@@ -160,11 +163,14 @@ class _Reader:
         """The content of each path, in order."""
         while waiting or self._opening or self._begun or self._ending:
             most = _at_once(self._session)
-            while waiting and len(self._opening) < most:
-                path = waiting.popleft()
-                self._opening.append((self._open(path), path))
-            while self._opening and len(self._begun) < most and self._begin():
-                pass
+            # Only when the half of them are done, so that the next ones go out together.
+            if len(self._opening) <= most // 2:
+                while waiting and len(self._opening) < most:
+                    path = waiting.popleft()
+                    self._opening.append((self._open(path), path))
+            if len(self._begun) <= most // 2:
+                while self._opening and len(self._begun) < most and self._begin():
+                    pass
             while self._begun and self._rest_bytes < _BYTES and (not self._ending or not self._ending[0].is_whole):
                 self._look()
             yield self._end()

@@ -21,19 +21,19 @@ def status(answer: Answer) -> tuple[int, str]:
 
 def check(session: Session, answer: Answer, path: str, expected: Packet = Packet.STATUS) -> Answer:
     """``answer`` itself when it is the expected one (for STATUS: OK), else the error it stands for, raised."""
+    if answer.is_ok and expected is Packet.STATUS:
+        return answer
     if answer.kind != Packet.STATUS:
         if answer.kind == expected:
             return answer
         raise Broken(f"{path}: an answer of type {answer.kind}, expected {expected.name}")
     code, text = status(answer)
-    if code == Status.OK and expected is Packet.STATUS:
-        return answer
     raise error_for(session, code, text, path)
 
 
 def check_write(session: Session, answer: Answer, path: str) -> None:
     """Like ``check``, of a write: a failure that is no lack of space is worth another try."""
-    if answer.kind == Packet.STATUS:
+    if answer.kind == Packet.STATUS and not answer.is_ok:
         code, text = status(answer)
         if code == Status.FAILURE and not is_full(session, path):
             raise Broken(f"{path}: the host could not write it: {text}")

@@ -24,8 +24,9 @@ def pipelined(session: Session, requests: Iterable[tuple[Packet, Sequence[bytes]
     try:
         for kind, fields in requests:
             flying.append(session.send(kind, *fields))
-            if len(flying) >= _DEPTH:
-                yield session.take(flying.popleft())
+            if len(flying) >= _DEPTH:  # the half of them: so that the next ones go out together, too
+                while len(flying) > _DEPTH // 2:
+                    yield session.take(flying.popleft())
         while flying:
             yield session.take(flying.popleft())
     finally:

@@ -21,6 +21,8 @@ from wlmctl.sftp.wire import Packet, Reader, string
 _HEAD = struct.Struct(">IBI")
 #: So much is collected before it is sent, unless an answer is waited for: a packet of SSH.
 _TOGETHER_BYTES = 32_000
+#: Small requests are put together here, large ones when they are sealed.
+_MANY_PARTS = 16
 #: Every server must take this much in one read or write; OpenSSH tells more by limits@openssh.com.
 _SAFE_REQUEST_BYTES = 32 * 1024
 _LARGEST_REQUEST_BYTES = 261_120
@@ -88,7 +90,7 @@ class Session:
         """Send what has been waiting for more."""
         if self._unsent:
             unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
-            self._line.send(*unsent)
+            self._line.send(*unsent if len(unsent) < _MANY_PARTS else (b"".join(unsent),))
 
     def take(self, number: int, timeout_s: float | None = None) -> Answer:
         """The answer to a request; ``Broken`` when the connection is lost, or silent for too long."""
