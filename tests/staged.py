@@ -22,6 +22,7 @@ RETRIED = (Broken, Unreachable)
 #: ``files`` is a machine without a shell.
 KINDS = ["local", "sftp", "scp", "files"]
 FAR = KINDS[1:]
+WITH_OPENSSH = [*FAR, "openssh"]
 ODD_NAMES = [
     "plain", "with space", "new\nline", "quo'te\"s", "$(touch pwned)", ";semi", "-dash", "*star", "[x]", "~tilde",
     "back\\slash", "tab\t", b"\xff\xfe".decode("utf-8", "surrogateescape"), "\u00fc\u4e2d", "x" * 240, ".dot",
@@ -38,7 +39,7 @@ class Ends:
     farm: Farm
     pool: ConnectionPool
     folder: Path
-    transports: Mapping[str, str] = field(default_factory=lambda: {"scp": "scp"})
+    transports: Mapping[str, str] = field(default_factory=lambda: {"scp": "scp", "openssh": "openssh"})
     timeout_s: float = 10
     settings: Mapping[str, Any] = field(default_factory=dict)
     relays: dict[str, Relay] = field(default_factory=dict)

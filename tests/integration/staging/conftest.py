@@ -19,7 +19,7 @@ from wlmctl.connections import ConnectionPool, open_transport
 @pytest.fixture(scope="module")
 def own_farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     require_sshd()
-    with open_farm(tmp_path_factory.mktemp("farm"), ("sftp", "scp")) as farm:
+    with open_farm(tmp_path_factory.mktemp("farm"), ("sftp", "scp", "openssh")) as farm:
         farm.add("files", sftp_only=True)
         yield farm
 

@@ -38,6 +38,7 @@ def big(tmp_path: Path) -> Path:
     [
         ("sftp", "reset", "up"), ("sftp", "stall", "down"), ("sftp", "end", "down"),
         ("scp", "cut", "up"), ("scp", "reset", "down"), ("scp", "end", "up"),
+        ("openssh", "stall", "up"), ("openssh", "reset", "down"),
     ],
 )  # fmt: skip
 def test_a_connection_that_breaks_in_mid_file_is_told_and_the_second_try_goes_on(

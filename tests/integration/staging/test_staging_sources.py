@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.staged import FAR, Ends, is_told_in_a_line
+from tests.staged import WITH_OPENSSH, Ends, is_told_in_a_line
 from tests.transfers import leftovers, tree
 from wlmctl.errors import NotFound, TaskFailed
 from wlmctl.transfer import Progress, copy
@@ -38,7 +38,7 @@ def delete(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [grow, shrink, replace, rewrite, delete])
-@pytest.mark.parametrize("kind", FAR)
+@pytest.mark.parametrize("kind", WITH_OPENSSH)
 def test_a_source_that_changes_while_it_is_read_is_named(
     ends: Ends, data: Path, kind: str, change: Callable[[Path], None]
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_source_that_changes_while_it_is_read_is_named(
 
 
 @pytest.mark.parametrize("change", [grow, shrink, replace, rewrite, delete])
-@pytest.mark.parametrize("kind", FAR)
+@pytest.mark.parametrize("kind", WITH_OPENSSH)
 def test_a_small_source_that_has_changed_since_it_was_listed_is_named(
     ends: Ends, data: Path, kind: str, change: Callable[[Path], None]
 ) -> None:
@@ -74,7 +74,7 @@ def test_a_small_source_that_has_changed_since_it_was_listed_is_named(
     assert tree(ends.folder / "out") == {}
 
 
-@pytest.mark.parametrize("kind", FAR)
+@pytest.mark.parametrize("kind", WITH_OPENSSH)
 def test_a_source_that_is_a_folder_or_a_fifo_by_now_is_named(ends: Ends, data: Path, kind: str) -> None:
     for name, make in (("big", os.mkfifo), ("run", os.mkdir)):
         made = ends.planned(kind, data / name, "local", f"{ends.folder}/out/")

@@ -116,7 +116,8 @@ def test_a_copy_that_is_killed_is_gone_on_with_by_the_same_command(
     assert leftovers(line.folder) == []
 
 
-@pytest.mark.parametrize(("kind", "way"), [("sftp", "down")])
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "way"), [("sftp", "down"), ("scp", "up")])
 def test_an_experiment_whose_worker_is_stopped_while_its_connection_dies_succeeds(
     slow: Callable[[str, Way], Slow], kind: str, way: Way
 ) -> None:
