@@ -34,6 +34,7 @@ class StoreNames:
         # True for a store that renames on its own; fsspec's own way would take names for patterns.
         self._renames = "mv" in vars(type(filesystem))
         self._is_closed = False
+        self._has_folders: bool | None = None  # not known yet
         self._made: set[str] = set()
 
     def home(self) -> str:
@@ -80,7 +81,9 @@ class StoreNames:
             return
         with self._told(path):
             self._fs.makedirs(self._key(path), exist_ok=True)
-        while path != "/":
+        if self._has_folders is None:
+            self._has_folders = self.stat(path) is not None
+        while path != "/" and not self._has_folders:
             self._made.add(path)
             path = posixpath.dirname(path)
 
