@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def test_a_cancel_does_not_wait_for_a_digest_at_the_far_end(farm: Farm, line: Co
             file.truncate(40 << 30)
     identifier, _ = begin(line, "alpha:~/huge", "beta:~/huge")
     for name in ("alpha", "beta"):
-        wait_until(lambda name=name: hashing(farm, name), f"{name} computes a digest", 30)
+        wait_until(partial(hashing, farm, name), f"{name} computes a digest", 30)
     assert cancelled_in_s(line, identifier) < PROMISED_S
 
 

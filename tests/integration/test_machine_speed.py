@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +69,11 @@ def test_an_interrupted_measurement_leaves_nothing(farm: Farm, inventory: Invent
 
 
 def measured(
-    farm: Farm, inventory: Inventory, monkeypatch: pytest.MonkeyPatch, relay: Relay | None = None, **settings: int
+    farm: Farm,
+    inventory: Inventory,
+    monkeypatch: pytest.MonkeyPatch,
+    relay: Relay | None = None,
+    bandwidth_bytes_s: int | None = None,
 ) -> Speed:
     """Measure the machine in this process, over a way of that kind."""
     if relay is not None:
@@ -79,7 +82,7 @@ def measured(
         monkeypatch.setenv(name, value)
     pool = ConnectionPool(open_transport)
     try:
-        return measure(replace(Machine("alpha", host="alpha"), **settings), pool, resolve_scratch)
+        return measure(Machine("alpha", host="alpha", bandwidth_bytes_s=bandwidth_bytes_s), pool, resolve_scratch)
     finally:
         pool.close_all()
 

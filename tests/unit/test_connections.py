@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -231,12 +232,15 @@ def test_of_those_who_wait_the_highest_priority_gets_the_next_connection(opened:
         with pool.lease(one, priority=priority):
             order.append(name)
 
+    def waits(count: int) -> bool:
+        return len(pool._logins["x"].line) == count
+
     with pool.lease(one):
         threads = []
         for count, (name, priority) in enumerate((("low", 2), ("first", 4), ("second", 4), ("high", 8)), 1):
             threads.append(threading.Thread(target=use, args=(name, priority)))
             threads[-1].start()
-            wait_until(lambda count=count: len(pool._logins["x"].line) == count, "it is in the line")
+            wait_until(partial(waits, count), "it is in the line")
     for thread in threads:
         thread.join(10)
     assert order == ["high", "first", "second", "low"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ from wlmctl.broker.contract import Delivery
 from wlmctl.message import TaskKey, TaskMessage
 from wlmctl.task import Resources
 from wlmctl.worker.book import Book, Dispatch
-
-Add = Callable[..., Dispatch]
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +22,12 @@ def book() -> Book:
     return Book(3)
 
 
-def add(book: Book, task: str, task_type: str = "stage", **fields: Any) -> Dispatch:
+def add(book: Book, task: str, task_type: str = "stage", **fields: Any) -> None:
     """A dispatch arrives."""
     message = TaskMessage(
         TaskKey(1, hash(task) % 10**9, 1, 1), "n", "t", "x", task, task_type, {}, {}, {}, "", Resources(), **fields
     )
-    book.add([Dispatch(message, Delivery(b"", "q", 1, False, 0), 0.0)])
-    return message  # type: ignore[return-value]
+    book.add([Dispatch(message, Delivery("q", b"", 1), 0.0)])
 
 
 def begun(book: Book) -> str:
