@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,20 @@ def test_the_file_and_the_reason_are_found(said: str, kind: type[Exception], tol
     error = _fault("/base/", ["/base/a b/c", "/base/d"], Completed(2, b"", said.encode()))
     assert type(error) is kind
     assert str(error).startswith(told)
+
+
+def test_an_archive_has_every_name_mode_time_and_content() -> None:
+    names = [*ODD_NAMES, "x" * 99, "y" * 100, "z" * 101, "d/" * 90 + "end", "\u00fc" * 50]
+    files = [(f"/b/{name}", name.encode("utf-8", "surrogateescape"), 0o644) for name in names]
+    infos = [replace(info_of(content, mode), mtime_s=7.5 + 2.0**33 * (path[3] == "z")) for path, content, mode in files]
+    parts = _archive("/b/", [(path, content, info) for (path, content, _), info in zip(files, infos, strict=True)])
+    packed = io.BytesIO(b"".join(part for some in parts for part in some))
+    with tarfile.open(fileobj=packed, encoding="utf-8", errors="surrogateescape") as archive:
+        for member, name, info in zip(archive.getmembers(), names, infos, strict=True):
+            assert (member.name, member.mode, member.mtime) == (name, 0o644, int(info.mtime_s))
+            content = archive.extractfile(member)
+            assert content is not None
+            assert content.read() == name.encode("utf-8", "surrogateescape")
 
 
 def test_nothing_is_unpacked_elsewhere_when_the_folder_is_gone(tmp_path: Path) -> None:
