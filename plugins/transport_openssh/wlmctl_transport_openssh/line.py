@@ -42,7 +42,7 @@ class ProcessLine:
         self._socket.settimeout(timeout_s)
         self._room = threading.Condition()
         self._held_bytes = 0
-        self._is_ended = self._is_closed = False
+        self._is_ended = self._is_closed = self._is_terminated = False
 
     @property
     def is_alive(self) -> bool:
@@ -89,16 +89,13 @@ class ProcessLine:
                 break
             except subprocess.TimeoutExpired:
                 if end is not None:
+                    self._is_terminated = True
                     end()
         self._socket.close()
 
     def last_words(self) -> str | None:
-        """What the process wrote as errors, if it has ended; None while it runs."""
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            return None
-        return self._said.read_text(encoding="utf-8", errors="replace")
+        """After ``close``: what the process wrote as errors; None where it had to be ended."""
+        return None if self._is_terminated else self._said.read_text(encoding="utf-8", errors="replace")
 
     def _read(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         try:

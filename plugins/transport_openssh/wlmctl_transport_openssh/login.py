@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from wlmctl.errors import Broken, TransportError, Unreachable
+from wlmctl.errors import Broken, ConfigError, TransportError, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.transport import Completed
 from wlmctl_transport_openssh import command
@@ -32,7 +32,7 @@ class SshLogin:
         self.machine, self.timeout_s = machine.name, timeout_s
         self._running: set[subprocess.Popen[bytes]] = set()
         self._way = way_of(machine, timeout_s, control_path)
-        self._folder = Path(tempfile.mkdtemp(prefix="wlm-ssh-", dir=_short_folder()))
+        self._folder = _private_folder(machine.name)
         try:
             keys = self._known_hosts(machine.host_keys)
             shared = self._shared()
@@ -65,11 +65,13 @@ class SshLogin:
     def refused(self, error: TransportError) -> TransportError:
         """Why the session did not come about, by what ``ssh`` has said; ``error`` is how that showed."""
         said = self.line.last_words()
-        if said is None:
+        if said is None and isinstance(error.__cause__, Broken):
             return Unreachable(f"machine {self.machine}: {self._way.login}: no answer for {self.timeout_s:g} s")
+        if said is None or not said.strip():
+            return error
         if is_dropped(said):
             return Broken(str(refusal(self._way, said)))
-        return refusal(self._way, said) if said.strip() else error
+        return refusal(self._way, said)
 
     def _through(self, line: str) -> Sequence[str]:
         # Where the master is gone ssh would log in anew: a way that leads nowhere keeps it from that.
@@ -80,10 +82,13 @@ class SshLogin:
         path = self._way.control_path
         if path is None or not os.path.exists(path):
             return None
-        asked = subprocess.run(
-            self._way.call("-S", path, "-Ocheck"), stdin=subprocess.DEVNULL, capture_output=True, env=environment(),
-            timeout=self.timeout_s, check=False,
-        )  # fmt: skip
+        try:
+            asked = subprocess.run(
+                self._way.call("-S", path, "-Ocheck"), stdin=subprocess.DEVNULL, capture_output=True,
+                env=environment(), timeout=self.timeout_s, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return None
         return path if asked.returncode == 0 else None
 
     def _known_hosts(self, lines: Sequence[str]) -> Sequence[str]:
@@ -95,6 +100,13 @@ class SshLogin:
         return (f"-oKnownHostsCommand={shutil.which('cat')} {file}",)
 
 
+def _private_folder(machine: str) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="wlm-ssh-", dir=_short_folder()))
+    except OSError as error:
+        raise ConfigError(f"machine {machine}: no folder for the control socket of ssh: {error}") from error
+
+
 def _short_folder() -> str:
     named = (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp")
-    return next(path for path in named if os.access(path, os.W_OK) and len(path) <= _LONGEST_FOLDER)
+    return next((path for path in named if os.access(path, os.W_OK) and len(path) <= _LONGEST_FOLDER), "/tmp")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wlmctl.errors import LoginRefused, Unreachable, UntrustedHost
 from wlmctl_transport_openssh.way import Way
 
@@ -13,10 +15,9 @@ _DROPPED = ("kex_exchange_identification:", "Connection reset by", "Connection c
 def refusal(way: Way, said: str) -> Unreachable:
     """The error that the text stands for which ``ssh`` wrote before it ended."""
     lines = [line.strip() for line in said.splitlines() if line.strip(" @\t\r")]
-    last = lines[-1] if lines else "ssh ended without a word"
     where = f"machine {way.machine}: {way.login}"
     if any(words in said for words in _UNTRUSTED):
-        why = next((line for line in lines if "host key is known" in line or "HAS CHANGED" in line), last)
+        why = _first(lines, ("host key is known", "HAS CHANGED", *_UNTRUSTED))
         return UntrustedHost(
             f"{where}: {why}; nothing was sent. See it and, if it is right, accept it:\n"
             f"  wlmctl machine show {way.machine}\n  wlmctl machine trust {way.machine}"
@@ -24,12 +25,17 @@ def refusal(way: Way, said: str) -> Unreachable:
     if any(words in said for words in _REFUSED):
         hint = f"ssh -fNM -S {way.control_path} {way.host}" if way.control_path else "set control_path and see the docs"
         return LoginRefused(
-            f"{where} refused the login: {last}; where it asks for more than a key, log in by hand and leave that "
-            f"open: {hint}"
+            f"{where} refused the login: {_first(lines, _REFUSED)}; "
+            f"where it asks for more than a key, log in by hand and leave that open: {hint}"
         )
     if "subsystem request failed" in said:
         return Unreachable(f'machine {way.machine}: the host offers no SFTP (transport = "scp" may work)')
-    return Unreachable(f"{where}: {last}")
+    return Unreachable(f"{where}: {'; '.join(lines[-2:])}")
+
+
+def _first(lines: Sequence[str], words: Sequence[str]) -> str:
+    """The line with the first of these words that there are."""
+    return next(line.strip("@ ") for word in words for line in lines if word in line)
 
 
 def is_dropped(said: str) -> bool:

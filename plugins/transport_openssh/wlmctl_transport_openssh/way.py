@@ -84,10 +84,13 @@ def environment() -> dict[str, str]:
 def _said(way: Way) -> Mapping[str, str]:
     """The settings that ``ssh`` itself arrives at."""
     options = ("-G",) if way.control_path is None else ("-G", "-S", way.control_path)
-    done = subprocess.run(
-        way.call(*options), stdin=subprocess.DEVNULL, capture_output=True, env=environment(), start_new_session=True,
-        timeout=_ASK_TIMEOUT_S, check=False, encoding="utf-8", errors="surrogateescape",
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            way.call(*options), stdin=subprocess.DEVNULL, capture_output=True, env=environment(),
+            start_new_session=True, timeout=_ASK_TIMEOUT_S, check=False, encoding="utf-8", errors="surrogateescape",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"machine {way.machine}: the SSH configuration cannot be used: ssh -G does not end") from None
     if done.returncode != 0:
         text = " ".join(done.stderr.split()) or f"ssh -G ends with code {done.returncode}"
         raise ConfigError(f"machine {way.machine}: the SSH configuration cannot be used: {text}")
