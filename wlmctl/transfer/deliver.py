@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wlmctl.errors import Broken
 from wlmctl.transfer.cache import Cache
 from wlmctl.transfer.items import Item
 from wlmctl.transfer.place import Ends
@@ -61,7 +62,14 @@ class Delivery:
                 self._tally.reuse(item.info.size_bytes)
                 self._settled([(item, path)])
                 return
-        comparison = send(self._ends, item, path, found, self._verify, self._tally)
+        sent_bytes = self._tally.sent_bytes
+        try:
+            comparison = send(self._ends, item, path, found, self._verify, self._tally)
+        except Broken:
+            if self._pending is None or self._tally.sent_bytes != sent_bytes:
+                raise
+            self._collect()  # a host may allow no other session while it computes a digest
+            comparison = send(self._ends, item, path, self._route.begun(item), self._verify, self._tally)
         self._collect()
         if comparison is None:
             self._settled([(item, path)])

@@ -22,7 +22,7 @@ from wlmctl.transfer.verify import (
     how_changed,
     near_digest,
 )
-from wlmctl.transport import Appends, Attributes, Digests, FileInfo, Spawns
+from wlmctl.transport import Appends, Attributes, Digests, FileInfo, Spawns, Transport
 
 
 class Stream:
@@ -118,23 +118,22 @@ class Comparison:
 
     def __init__(self, ends: Ends, item: Item, path: str, sent: str | None, tally: Tally) -> None:
         self._ends, self._item, self._path, self._sent, self._tally = ends, item, path, sent, tally
-        self._arrived = Asked(lambda going: near_digest(ends.destination, path, going))
-        self._kept = None
+        self._arrived = _asked(ends.destination, path)
         # on this host what was read is what is there
-        if isinstance(ends.source, Digests) and not isinstance(ends.source, Spawns):
-            self._kept = Asked(lambda going: near_digest(ends.source, item.path, going))
+        is_told = isinstance(ends.source, Digests) and not isinstance(ends.source, Spawns)
+        self._kept = _asked(ends.source, item.path) if is_told else None
 
     def ended(self) -> str:
         """The sha256, which is the same at both ends."""
         ends, item, check = self._ends, self._item, self._tally.check
         try:
             with ends.to.told(item.target):
-                arrived = self._arrived.answer(check)
+                arrived = self._answer(self._arrived, ends.destination, self._path)
                 if arrived is None:
                     arrived = digest_by_reading(ends.destination, self._path, check)
                     self._tally.read_back += 1
             with item.place.told(item.path):
-                kept = self._kept.answer(check) if self._kept is not None else None
+                kept = self._answer(self._kept, ends.source, item.path) if self._kept is not None else None
                 sent = self._sent or kept or digest_by_reading(ends.source, item.path, check)
         finally:
             self.give_up()
@@ -148,8 +147,18 @@ class Comparison:
                 raise Broken(f"{item.place.shown(item.path)}: was read with another sha256 than it has there")
         return sent
 
+    def _answer(self, asked: Asked[str | None], transport: Transport, path: str) -> str | None:
+        try:
+            return asked.answer(self._tally.check)
+        except Broken:  # a host may have allowed no other session while the next file was sent
+            return _asked(transport, path).answer(self._tally.check)
+
     def give_up(self) -> None:
         """Nobody compares any more."""
         self._arrived.give_up()
         if self._kept is not None:
             self._kept.give_up()
+
+
+def _asked(transport: Transport, path: str) -> Asked[str | None]:
+    return Asked(lambda going: near_digest(transport, path, going))
