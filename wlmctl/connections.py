@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 0.2
 
+#: Who waits for a permit lets others have what was not used for so long: they may wait for that, with what it wants.
+_IDLE_WHILE_WAITING_S = 0.5
+
 
 class Budget(Protocol):
     """Counts connections to a login, and what ``wlmctl.traffic`` counts, over all processes that share a store."""
@@ -219,9 +222,14 @@ class ConnectionPool:
 
     def _make(self, machine: Machine, login: str, check: Callable[[], None], priority: int) -> _Open:
         permit = None
+
+        def waiting() -> None:
+            self.close_idle(_IDLE_WHILE_WAITING_S)
+            check()
+
         try:
             if self._budget is not None:
-                permit = self._budget.acquire(login, machine.max_connections, check, priority)
+                permit = self._budget.acquire(login, machine.max_connections, waiting, priority)
             return _Open(self._open_transport(machine), machine, permit)
         except BaseException:
             self._count_down(login, permit)

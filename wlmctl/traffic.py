@@ -32,11 +32,6 @@ def is_connection(name: str) -> bool:
     return not name.startswith((SLOT, SHARE))
 
 
-def is_share(name: str) -> bool:
-    """True for a permit that divides a bandwidth among all that hold one of the name."""
-    return name.startswith(SHARE)
-
-
 @contextmanager
 def admitted(
     budget: Budget | None,

@@ -24,13 +24,14 @@ BANDWIDTH = 2_000_000
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     require_sshd()
-    with open_farm(tmp_path_factory.mktemp("farm"), ("alpha",)) as farm:
+    with open_farm(tmp_path_factory.mktemp("farm")) as farm:
         yield farm
 
 
 @pytest.fixture
 def inventory(farm: Farm, tmp_path: Path) -> Inventory:
-    inventory = farm.write_inventory(tmp_path / "inventory", extra={"alpha": "max_connections = 2"})
+    extra = {"alpha": "max_connections = 2", "beta": "max_connections = 1"}
+    inventory = farm.write_inventory(tmp_path / "inventory", extra=extra)
     open_database(f"sqlite:///{inventory.folder}/wlmctl.db").close()
     return inventory
 
@@ -61,9 +62,9 @@ class Site:
         return f"local:{name}"
 
     def set(self, line: str) -> None:
-        """Add to the machine's settings, which are the last in the file."""
-        with (self.folder / "wlmctl.toml").open("a") as file:
-            file.write(f"{line}\n")
+        """Add to the settings of the machine alpha."""
+        file = self.folder / "wlmctl.toml"
+        file.write_text(file.read_text().replace("[machines.alpha]", f"[machines.alpha]\n{line}"))
 
     def permits(self, kind: str) -> int:
         """How many permits of a kind there are in the store."""
@@ -88,18 +89,25 @@ def summary(process: subprocess.Popen[str]) -> dict[str, Any]:
     return done
 
 
-def test_two_processes_share_a_machines_bandwidth(site: Site) -> None:
+def arrived_bytes(farm: Farm, name: str) -> int:
+    """How much of a file that is still under way is on the machine."""
+    return sum(path.stat().st_size for path in farm["alpha"].home.glob(f".{name}.wlm-*"))
+
+
+def test_two_processes_share_a_machines_bandwidth(farm: Farm, site: Site) -> None:
     site.set(f"bandwidth = {BANDWIDTH}")
-    first = site.start("copy", site.file("a", 4_000_000), "alpha:a", "-o", "json")
-    second = site.start("copy", site.file("b", 4_000_000), "alpha:b", "-o", "json")
-    wait_until(lambda: site.permits("bandwidth ") == 2, "both transfer", 30)
-    began_s = time.monotonic()
-    ends = [summary(first), summary(second)]
-    took_s = time.monotonic() - began_s
-    # 8 MB at 2 MB a second are 4 s; the first second may have been one's own
-    assert 2.0 < took_s < 9
-    assert all(end["duration_s"] > 2.4 for end in ends), "one alone would have taken 2 s"
-    assert site.permits("") == 0
+    for name in ("a", "b"):
+        site.start("copy", site.file(name, 15_000_000), f"alpha:{name}")
+    wait_until(lambda: site.permits("bandwidth ") == 2, "both have a share", 30)
+    begun = arrived_bytes(farm, "a")
+    # what each had sent before it knew of the other is behind them by then
+    wait_until(lambda: arrived_bytes(farm, "a") > begun + 1.5 * BANDWIDTH, "they know of each other", 30)
+    before, began_s = [arrived_bytes(farm, name) for name in ("a", "b")], time.monotonic()
+    wait_until(lambda: arrived_bytes(farm, "a") > before[0] + BANDWIDTH, "a goes on", 30)
+    sent = [arrived_bytes(farm, name) - was for name, was in zip(("a", "b"), before, strict=True)]
+    rates = [count / (time.monotonic() - began_s) for count in sent]
+    assert 0.6 * BANDWIDTH < sum(rates) < 1.25 * BANDWIDTH
+    assert all(0.25 * BANDWIDTH < rate < 0.75 * BANDWIDTH for rate in rates)
 
 
 def test_a_short_transfer_and_other_work_are_not_stuck_behind_a_long_one(farm: Farm, site: Site) -> None:
@@ -125,3 +133,18 @@ def test_who_waits_behind_a_killed_transfer_goes_on(site: Site) -> None:
     long.wait(10)
     other = site.start("copy", big, "alpha:big4", "-o", "json")
     assert summary(other)["files"] == 1
+
+
+def test_transfers_that_go_opposite_ways_between_machines_with_one_connection_do_not_wait_for_each_other(
+    farm: Farm, site: Site
+) -> None:
+    file = site.folder / "wlmctl.toml"
+    file.write_text(file.read_text().replace("max_connections = 2", "max_connections = 1"))
+    for name in ("alpha", "beta"):
+        (farm[name].home / "mine").write_bytes(os.urandom(2_000_000))
+    pairs = [("alpha", "beta"), ("beta", "alpha")] * 2
+    started = [
+        site.start("copy", f"{one}:mine", f"{other}:of-{one}-{number}", "-o", "json")
+        for number, (one, other) in enumerate(pairs)
+    ]
+    assert [summary(process)["files"] for process in started] == [1, 1, 1, 1]
