@@ -76,6 +76,9 @@ def test_an_experiment_stages_from_a_bucket_and_back(wlmctl: CommandLine, bucket
     assert content["results/lines"].strip() == b"3"
     (own,) = [key for key in content if key.endswith("/own/a.csv")]
     assert own.startswith(".wlmctl/stores-")
+    (row,) = wlmctl.json("status")["experiments"]
+    wlmctl.run("clean", row["id"])
+    assert [key for key in bucket.content() if key.startswith(".wlmctl/")] == []
     for file in (wlmctl.folder / "store").iterdir():
         assert SECRET.encode() not in file.read_bytes()
 
