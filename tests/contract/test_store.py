@@ -17,8 +17,9 @@ from tests.waiting import wait_until
 from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database, workers
+from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database, progress, workers
 from wlmctl.store.permits import Permits
+from wlmctl.store.progress import ProgressRow
 from wlmctl.store.record import IllegalTransition, Recorder
 
 
@@ -476,3 +477,25 @@ def test_a_worker_that_ended_is_remembered_for_a_week(db):
         with db.transaction():
             workers.end(db, f"u.box-{number}", workers.GONE, ended_s, "drained")
     assert {row.id for row in workers.rows(db)} == {"u.box-1", "u.box-2"}
+
+
+def test_a_step_under_way_is_listed_with_how_far_it_is(db):
+    seq = add(db, count=2)
+    with db.transaction():
+        recorder = Recorder(db, seq, 101.0)
+        recorder.task(0, TaskState.WAITING, TaskState.READY)
+        recorder.task(0, TaskState.READY, TaskState.ASSIGNED, attempt=1)
+        recorder.task(0, TaskState.ASSIGNED, TaskState.RUNNING)
+        recorder.flush()
+        for attempt in (1, 2):
+            progress.put(
+                db, [ProgressRow(seq, attempt - 1, attempt, "copying", 6 << 40, 8 << 40, 1, 2, 5, 0, 0, 2.5, 9.0)]
+            )
+    first, second = (json.loads(text)["progress"] for text in listing.tasks_json(db, seq))
+    assert second is None, "it is not under way"
+    assert (first["what"], first["bytes_done"], first["files_total"]) == ("copying", 6 << 40, 2)
+    assert (first["rate_bytes_s"], first["left_s"], first["time"]) == (2.5, (2 << 40) / 2.5, "1970-01-01T00:00:09.000Z")
+    assert [row.task for row in progress.of_experiments(db, [seq])] == [0]
+    with db.transaction():
+        progress.remove(db, [(seq, 0)])
+    assert progress.of_experiments(db, [seq]) == []
