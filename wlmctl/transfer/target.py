@@ -35,8 +35,7 @@ def check_targets(
         there = transport.stat(target.path, follow=True)
         if there is not None and there.kind != "directory":
             raise TaskFailed(f"{place.shown(target.path)}: is a file, and a folder is meant by the final slash")
-        if there is not None:
-            looked.folders.add(target.path)
+        (looked.missing if there is None else looked.folders).add(target.path)
     link = next((item for item in items if item.info.kind == "symlink"), None)
     if link is not None and not isinstance(transport, Links):
         raise TaskFailed(f"{link.place.shown(link.path)}: is a symlink, which {place.name} cannot make")
@@ -68,12 +67,12 @@ class _Looked:
     alike: set[str] = field(default_factory=set)
     case_clash: tuple[str, str] | None = None
     replaced_bytes: int = 0
-    _missing: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
 
     def into(self, folder: str, items: Sequence[Item]) -> None:
         """Look at the targets of ``items``, which all lie in ``folder``."""
         self._check_names(folder, items)
-        if folder in self._missing:
+        if folder in self.missing:
             found: Iterable[FileInfo | None] = [None] * len(items)
         else:
             found = self._found(folder, items)
@@ -81,7 +80,7 @@ class _Looked:
             if there is not None:
                 self._check_kind(item, self._meant(item, there))
             elif item.info.kind == "directory":
-                self._missing.add(item.target)
+                self.missing.add(item.target)
                 if item.target == item.root:
                     self.new_roots.add(item.root)
 
