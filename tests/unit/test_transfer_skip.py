@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.transfers import Far, Narrow, far_host, leftovers, place, planned, this_host, tree
+from wlmctl.errors import NoSpace
 from wlmctl.transfer import Progress, Summary, Verify, copy
+from wlmctl.transport import FileInfo
 
 MB = 1_000_000
 
@@ -107,6 +109,24 @@ def test_an_end_without_digests_is_read_back_until_it_differs(tmp_path: Path, da
     assert copied(other, data / "large", tmp_path / "to", verify=Verify.SHA256).skipped == 0
     assert other.read_bytes < 2 * 3 * MB  # the first chunk, and all of the new content to compare it
     assert (tmp_path / "to").read_bytes() == (data / "large").read_bytes()
+
+
+def test_after_an_error_nothing_is_removed_that_was_never_written(tmp_path: Path, data: Path) -> None:
+    removed: list[str] = []
+
+    class Removing(Far):
+        def remove(self, path: str) -> None:
+            removed.append(Path(path).name)
+            self.inner.remove(path)
+
+        def write(self, path: str, chunks: Any, info: FileInfo) -> None:
+            raise NoSpace("full")
+
+    copied(Far(), f"{data}/", tmp_path / "to")
+    rewritten(data / "large")
+    with pytest.raises(NoSpace):
+        copied(Removing(), f"{data}/", tmp_path / "to")
+    assert removed == [".large.wlm-e1"]
 
 
 def cached(tmp_path: Path) -> list[Path]:

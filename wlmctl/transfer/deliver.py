@@ -62,11 +62,11 @@ class Delivery:
                 self._tally.reuse(item.info.size_bytes)
                 self._settled([(item, path)])
                 return
-        sent_bytes = self._tally.sent_bytes
+        done_bytes = self._tally.bytes_done
         try:
             comparison = send(self._ends, item, path, found, self._verify, self._tally)
         except Broken:
-            if self._pending is None or self._tally.sent_bytes != sent_bytes:
+            if self._pending is None or self._tally.bytes_done != done_bytes:
                 raise
             self._collect()  # a host may allow no other session while it computes a digest
             comparison = send(self._ends, item, path, self._route.begun(item), self._verify, self._tally)
@@ -101,6 +101,7 @@ class Delivery:
         self._settled([(item, path)])
 
     def _skipped(self, items: Sequence[Item]) -> None:
+        self._route.skip(items)
         sizes_bytes = [item.info.size_bytes for item in items]
         if self._route.is_resumed:
             self._tally.took_over(sizes_bytes)

@@ -43,6 +43,10 @@ class Route(Protocol):
         """These are about to be written."""
         ...
 
+    def skip(self, items: Sequence[Item]) -> None:
+        """These are there already."""
+        ...
+
     def settle(self, pairs: Sequence[Pair]) -> None:
         """These are whole and compared."""
         ...
@@ -79,6 +83,11 @@ class OneByOne:
         is_able = can_resume(self.ends.destination)
         for item in items:
             self.temporaries.add(self.path(item), resumable=is_able and item.info.size_bytes >= RESUME_FROM_BYTES)
+
+    def skip(self, items: Sequence[Item]) -> None:
+        """They are not written after all."""
+        for item in items:
+            self.temporaries.discard(self.path(item))
 
     def settle(self, pairs: Sequence[Pair]) -> None:
         """They get their final names."""
@@ -158,6 +167,9 @@ class AllAtOnce:
 
     def writes(self, items: Sequence[Item]) -> None:
         """They go with the folder."""
+
+    def skip(self, items: Sequence[Item]) -> None:
+        """They stay in it."""
 
     def settle(self, pairs: Sequence[Pair]) -> None:
         """They are where they belong in it."""
