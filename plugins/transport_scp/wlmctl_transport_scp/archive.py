@@ -33,13 +33,13 @@ _REASON = re.compile(r"^(?:tar: )?(.*?)(?:: )?can(?:no|')t [^:]*: (.*)$", re.IGN
 
 def write_many(ssh: SshTransport, tar: str, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
     """Write each file by the far side's ``tar``, which is of the kind that ``Survey.tar`` tells."""
-    for batch in batches(files, lambda file: len(file[1]) / _BATCH_BYTES + share(posixpath.dirname(file[0]))):
+    for batch in batches(files, lambda file: len(file[1]) / _BATCH_BYTES + share(_folder(file[0]))):
         _unpack(ssh, tar, batch)
 
 
 def _unpack(ssh: SshTransport, tar: str, files: Sequence[tuple[str, bytes, FileInfo]]) -> None:
     """Write each file; one that cannot be written keeps none of the others back."""
-    folders = sorted({posixpath.dirname(path) for path, _, _ in files})
+    folders = sorted({_folder(path) for path, _, _ in files})
     base = posixpath.commonpath(folders).rstrip("/") + "/"
     if not all(f"{folder}/".startswith(base) for folder in folders):
         base = "/"
@@ -47,9 +47,9 @@ def _unpack(ssh: SshTransport, tar: str, files: Sequence[tuple[str, bytes, FileI
     with Stream(ssh, _script(tar, base, folders), files[0][0]) as stream:
         absent = {folders[int(number)] for number in stream.line().split()}
         if absent:
-            path = next(path for path, _, _ in files if posixpath.dirname(path) in absent)
+            path = next(path for path, _, _ in files if _folder(path) in absent)
             missing = NotFound(f"{path}: there is no such folder")
-            files = [file for file in files if posixpath.dirname(file[0]) not in absent]
+            files = [file for file in files if _folder(file[0]) not in absent]
             if not files:
                 raise missing
         for parts in _archive(base, files):
@@ -59,6 +59,10 @@ def _unpack(ssh: SshTransport, tar: str, files: Sequence[tuple[str, bytes, FileI
         raise _fault(base, [path for path, _, _ in files], done)
     if missing:
         raise missing
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0] or "/"  # posixpath's takes five times as long
 
 
 def _script(tar: str, base: str, folders: Sequence[str]) -> str:
