@@ -144,7 +144,6 @@ class TestSftpWithoutShell(OnDisk):
         assert not isinstance(transport, Runs)
         assert not isinstance(transport, Digests)
 
-
     def test_openssh_copies_a_file_on_its_own_side_without_a_shell(self, transport: Transport, folder: str) -> None:
         assert isinstance(transport, Copies)
         content = content_of(300_000)
