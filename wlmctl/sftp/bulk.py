@@ -179,10 +179,11 @@ class _Reader:
         """Forget what is still under way."""
         for number, _ in self._opening:
             self._session.close_opened(number)
-        for read in (*self._begun, *self._ending):
-            for number in (read.look, read.more):
-                self._session.forget(number)
-            self._session.release(read.handle)
+        unread = (*self._begun, *self._ending)
+        for read in unread:
+            self._session.forget(read.look)
+            self._session.forget(read.more)
+        self._session.release(*(read.handle for read in unread))
 
     def _open(self, path: str) -> int:
         return self._session.send(Packet.OPEN, string(encode(path)), u32(OPEN_READ), u32(0))

@@ -48,14 +48,12 @@ def list_folders(session: Session, folder: str, group: Sequence[str]) -> Iterato
             while opening and _begin(session, opening, reading):
                 pass
             found = [(below + name, attributes) for name, attributes in reading[0].entries()]
-            reading.popleft().close()
+            session.forget(session.send(Packet.CLOSE, reading.popleft().handle))
             yield _completed(session, folder, found)
     finally:
         for number, _ in opening:
             session.close_opened(number)
-        for unread in reading:
-            unread.close()
-        session.flush()
+        session.release(*(unread.dropped() for unread in reading))
 
 
 def _open(session: Session, path: str) -> int:
@@ -90,7 +88,7 @@ class _Reading:
     """An open folder with requests for its entries under way."""
 
     def __init__(self, session: Session, path: str, handle: bytes) -> None:
-        self._session, self._path, self._handle = session, path, handle
+        self._session, self._path, self.handle = session, path, handle
         self._flying: deque[int] = deque()
         self._most = _FIRST
         self._ask()
@@ -112,15 +110,15 @@ class _Reading:
                     self._most = min(2 * self._most, _MOST)
                     self._ask()
 
-    def close(self) -> None:
-        """Close it, without waiting."""
+    def dropped(self) -> bytes:
+        """Its handle, when nobody wants its entries any more."""
         for number in self._flying:
             self._session.forget(number)
-        self._session.forget(self._session.send(Packet.CLOSE, self._handle))
+        return self.handle
 
     def _ask(self) -> None:
         while len(self._flying) < self._most:
-            self._flying.append(self._session.send(Packet.READDIR, self._handle))
+            self._flying.append(self._session.send(Packet.READDIR, self.handle))
 
     def _named(self, answer: Answer) -> Iterator[tuple[str, Attributes]]:
         fields = Reader(check(self._session, answer, self._path, Packet.NAME).body)

@@ -123,11 +123,12 @@ class Session:
         elif number in self._asked:
             self._asked[number] = _Fate.CLOSE
 
-    def release(self, handle: bytes) -> None:
-        """Close a handle (a field) without waiting; on a lost connection there is nothing left to close."""
+    def release(self, *handles: bytes) -> None:
+        """Close handles (fields) without waiting; on a lost connection there is nothing left to close."""
         if self.is_alive:
             with contextlib.suppress(Broken):
-                self.forget(self.send(Packet.CLOSE, handle))
+                for handle in handles:
+                    self.forget(self.send(Packet.CLOSE, handle))
                 self.flush()
 
     def _close_it(self, answer: Answer) -> None:
