@@ -1,4 +1,4 @@
-"""The transports that tests of transfers are made of keep the contract themselves."""
+"""The far machine that tests of transfers use keeps the contract of transports itself."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.transfers import Far, Narrow, this_host
+from tests.transfers import Far
 from wlmctl.testing.transport import TransportContract
 from wlmctl.transport import Transport
 
 
-class OnDisk(TransportContract):
-    @pytest.fixture
-    def folder(self, transport: Transport, tmp_path: Path) -> str:
-        return str(tmp_path)
-
-
-class TestFar(OnDisk):
+class TestFar(TransportContract):
     @pytest.fixture
     def transport(self) -> Any:
         return Far()
 
-
-class TestNarrow(OnDisk):
     @pytest.fixture
-    def transport(self) -> Any:
-        return Narrow(this_host())
+    def folder(self, transport: Transport, tmp_path: Path) -> str:
+        return str(tmp_path)
