@@ -18,7 +18,7 @@ from tests.services.sshd import Farm, Sshd
 from tests.transfers import leftovers
 from tests.waiting import wait_until
 
-_SIZE_BYTES = 9_000_000
+_SIZE_BYTES = 12_000_000
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Slow:
             [sys.executable, "-m", "wlmctl", *command],
             cwd=self.folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        wait_until(lambda: self.relay.passed_bytes(self.way) > before + 6_000_000, "6 MB have passed", 30)
+        wait_until(lambda: self.relay.passed_bytes(self.way) > before + 9_000_000, "9 MB have passed", 30)
         return process
 
     def lose_connection(self) -> None:
