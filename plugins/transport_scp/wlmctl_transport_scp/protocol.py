@@ -20,14 +20,13 @@ from wlmctl_transport_scp.stream import Stream
 def read(ssh: SshTransport, path: str) -> Iterator[bytes]:
     """The file's bytes, as many as it had when the far side opened it; ``Broken`` when they are no longer there."""
     with Stream(ssh, f"exec scp -p -f -- {quote(path)}", path) as stream:
-        stream.send(b"\0")
-        left = size_bytes = _header(stream, path, acknowledge=True)
+        stream.send(_acks(1))
+        left = size_bytes = _header(stream, path)
         while left:
             data = stream.some(min(left, CHUNK_BYTES))
             left -= len(data)
             yield data
         _expect_whole(stream, path)
-        stream.send(b"\0")
     if not size_bytes:
         _expect_empty(ssh, [path])
 
@@ -36,10 +35,10 @@ def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, by
     """The content of each path, in order, many by one command."""
     for batch in batches(paths, share):
         with Stream(ssh, f"exec {words(['scp', '-p', '-f', '--', *batch])}", batch[0]) as stream:
-            stream.send(b"\0" * (3 * len(batch) + 1))  # all that we shall say, said ahead: a wait less for each file
+            stream.send(_acks(len(batch)))
             empty = []
             for path in batch:
-                size_bytes = _header(stream, path, acknowledge=False)
+                size_bytes = _header(stream, path)
                 if size_bytes > CHUNK_BYTES:
                     raise Broken(f"{path}: has grown to {size_bytes} bytes while it was read")
                 content = stream.exactly(size_bytes)
@@ -109,13 +108,16 @@ def _send_file(
     _expect_ok(stream, path)
 
 
-def _header(stream: Stream, path: str, acknowledge: bool) -> int:
+def _acks(files: int) -> bytes:
+    """All that we shall say about so many files, said ahead: three waits less for each."""
+    return b"\0" * (3 * files + 1)
+
+
+def _header(stream: Stream, path: str) -> int:
     """The size that the far side announces."""
     while True:
         line = stream.line()
         kind, rest = line[:1], line[1:]
-        if kind in (b"T", b"C") and acknowledge:
-            stream.send(b"\0")
         if kind == b"C":
             try:
                 return int(rest.split(b" ")[1])
