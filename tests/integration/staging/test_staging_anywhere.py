@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,13 +76,6 @@ def is_whole_or_old(out: Path, source: Path, target: str) -> bool:
     return True
 
 
-def emptied(*folders: Path) -> None:
-    import shutil
-
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("target", ["new", "there"])
@@ -99,7 +93,7 @@ def test_a_fault_at_any_byte_is_survived(all_ends: Ends, source: Path, kind: str
     assert isinstance(whole, Summary), whole
     totals = [{each: relay.passed_bytes(each) for each in _WAYS} for relay in relays]
     for number in range(_DRAWS):
-        emptied(out)
+        shutil.rmtree(out)
         fresh(out, target)
         ends.pool.close_all()
         ends.pool = ConnectionPool(open_transport)  # each begins with its login

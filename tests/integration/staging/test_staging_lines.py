@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,26 +61,24 @@ def test_a_round_trip_of_two_seconds_is_waited_for(ends: Ends, data: Path, kind:
 
 
 @pytest.fixture
-def rekeying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Ends]]:
-    """Gives the ends of a machine whose sshd asks for new keys after so much."""
+def rekeying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
+    """The ends of machines whose sshd asks for new keys every 4 MiB."""
     require_sshd()
     farm = Farm(tmp_path / "farm", first=90)
-    pool = ConnectionPool(open_transport)
-
-    def start(limit: str) -> Ends:
+    ends = Ends(farm, ConnectionPool(open_transport), tmp_path)
+    try:
         for name in TRANSPORTS:
-            farm.add(name, options=[f"RekeyLimit {limit}", "LogLevel DEBUG1"])
+            farm.add(name, options=["RekeyLimit 4M", "LogLevel DEBUG1"])
         for name, value in farm.write_inventory(tmp_path / "inventory").env.items():
             monkeypatch.setenv(name, value)
-        return Ends(farm, pool, tmp_path)
+        yield ends
+    finally:
+        ends.close()
+        farm.close()
 
-    yield start
-    pool.close_all()
-    farm.close()
 
-
-def test_new_keys_in_mid_file_change_nothing(rekeying: Callable[[str], Ends], tmp_path: Path) -> None:
-    ends = rekeying("4M")
+def test_new_keys_in_mid_file_change_nothing(rekeying: Ends, tmp_path: Path) -> None:
+    ends = rekeying
     big = tmp_path / "data" / "big"
     big.parent.mkdir()
     big.write_bytes(os.urandom(1 << 20) * 20)
