@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from wlmctl_transport_sftp import open_sftp
 
+from tests.services.relay import Relay
 from tests.services.ssh_site import Site, site
 from tests.services.sshd import Farm, require_sshd
 from wlmctl.machine import Machine
@@ -33,6 +35,7 @@ def farm_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(farm.write_inventory(tmp_path / "inventory").ssh_config))
         return Machine("quick", host="quick")
 
+    start.farm = farm  # type: ignore[attr-defined]
     yield start
     farm.close()
 
@@ -68,6 +71,26 @@ def test_through_a_jump_host_all_is_as_ever(site: Site, tmp_path):
     site.farm.add("behind")
     site.inventory = site.farm.write_inventory(tmp_path / "inventory")
     copied_there_and_back(Machine("behind", host="behind", jump=site.machine.name), tmp_path, 5 << 20)
+
+
+def test_a_tree_of_many_folders_on_a_far_host_is_listed_and_removed_in_few_round_trips(farm_of, tmp_path, monkeypatch):
+    machine = farm_of()
+    tree = tmp_path / "tree"
+    for number in range(200):
+        (tree / f"{number}" / "below").mkdir(parents=True)
+        (tree / f"{number}" / "below" / "file").write_bytes(b"x")
+        (tree / f"{number}" / "link").symlink_to("below")
+    with Relay(farm_of.farm["quick"].address, farm_of.farm["quick"].port, round_trip_s=0.05) as relay:
+        ways = {"quick": (relay.address, relay.port)}
+        inventory = farm_of.farm.write_inventory(tmp_path / "far", ways=ways)
+        monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(inventory.ssh_config))
+        with open_sftp(machine, {}) as transport:
+            began_s = time.monotonic()
+            assert sum(1 for info in transport.walk(str(tree)) if info.kind == "file") == 200
+            assert time.monotonic() - began_s < 15, "one after the other it takes more than 80 s"
+            transport.remove(str(tree))
+            assert time.monotonic() - began_s < 40
+    assert not tree.exists()
 
 
 def test_match_exec_of_the_ssh_configuration_counts_in_a_process_that_starts_quickly(site: Site):

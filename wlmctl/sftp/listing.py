@@ -8,15 +8,17 @@ from dataclasses import replace
 
 from wlmctl.sftp.answers import Answer
 from wlmctl.sftp.faults import check, error_for, status
-from wlmctl.sftp.many import seen, with_targets
+from wlmctl.sftp.many import link_text, seen, with_targets
 from wlmctl.sftp.session import Session
 from wlmctl.sftp.wire import Attributes, Packet, Reader, Status, decode, encode, string
 from wlmctl.transport import FileInfo
 
 #: Folders that are open at once.
 _FOLDERS = 32
-#: Requests for more entries of one folder: two at first (entries, and their end), twice as many each time.
+#: Requests for more entries of one folder: two at first (entries, and their end), then four times as many each time.
 _FIRST, _MOST = 2, 32
+#: Entries that may wait for the texts of their symlinks; and such texts that are asked for ahead, of one folder.
+_HELD, _LINKS_AHEAD = 5_000, 100
 
 
 def walk(session: Session, folder: str) -> Iterator[FileInfo]:
@@ -40,6 +42,8 @@ def list_folders(session: Session, folder: str, group: Sequence[str]) -> Iterato
     """
     opening: deque[tuple[int, str]] = deque()
     reading: deque[_Reading] = deque()
+    listed: deque[_Listed] = deque()
+    held = 0
     try:
         for below in group:
             path = join(folder, below).rstrip("/") or "/"
@@ -49,8 +53,16 @@ def list_folders(session: Session, folder: str, group: Sequence[str]) -> Iterato
                 pass
             found = [(below + name, attributes) for name, attributes in reading[0].entries()]
             session.forget(session.send(Packet.CLOSE, reading.popleft().handle))
-            yield _completed(session, folder, found)
+            listed.append(_Listed(session, folder, found))
+            held += len(found)
+            while held > _HELD:
+                held -= len(listed[0].found)
+                yield listed.popleft().completed()
+        while listed:
+            yield listed.popleft().completed()
     finally:
+        for left in listed:
+            left.drop()
         for number, _ in opening:
             session.close_opened(number)
         session.release(*(unread.dropped() for unread in reading))
@@ -106,9 +118,9 @@ class _Reading:
                 is_at_end = True
             else:
                 yield from self._named(answer)
-                if not is_at_end:
-                    self._most = min(2 * self._most, _MOST)
-                    self._ask()
+            if not self._flying and not is_at_end:
+                self._most = min(4 * self._most, _MOST)
+                self._ask()
 
     def dropped(self) -> bytes:
         """Its handle, when nobody wants its entries any more."""
@@ -130,15 +142,40 @@ class _Reading:
                 yield name, attributes
 
 
-def _completed(session: Session, folder: str, found: Sequence[tuple[str, Attributes]]) -> list[FileInfo]:
-    """With what a listing does not say: the text of symlinks, and all of an entry where the server gives names only."""
-    infos = {path: attributes.info(path) for path, attributes in found if attributes.mode is not None}
-    for path, attributes in found:
-        if attributes.mode is None:
-            whole = join(folder, path)
-            there = seen(session, whole, session.ask(Packet.LSTAT, string(encode(whole))))
-            if there is not None:
-                infos[path] = replace(there, path=path)
-    links = [(join(folder, path), info) for path, info in infos.items() if info.kind == "symlink" and not info.target]
-    infos.update((info.path, info) for info in with_targets(session, links))
-    return [infos[path] for path in sorted(infos)]
+class _Listed:
+    """The entries of a folder, while what a listing does not say is under way: the text of symlinks.
+
+    And all of an entry where the server gives names only.
+    """
+
+    def __init__(self, session: Session, folder: str, found: Sequence[tuple[str, Attributes]]) -> None:
+        self._session, self._folder, self.found = session, folder, found
+        self._infos = {path: attributes.info(path) for path, attributes in found if attributes.mode is not None}
+        links = [info for info in self._infos.values() if info.kind == "symlink"]
+        # More would fill the line both ways before anybody takes an answer.
+        self._later = links[_LINKS_AHEAD:]
+        self._asked = [(info, session.send(Packet.READLINK, self._whole(info.path))) for info in links[:_LINKS_AHEAD]]
+
+    def completed(self) -> list[FileInfo]:
+        """All entries, sorted."""
+        session, infos = self._session, self._infos
+        while self._asked:
+            info, number = self._asked.pop(0)
+            text = link_text(session, join(self._folder, info.path), session.take(number))
+            infos[info.path] = replace(info, target=text)
+        links = [(join(self._folder, info.path), info) for info in self._later]
+        infos.update((info.path, info) for info in with_targets(session, links))
+        for path, attributes in self.found:
+            if attributes.mode is None:
+                there = seen(session, join(self._folder, path), session.ask(Packet.LSTAT, self._whole(path)))
+                if there is not None:
+                    infos[path] = replace(there, path=path)
+        return [infos[path] for path in sorted(infos)]
+
+    def drop(self) -> None:
+        """Forget what is under way."""
+        for _, number in self._asked:
+            self._session.forget(number)
+
+    def _whole(self, path: str) -> bytes:
+        return string(encode(join(self._folder, path)))

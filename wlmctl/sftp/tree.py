@@ -64,10 +64,12 @@ def remove(session: Session, path: str) -> None:
     waiting = [""]
     while waiting:
         group, waiting = waiting[: at_once(session)], waiting[at_once(session) :]
+        files: list[str] = []
         for entries in list_folders(session, path, group):
-            remove_many(session, [join(path, e.path) for e in entries if e.kind != "directory"], Packet.REMOVE)
+            files += [join(path, entry.path) for entry in entries if entry.kind != "directory"]
             deeper = [entry.path for entry in entries if entry.kind == "directory"]
             folders += [join(path, name) for name in deeper]
             waiting += [name + "/" for name in deeper]
+        remove_many(session, files, Packet.REMOVE)
     # Those deeper down first.
     remove_many(session, sorted(folders, key=lambda name: -name.count("/")), Packet.RMDIR)
