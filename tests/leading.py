@@ -28,7 +28,7 @@ from wlmctl.message import (
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, marks_queue, type_queue, worker_queue
 from wlmctl.task import Done, Resources, TaskContext
-from wlmctl.worker.context import Machines
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.worker import Worker, WorkerSettings
 

@@ -67,7 +67,13 @@ class Play(Step):
         raise AssertionError("the play answers for the worker")
 
 
-_TYPES: Mapping[str, TaskType] = {"step": Step(), "play": Play()}
+class Carry(Step):
+    """A step that moves data."""
+
+    moves_data = True
+
+
+_TYPES: Mapping[str, TaskType] = {"step": Step(), "play": Play(), "carry": Carry()}
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from wlmctl.message import (
     ResultMessage,
     ReturnedMessage,
     StartedMessage,
+    StepProgress,
     TaskKey,
     TaskMessage,
     decode,
@@ -52,6 +53,7 @@ class PlayedWorker:
         self.begun: set[TaskKey] = set()
         self.leased: set[TaskKey] = set()
         self.permits: list[str] = []
+        self.progress: list[StepProgress] = []
         self.orders: list[Message] = []
         self.is_silent = self.is_dead = self.is_draining = False
         self._number = 0
@@ -100,7 +102,7 @@ class PlayedWorker:
         self.say(
             HeartbeatMessage(
                 self.id, self.info, self._number, self.mark, self.is_draining, sorted_keys(held), sorted_keys(started),
-                sorted_keys(self.leased), self.permits,
+                sorted_keys(self.leased), self.permits, self.progress,
             )
         )  # fmt: skip
 

@@ -42,16 +42,24 @@ def planned(
     target: Place | None = None,
     symlinks: Symlinks = Symlinks.KEEP,
     exclude: Sequence[str] = (),
+    execution: str = "",
 ) -> Plan:
     """A plan between two places of this host."""
     texts = [sources] if isinstance(sources, str | Path) else sources
     at = source or place()
-    return plan([Source(at, spot(each)) for each in texts], target or at, spot(to), symlinks=symlinks, exclude=exclude)
+    return plan(
+        [Source(at, spot(each)) for each in texts],
+        target or at,
+        spot(to),
+        symlinks=symlinks,
+        exclude=exclude,
+        execution=execution,
+    )
 
 
 def copied(*arguments: Any, verify: Verify = Verify.SHA256, execution: str = "e1", **options: Any) -> Summary:
     """Plan and copy."""
-    return copy(planned(*arguments, **options), verify=verify, execution=execution)
+    return copy(planned(*arguments, execution=execution, **options), verify=verify, execution=execution)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -175,3 +183,47 @@ class Disturbed(Narrow):
             if number == 0:
                 self.disturb(path)
             yield chunk
+
+
+def far_host() -> Transport:
+    """A transport that has every optional protocol for files, as that of a machine with a shell, but no ``spawn``."""
+    return transport_factory("local")(Machine("far", transport="local", shell="none"), {})
+
+
+class Far:
+    """A far machine: counts what goes over the line to it, and may lose its connection ``cut_at`` bytes later."""
+
+    def __init__(self, cut_at: int | None = None) -> None:
+        self.inner: Any = far_host()
+        self.left, self.written_bytes = cut_at, 0
+
+    def __getattr__(self, name: str) -> Any:
+        if self.left is None or self.left >= 0:
+            return getattr(self.inner, name)
+
+        def gone(*_: Any, **__: Any) -> Any:
+            raise Broken("the connection is gone")
+
+        return gone if hasattr(self.inner, name) else getattr(self.inner, name)
+
+    def __enter__(self) -> Far:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+        self.inner.write(path, map(self._passed, chunks), info)
+
+    def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
+        self.inner.append(path, offset, map(self._passed, chunks))
+
+    def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
+        self.inner.write_many((path, self._passed(content), info) for path, content, info in files)
+
+    def _passed(self, content: bytes) -> bytes:
+        if self.left is not None:
+            self.left -= len(content)
+            if self.left < 0:
+                raise Broken("the connection is gone")
+        self.written_bytes += len(content)
+        return content

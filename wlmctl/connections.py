@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.machine import Machine
+from wlmctl.pace import Pace
+from wlmctl.traffic import admitted
 from wlmctl.transport import Transport
 
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 0.2
 
+#: Who waits for a permit lets others have what was not used for so long: they may wait for that, with what it wants.
+_IDLE_WHILE_WAITING_S = 0.5
+
 
 class Budget(Protocol):
-    """Counts connections to a login over all processes that share a store."""
+    """Counts connections to a login, and what ``wlmctl.traffic`` counts, over all processes that share a store."""
 
-    def acquire(self, machine_login: str, limit: int, check: Callable[[], None]) -> Any:
-        """Wait for a permit (calling ``check`` meanwhile, which may raise) and return its token."""
+    def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> Any:
+        """Wait for a permit of this name (calling ``check`` meanwhile, which may raise) and return its token."""
+        ...
+
+    def sharing(self, name: str) -> int:
+        """How many permits of this name there are now, or were a moment ago."""
         ...
 
     def release(self, token: Any) -> None:
@@ -43,10 +54,14 @@ class _Open:
 
 @dataclass(slots=True)
 class _Login:
-    """All connections of one login; ``opened`` counts those that are idle, in use or being made."""
+    """All connections of one login; ``opened`` counts those that are idle, in use or being made.
+
+    ``line`` is who waits for one, by priority and then in order.
+    """
 
     idle: list[_Open] = field(default_factory=list)
     opened: int = 0
+    line: list[tuple[int, int]] = field(default_factory=list)
 
 
 def _nothing() -> None:
@@ -84,22 +99,25 @@ class ConnectionPool:
         self._budget, self._login_of = budget, login_of
         self._changed = threading.Condition()
         self._logins: dict[str, _Login] = {}
+        self._order = itertools.count()
         self._names: dict[tuple[object, ...], str] = {}
         self._closed = False
+        self._broken_off: list[Transport] = []
 
     @contextmanager
-    def lease(self, machine: Machine, check: Callable[[], None] = _nothing) -> Iterator[Transport]:
+    def lease(self, machine: Machine, check: Callable[[], None] = _nothing, priority: int = 0) -> Iterator[Transport]:
         """A connection to ``machine`` for this thread; waits while the machine has as many as it allows.
 
-        ``check`` is called every 0.2 s of waiting, and may raise. A connection whose use raises ``Broken`` or
-        ``Unreachable`` is closed; any other goes back. This host's transport is not pooled.
+        Of those who wait the highest priority is first. ``check`` is called every 0.2 s of waiting, and may raise. A
+        connection whose use raises ``Broken`` or ``Unreachable`` is closed; any other goes back. This host's transport
+        is not pooled.
         """
         if machine.is_local:
             with self._open_transport(machine) as transport:
                 yield transport
             return
         login = self._name_of(machine)
-        lent = self._take(machine, login, check)
+        lent = self._take(machine, login, check, priority)
         try:
             yield lent.transport
         except (Broken, Unreachable):
@@ -122,14 +140,37 @@ class ConnectionPool:
         finally:
             self._budget.release(token)
 
-    def close_idle(self) -> None:
-        """Close what nobody has used for ``idle_s``, and give back its permits."""
-        limit = time.monotonic() - self._idle_s
+    @contextmanager
+    def transfer(
+        self,
+        ends: Sequence[Machine],
+        size_bytes: int,
+        files: int,
+        check: Callable[[], None] = _nothing,
+        priority: int = 0,
+    ) -> Iterator[Pace]:
+        """What ``wlmctl.traffic.admitted`` says, for a transfer between ``ends``; to be called without a lease."""
+        far = [(self._name_of(machine), machine) for machine in ends if not machine.is_local]
+        with admitted(self._budget, far, size_bytes, files, check, priority) as pace:
+            yield pace
+
+    def close_idle(self, for_s: float | None = None) -> None:
+        """Close what nobody has used for so long (``idle_s``), and give back its permits."""
+        limit = time.monotonic() - (self._idle_s if for_s is None else for_s)
         self._close_where(lambda idle, _: idle.idle_since_s <= limit)
 
     def close_idle_of(self, login: str) -> None:
         """Close what nobody uses now of this login, since others wait for its permits."""
         self._close_where(lambda _, name: name == login)
+
+    def break_off(self, transport: Transport) -> None:
+        """Close a connection that is in use: whoever waits for it gets an error, and it is lent no more."""
+        with self._changed:
+            self._broken_off.append(transport)
+        try:
+            transport.close()
+        except Exception:  # a plugin's close; it is gone for us, however it went
+            log.info("a connection did not close well", exc_info=True)
 
     def close_all(self) -> None:
         """Close what is idle now, and what is in use as soon as it comes back."""
@@ -144,32 +185,51 @@ class ConnectionPool:
             self._names[key] = self._login_of(machine)
         return self._names[key]
 
-    def _take(self, machine: Machine, login: str, check: Callable[[], None]) -> _Open:
+    def _take(self, machine: Machine, login: str, check: Callable[[], None], priority: int) -> _Open:
+        place = (-priority, next(self._order))
+        with self._changed:
+            entry = self._logins.setdefault(login, _Login())
+            bisect.insort(entry.line, place)
+        try:
+            found = self._wait(machine, login, check, entry, place)
+        finally:
+            with self._changed:
+                entry.line.remove(place)
+                self._changed.notify_all()
+        return found or self._make(machine, login, check, priority)
+
+    def _wait(
+        self, machine: Machine, login: str, check: Callable[[], None], entry: _Login, place: tuple[int, int]
+    ) -> _Open | None:
+        """An idle connection, or None where there is room for a new one, which is counted then."""
         while True:
             check()
             useless: _Open | None = None
             with self._changed:
-                entry = self._logins.setdefault(login, _Login())
-                if entry.idle:
+                if entry.line[0] == place and entry.idle:
                     found = entry.idle.pop()
                     # Two machines may be one login with different transports; and a server may have been restarted.
                     if found.machine == machine and _is_alive(found.transport):
                         return found
                     useless = found
-                elif entry.opened < machine.max_connections:
+                elif entry.line[0] == place and entry.opened < machine.max_connections:
                     entry.opened += 1
-                    break
+                    return None
                 else:
                     self._changed.wait(_LOOK_AGAIN_S)
             if useless is not None:
                 self._drop(login, useless)
-        return self._make(machine, login, check)
 
-    def _make(self, machine: Machine, login: str, check: Callable[[], None]) -> _Open:
+    def _make(self, machine: Machine, login: str, check: Callable[[], None], priority: int) -> _Open:
         permit = None
+
+        def waiting() -> None:
+            self.close_idle(_IDLE_WHILE_WAITING_S)
+            check()
+
         try:
             if self._budget is not None:
-                permit = self._budget.acquire(login, machine.max_connections, check)
+                permit = self._budget.acquire(login, machine.max_connections, waiting, priority)
             return _Open(self._open_transport(machine), machine, permit)
         except BaseException:
             self._count_down(login, permit)
@@ -177,14 +237,16 @@ class ConnectionPool:
 
     def _give_back(self, login: str, lent: _Open) -> None:
         with self._changed:
-            if not self._closed and _is_alive(lent.transport):
+            if not self._closed and lent.transport not in self._broken_off and _is_alive(lent.transport):
                 lent.idle_since_s = time.monotonic()
                 self._logins[login].idle.append(lent)
-                self._changed.notify()
+                self._changed.notify_all()  # only the first in the line can use it
                 return
         self._drop(login, lent)
 
     def _drop(self, login: str, useless: _Open) -> None:
+        with self._changed:
+            self._broken_off = [each for each in self._broken_off if each is not useless.transport]
         try:
             useless.transport.close()
         except Exception:  # a plugin's close; the connection is gone for us, however it went
@@ -195,7 +257,7 @@ class ConnectionPool:
     def _count_down(self, login: str, permit: Any) -> None:
         with self._changed:
             self._logins[login].opened -= 1
-            self._changed.notify()
+            self._changed.notify_all()
         if self._budget is not None and permit is not None:
             self._budget.release(permit)
 

@@ -174,3 +174,7 @@ class Cancelled(WlmctlError):
     """The task was cancelled while it ran: raised by ``TaskContext.check_cancelled``."""
 
     exit_code = ExitCode.CANCELLED
+
+
+class BrokenOff(Cancelled):
+    """An execution ends though nobody has cancelled the task: its work is for another one."""

@@ -8,6 +8,12 @@ from typing import Any
 
 LOCAL = "local"
 
+#: The transports that log in to a host: a machine that uses one has a host.
+OVER_SSH = frozenset({"sftp", "scp", "openssh"})
+
+
+REFERENCE_KINDS = frozenset({"env", "file", "command"})
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -15,6 +21,14 @@ class Reference:
 
     kind: str
     value: str
+
+    @classmethod
+    def of(cls, value: Any) -> Reference | None:
+        """The reference that a table of options holds, or None where it is none."""
+        if not isinstance(value, Mapping) or len(value) != 1:
+            return None
+        ((kind, place),) = value.items()
+        return cls(kind, place) if kind in REFERENCE_KINDS and isinstance(place, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,8 @@ class Machine:
     memory_bytes: int | None = None
     gpus: int | None = None
     max_connections: int = 4
+    #: What all transfers with it together may move in a second, either way.
+    bandwidth_bytes_s: int | None = None
     commands_per_minute: int | None = None
     max_jobs: int | None = None
     kill_grace_s: float = 10.0
@@ -49,7 +65,7 @@ class Machine:
     @property
     def is_local(self) -> bool:
         """True for this host without a login."""
-        return self.host is None
+        return self.host is None and LOCAL in (self.name, self.transport)
 
     @property
     def has_queue(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import (
+    Denied,
     LoginRefused,
     NoSuch,
     PluginError,
@@ -51,7 +52,7 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
     ``scratch_of`` gives the absolute scratch folder. Writes one small file there and removes it.
     """
     tools: tuple[Check, ...] = ()
-    if not machine.is_local:
+    if machine.host is not None and machine.transport != "openssh":  # which logs in as only ssh itself can
         try:
             with pool.permit(machine):
                 for check in _way(machine):
@@ -60,7 +61,7 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
                         return
                 tools = tuple(_with_ssh(machine))
         except WlmctlError as error:
-            yield _failed("login", machine, error)
+            yield failed("login", machine, error)
             return
         yield from tools
         if any(check.state == "unreachable" for check in tools):
@@ -69,7 +70,7 @@ def check_machine(machine: Machine, pool: ConnectionPool, scratch_of: ScratchOf)
         with pool.lease(machine) as transport:
             yield from _with_transport(machine, transport, scratch_of)
     except WlmctlError as error:
-        yield _failed("transport", machine, error)
+        yield failed("transport", machine, error)
 
 
 def _way(machine: Machine) -> Iterator[Check]:
@@ -96,7 +97,7 @@ def _way(machine: Machine) -> Iterator[Check]:
             yield Check("key", "ok", shown)
     except WlmctlError as error:
         part = "login" if isinstance(error, LoginRefused) else "tcp" if isinstance(error, Unreachable) else "name"
-        yield _failed(part, machine, error)
+        yield failed(part, machine, error)
 
 
 def _names(way: tuple[Login, ...]) -> str:
@@ -164,7 +165,7 @@ def _unless_used(machine: Machine, part: str, text: str, other: str) -> Check:
 
 def _with_transport(machine: Machine, transport: Transport, scratch_of: ScratchOf) -> Iterator[Check]:
     scratch = scratch_of(machine, transport)
-    yield from _writable(transport, scratch)
+    yield from _writable(machine, transport, scratch)
     yield _space(transport, scratch)
     yield _batch(machine, transport)
     if not machine.is_local:
@@ -172,7 +173,7 @@ def _with_transport(machine: Machine, transport: Transport, scratch_of: ScratchO
         yield _round_trip(transport)
 
 
-def _writable(transport: Transport, scratch: str) -> Iterator[Check]:
+def _writable(machine: Machine, transport: Transport, scratch: str) -> Iterator[Check]:
     probe = f"{scratch}/.wlm-probe-{secrets.token_hex(6)}"
     try:
         transport.makedirs(scratch, 0o700)
@@ -180,6 +181,11 @@ def _writable(transport: Transport, scratch: str) -> Iterator[Check]:
         tool = transport.digest(probe) if isinstance(transport, Digests) else None
         transport.remove(probe)
     except TransportError as error:
+        if machine.host is None and isinstance(
+            error, Denied
+        ):  # a store to read from: jobs and relative paths it has none
+            yield Check("scratch", "skipped", str(error))
+            return
         yield Check("scratch", "problem", str(error), f"set scratch to a folder that may be written, not {scratch}")
         return
     yield Check("scratch", "ok", f"{scratch} can be written")
@@ -237,7 +243,8 @@ def _round_trip(transport: Transport) -> Check:
     return Check("round trip", "ok", f"{statistics.median(times_s) * 1000:.1f} ms")
 
 
-def _failed(part: str, machine: Machine, error: WlmctlError) -> Check:
+def failed(part: str, machine: Machine, error: WlmctlError) -> Check:
+    """What an error says of a part, and what to do about it."""
     text = str(error).splitlines()[0].removeprefix(f"machine {machine.name}: ")
     if isinstance(error, UntrustedHost):
         hint = f"wlmctl machine show {machine.name}; wlmctl machine trust {machine.name}"

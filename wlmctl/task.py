@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -145,6 +145,17 @@ class TaskContext(Protocol):
         """
         ...
 
+    def transfer(
+        self, roles: Sequence[str], size_bytes: int, files: int
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Leave to move so much between the machines of these roles, one named twice where it is both ends.
+
+        Waits while as many long transfers as may be are under way with one of them; to be asked for while no connection
+        is held. What it gives is to be called with the bytes of each piece before they are sent: it waits as long as
+        the machines' bandwidth demands, and raises ``Cancelled`` like ``check_cancelled``.
+        """
+        ...
+
     def batch(self, role: str) -> BatchSystem:
         """The batch system of the role's machine."""
         ...
@@ -166,7 +177,10 @@ class TaskContext(Protocol):
         ...
 
     def progress(self, **figures: float | int | str) -> None:
-        """Tell how far the work is: ``bytes_done``, ``bytes_total``, ``files_done``, ``files_total``, ``what``."""
+        """Tell how far the work is: ``bytes_done``, ``bytes_total``, ``files_done``, ``files_total``, ``what``.
+
+        ``sent_bytes`` (what the rate is counted by), ``resumed_bytes`` and ``skipped`` files say how it came so far.
+        """
         ...
 
     def check_cancelled(self) -> None:
@@ -226,6 +240,16 @@ class Watches(Protocol):
     def watch(self, handle: Mapping[str, Any]) -> int | None:
         """A file descriptor that becomes readable at the end (the caller closes it), or None: not here."""
         ...
+
+
+class Moves(Protocol):
+    """A task type that says True of itself here: its steps move data, may take long, and can be broken off anywhere.
+
+    A worker with two slots or more keeps one free of them. A step that does not hear a cancel within half a second,
+    since it waits for a machine, has its connections closed under it.
+    """
+
+    moves_data: bool
 
 
 @runtime_checkable

@@ -136,11 +136,36 @@ class Appends(Protocol):
 
 
 @runtime_checkable
-class Digests(Protocol):
-    """A transport whose far side can hash a file itself."""
+class Attributes(Protocol):
+    """A transport that can change mode and mtime of a file without writing it."""
 
-    def digest(self, path: str) -> str | None:
-        """The sha256 of the file as 64 hex digits, or None where the far side has no tool for it."""
+    def set_attributes(self, path: str, info: FileInfo) -> None:
+        """Give the file the mode and mtime of ``info``."""
+        ...
+
+
+@runtime_checkable
+class Digests(Protocol):
+    """A transport whose far side can hash a file itself, also while another thread uses the transport."""
+
+    def digest(self, path: str, size_bytes: int | None = None) -> str | None:
+        """The sha256 of the file, or of its first ``size_bytes`` bytes, as 64 hex digits; None: no tool for it there.
+
+        A file that is shorter than ``size_bytes`` is hashed whole: the caller knows its size.
+        """
+        ...
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """A transport whose far side can copy a file itself, without moving its bytes over the line."""
+
+    def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
+        """Make ``destination`` a file with the content of ``source``, or with its first ``size_bytes`` bytes.
+
+        By sharing blocks where the file system can (a reflink). A file that is there is replaced; mode and mtime are
+        not kept. False, with nothing made, where this far side cannot copy; the transport's errors otherwise.
+        """
         ...
 
 
@@ -176,6 +201,34 @@ class Bulk(Protocol):
 
     def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
         """Write each (path, content, info); returns when all are written."""
+        ...
+
+
+@runtime_checkable
+class BulkNames(Protocol):
+    """A transport that keeps many small requests about names in flight at once."""
+
+    def stat_many(self, paths: Sequence[str]) -> Iterator[FileInfo | None]:
+        """What is at each path, in order, symlinks not followed; None where there is nothing."""
+        ...
+
+    def rename_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename each (source, destination) as ``rename`` does; returns when all are renamed.
+
+        An error names its destination; by then any of the others may be renamed.
+        """
+        ...
+
+
+@runtime_checkable
+class BulkFolders(Protocol):
+    """A transport that makes many folders at once."""
+
+    def makedirs_many(self, folders: Sequence[tuple[str, int]]) -> None:
+        """Make each (path, mode) as ``makedirs`` does, a folder before what is in it; returns when all are made.
+
+        An error names its folder; by then any of the others may be made.
+        """
         ...
 
 

@@ -246,6 +246,18 @@ def test_machine_clean_removes_environments_that_nobody_has_used_for_long(site: 
     assert sorted(path.name for path in environments.iterdir()) == ["locked", "locked.lock", "wanted"]
 
 
+def test_machine_clean_removes_cached_content_that_nobody_has_used_for_long(site: Site) -> None:
+    cache = site.scratch("beta") / "cache"
+    cache.mkdir(parents=True)
+    for name in ("old", "new"):
+        (cache / name).write_bytes(b"content")
+        (cache / name).chmod(0o444)
+    os.utime(cache / "old", (time.time() - OLD_S,) * 2)
+    done = site.run("machine", "clean", "beta")
+    assert f"removed beta:{cache}/old (cache, 7 B" in done.stdout
+    assert [path.name for path in cache.iterdir()] == ["new"]
+
+
 def test_machine_clean_of_an_unknown_machine_and_one_that_is_away(site: Site) -> None:
     with open(site.inventory.config, "a") as config:
         config.write('[machines.gone]\nhost = "127.0.0.1"\nport = 1\n')

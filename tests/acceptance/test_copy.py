@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.services.relay import Relay
 from tests.services.sshd import Farm, Inventory
 from tests.transfers import leftovers, tree
 from tests.waiting import wait_until
@@ -54,18 +57,48 @@ def test_files_go_up_across_and_down(farm: Farm, inventory: Inventory, data: Pat
     assert sorted(tree(inventory.folder / "back")) == ["a.txt", "sub", "sub/b"]
 
 
-def test_json_is_one_document(inventory: Inventory, data: Path) -> None:
-    done = json.loads(run(inventory, "local:data", "local:out", "-o", "json", "--verify", "size").stdout)
-    assert (done["version"], done["files"], done["size_bytes"], done["verify"]) == (1, 2, 1_000_001, "size")
-    assert {"duration_s", "skipped"} <= set(done)
+def lines(text: str) -> list[dict[str, Any]]:
+    """The JSON objects of a command, one a line."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_one_object_a_line_the_plan_first_and_the_summary_last(inventory: Inventory, data: Path) -> None:
+    said = lines(run(inventory, "local:data", "local:out", "-o", "json", "--verify", "size").stdout)
+    assert {line["version"] for line in said} == {1}
+    assert (said[0]["kind"], said[0]["files"], said[0]["size_bytes"]) == ("plan", 2, 1_000_001)
+    done = said[-1]
+    assert (done["kind"], done["files"], done["size_bytes"], done["verify"]) == ("summary", 2, 1_000_001, "size")
+    assert {"duration_s", "skipped", "resumed_bytes", "sent_bytes", "reused"} <= set(done)
+
+
+def test_progress_as_json_has_rate_and_time_left_and_comes_once_a_second(inventory: Inventory, data: Path) -> None:
+    (data / "long").write_bytes(os.urandom(3_000_000))
+    done = run(inventory, "local:data/long", "alpha:long", "--bwlimit", "1MB", "-o", "json")
+    said = lines(done.stdout)
+    progress = [line for line in said if line["kind"] == "progress"]
+    assert 1 <= len(progress) <= said[-1]["duration_s"] + 1
+    assert progress[-1]["bytes_total"] == 3_000_000
+    assert 0 < progress[-1]["bytes_done"] <= 3_000_000
+    assert 0.5e6 < progress[-1]["rate_bytes_s"] < 1.6e6
+    assert progress[-1]["left_s"] is not None
+    assert 2.4 < said[-1]["duration_s"] < 6, "3 MB at 1 MB a second"
+
+
+@pytest.mark.parametrize("rate", ["0", "fast", "-1"])
+def test_a_rate_that_is_none_is_one_line(inventory: Inventory, data: Path, rate: str) -> None:
+    ended = run(inventory, "local:data", "alpha:x", "--bwlimit", rate)
+    assert ended.returncode == 2
+    assert "such as 10MiB" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
     shown = run(inventory, "local:data/", "alpha:dry", "--dry-run", "--exclude", "sub")
     assert shown.returncode == 0
-    assert shown.stdout.splitlines()[-1] == "1 files, 1 bytes would be copied"
-    made = json.loads(run(inventory, "local:data", "alpha:dry", "--dry-run", "-o", "json").stdout)
-    assert [item["kind"] for item in made["items"]] == ["directory", "file", "directory", "file"]
+    assert shown.stdout.splitlines()[-1] == "1 file, 1 bytes would be copied"
+    *items, made = lines(run(inventory, "local:data", "alpha:dry", "--dry-run", "-o", "json").stdout)
+    assert [item["type"] for item in items] == ["directory", "file", "directory", "file"]
+    assert (made["kind"], made["files"]) == ("plan", 2)
 
 
 @pytest.mark.parametrize(
@@ -124,25 +157,53 @@ def test_an_experiments_folder_is_named_by_its_id_and_role(inventory: Inventory,
     assert run(inventory, f"{experiment}/compute:../../x", "local:y").returncode == 2
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("machine", ["alpha", "beta"])
-def test_an_interrupted_copy_leaves_no_partial_file(
+def begin(inventory: Inventory, *arguments: str) -> subprocess.Popen[str]:
+    """A copy that runs on its own."""
+    return subprocess.Popen(
+        [*WLMCTL, *arguments], cwd=inventory.folder, env={**os.environ, **inventory.env}, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("machine", "number", "code"), [("alpha", signal.SIGINT, 130), ("beta", signal.SIGTERM, 143)])
+def test_an_interrupted_copy_leaves_no_partial_file_and_the_same_command_goes_on(
     farm: Farm, inventory: Inventory, machine: str, number: int, code: int
 ) -> None:
-    with (inventory.folder / "big").open("wb") as file:
-        file.truncate(4_000_000_000)
+    big = inventory.folder / "big"
+    big.write_bytes(os.urandom(40_000_000))
     target = farm[machine].home / f"to-{number}"
-    process = subprocess.Popen(
-        [*WLMCTL, "local:big", f"{machine}:{target.name}/"],
-        cwd=inventory.folder,
-        env={**os.environ, **inventory.env},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: any(path.stat().st_size > 1_000_000 for path in target.glob(".*")), "bytes have arrived", 30)
+    process = begin(inventory, "local:big", f"{machine}:{target.name}/", "--bwlimit", "20MB")
+    wait_until(lambda: any(path.stat().st_size > 10_000_000 for path in target.glob(".*")), "bytes have arrived", 30)
     process.send_signal(number)
     _, told = process.communicate(timeout=30)
     assert process.returncode == code, told
-    assert told.splitlines() == ["wlmctl: interrupted; no partial file has a final name"]
-    assert list(target.iterdir()) == []
+    assert told.splitlines() == [
+        "wlmctl: interrupted; no partial file has a final name, and the same command goes on from here"
+    ]
+    assert not (target / "big").exists()
+    again = run(inventory, "local:big", f"{machine}:{target.name}/", "-o", "json")
+    done = lines(again.stdout)[-1]
+    assert 8_000_000 < done["resumed_bytes"] < 40_000_000
+    assert done["sent_bytes"] + done["resumed_bytes"] == 40_000_000
+    assert (target / "big").read_bytes() == big.read_bytes()
     assert leftovers(farm[machine].home) == []
+
+
+@pytest.mark.parametrize("machine", ["alpha", "beta"])
+def test_a_copy_that_a_silent_machine_keeps_waiting_can_be_interrupted(
+    farm: Farm, inventory: Inventory, machine: str
+) -> None:
+    (inventory.folder / "big").write_bytes(os.urandom(20_000_000))
+    with Relay(farm[machine].address, farm[machine].port) as relay:
+        ways = {machine: (relay.address, relay.port)}
+        far = farm.write_inventory(inventory.folder, transports={"beta": "scp"}, ways=ways)
+        relay.fail("stall", "up", 8_000_000)
+        process = begin(far, "local:big", f"{machine}:silent-{machine}")
+        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 30)
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        took_s = time.monotonic() - began_s
+    assert process.returncode == 130
+    assert took_s < 3
+    assert not (farm[machine].home / f"silent-{machine}").exists()

@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from tests.waiting import wait_until
 from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database, workers
+from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database, progress, workers
 from wlmctl.store.permits import Permits
+from wlmctl.store.progress import ProgressRow
 from wlmctl.store.record import IllegalTransition, Recorder
 
 
@@ -184,6 +186,37 @@ def test_permits_are_counted_over_all_who_share_the_store(db, url):
         second.acquire("login", 1, give_up)
     first.release(token)
     second.acquire("login", 1, give_up)
+
+
+def test_the_highest_priority_of_a_process_gets_the_next_permit(db, url):
+    permits, got = Permits(url), []
+    token = permits.acquire("login", 1, lambda: None)
+
+    def want(name, priority):
+        mine = permits.acquire("login", 1, lambda: None, priority)
+        got.append(name)
+        permits.release(mine)
+
+    threads = []
+    for number, (name, priority) in enumerate((("low", 2), ("first", 4), ("second", 4), ("high", 8)), 1):
+        threads.append(threading.Thread(target=want, args=(name, priority), daemon=True))
+        threads[-1].start()
+        wait_until(lambda number=number: len(permits._waiting["login"]) == number, "it is in the line")
+    permits.release(token)
+    for thread in threads:
+        thread.join(20)
+    assert got == ["high", "first", "second", "low"]
+
+
+def test_who_shares_a_name_is_counted_without_who_is_gone(db, url):
+    first, second = Permits(url), Permits(url)
+    tokens = [first.acquire("bandwidth x", 100, lambda: None), second.acquire("bandwidth x", 100, lambda: None)]
+    assert first.sharing("bandwidth x") == 2
+    code = "import sys\nfrom wlmctl.store.permits import Permits\nPermits(sys.argv[1]).acquire('bandwidth x', 9, int)\n"
+    subprocess.run([sys.executable, "-c", code, url], check=True)
+    assert second.sharing("bandwidth x") == 2
+    first.release(tokens[0])
+    assert second.sharing("bandwidth x") == 1
 
 
 def test_the_permits_of_a_process_that_is_gone_come_back(db, url):
@@ -444,3 +477,25 @@ def test_a_worker_that_ended_is_remembered_for_a_week(db):
         with db.transaction():
             workers.end(db, f"u.box-{number}", workers.GONE, ended_s, "drained")
     assert {row.id for row in workers.rows(db)} == {"u.box-1", "u.box-2"}
+
+
+def test_a_step_under_way_is_listed_with_how_far_it_is(db):
+    seq = add(db, count=2)
+    with db.transaction():
+        recorder = Recorder(db, seq, 101.0)
+        recorder.task(0, TaskState.WAITING, TaskState.READY)
+        recorder.task(0, TaskState.READY, TaskState.ASSIGNED, attempt=1)
+        recorder.task(0, TaskState.ASSIGNED, TaskState.RUNNING)
+        recorder.flush()
+        for attempt in (1, 2):
+            progress.put(
+                db, [ProgressRow(seq, attempt - 1, attempt, "copying", 6 << 40, 8 << 40, 1, 2, 5, 0, 0, 2.5, 9.0)]
+            )
+    first, second = (json.loads(text)["progress"] for text in listing.tasks_json(db, seq))
+    assert second is None, "it is not under way"
+    assert (first["what"], first["bytes_done"], first["files_total"]) == ("copying", 6 << 40, 2)
+    assert (first["rate_bytes_s"], first["left_s"], first["time"]) == (2.5, (2 << 40) / 2.5, "1970-01-01T00:00:09.000Z")
+    assert [row.task for row in progress.of_experiments(db, [seq])] == [0]
+    with db.transaction():
+        progress.remove(db, [(seq, 0)])
+    assert progress.of_experiments(db, [seq]) == []

@@ -28,6 +28,7 @@ class TestStage(TaskTypeContract):
             "exclude": ["*.tmp"],
             "symlinks": "keep",
             "verify": "sha256",
+            "cache": True,
         }
 
     @pytest.fixture
@@ -54,6 +55,8 @@ class TestStage(TaskTypeContract):
             ({"from": "nas:a\0b"}, "from[0]"),
             ({"symlinks": "maybe"}, "symlinks"),
             ({"verify": "md5"}, "verify"),
+            ({"verify": "size"}, "cache"),
+            ({"cache": "yes"}, "cache"),
             ({"exclude": [""]}, "exclude[0]"),
             ({"exclude": [3]}, "exclude[0]"),
             ({"form": "x"}, "form"),

@@ -7,11 +7,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from wlmctl_transport_local import wlmctl_transports as local_transports
+from wlmctl_transport_openssh import wlmctl_transports as openssh_transports
 from wlmctl_transport_scp import wlmctl_transports as scp_transports
 from wlmctl_transport_sftp import wlmctl_transports as sftp_transports
 
@@ -19,7 +21,7 @@ from tests.services.sshd import Farm, require_sshd
 from wlmctl.errors import Denied, NoSpace
 from wlmctl.machine import Machine
 from wlmctl.testing.transport import TransportContract, content_of, info_of
-from wlmctl.transport import Bulk, Digests, Links, Runs, Space, Transport
+from wlmctl.transport import Bulk, Copies, Digests, Links, Runs, Space, Transport
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +43,9 @@ def open_transport(
     farm: Farm, name: str, transport: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> Transport:
     monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(farm.write_inventory(folder).ssh_config))
-    factories: Mapping[str, Any] = {**sftp_transports(), **scp_transports(), **local_transports()}
+    factories: Mapping[str, Any] = {
+        **sftp_transports(), **scp_transports(), **local_transports(), **openssh_transports()
+    }  # fmt: skip
     opened: Transport = factories[transport](Machine(name, host=name, transport=transport), options)
     return opened
 
@@ -140,6 +144,13 @@ class TestSftpWithoutShell(OnDisk):
         assert not isinstance(transport, Runs)
         assert not isinstance(transport, Digests)
 
+    def test_openssh_copies_a_file_on_its_own_side_without_a_shell(self, transport: Transport, folder: str) -> None:
+        assert isinstance(transport, Copies)
+        content = content_of(300_000)
+        transport.write(f"{folder}/a", [content[:200_000], content[200_000:]], info_of(content))
+        assert transport.copy(f"{folder}/a", f"{folder}/b", 100_000)
+        assert b"".join(transport.read(f"{folder}/b")) == content[:100_000]
+
 
 class TestScp(OnDisk):
     @pytest.fixture
@@ -149,19 +160,62 @@ class TestScp(OnDisk):
 
 
 class TestScpWithPosixToolsOnly(OnDisk):
-    """As on a host without any ``stat``."""
+    """As on a host without any ``stat``, ``tar`` and ``perl``."""
 
     @pytest.fixture
     def transport(self, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-        from wlmctl_transport_scp import listing
+        from wlmctl_transport_scp import listing, names
 
+        monkeypatch.setattr(names, "_RENAME_ALL", names._RENAME_ALL.replace("perl", "no-such-program"))
         monkeypatch.setitem(listing._LOOKS, "gnu", listing._LOOKS[""])
         monkeypatch.setitem(listing._FOLLOWING, "gnu", listing._FOLLOWING[""])
-        with open_transport(farm, "alpha", "scp", tmp_path, monkeypatch) as transport:
+        opened: Any = open_transport(farm, "alpha", "scp", tmp_path, monkeypatch)
+        with opened as transport:
+            transport._tools = replace(transport._tools, tar="")
             yield transport
 
 
-@pytest.mark.parametrize("kind", ["sftp", "scp"])
+@pytest.fixture(scope="module")
+def logins() -> Iterator[dict[str, Transport]]:
+    """Logins by ``ssh``, which takes long, shared by tests; one that was closed or broken is replaced."""
+    logins: dict[str, Transport] = {}
+    yield logins
+    for login in logins.values():
+        login.close()
+
+
+class TestOpenssh(OnDisk):
+    @pytest.fixture
+    def transport(
+        self, logins: dict[str, Transport], farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Transport:
+        return shared(logins, farm, "alpha", tmp_path, monkeypatch)
+
+    def test_it_offers_all_that_a_shell_and_openssh_allow(self, transport: Transport) -> None:
+        assert all(isinstance(transport, protocol) for protocol in (Runs, Digests, Links, Space, Bulk))
+
+
+class TestOpensshWithoutShell(OnDisk):
+    @pytest.fixture
+    def transport(
+        self, logins: dict[str, Transport], unusual: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Transport:
+        return shared(logins, unusual, "filesonly", tmp_path, monkeypatch)
+
+    def test_it_has_no_run(self, transport: Transport) -> None:
+        assert not isinstance(transport, Runs)
+        assert not isinstance(transport, Digests)
+
+
+def shared(
+    logins: dict[str, Transport], farm: Farm, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Transport:
+    if name not in logins or not logins[name].alive():  # type: ignore[attr-defined]
+        logins[name] = open_transport(farm, name, "openssh", folder, monkeypatch)
+    return logins[name]
+
+
+@pytest.mark.parametrize("kind", ["sftp", "scp", "openssh"])
 def test_what_a_login_prints_at_its_start_harms_nothing(
     unusual: Farm, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,9 @@ from wlmctl.message import TaskKey, TaskMessage
 from wlmctl.plugins import transport_factory
 from wlmctl.task import Resources
 from wlmctl.transport import Completed
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.execution import execute
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.watch import Watcher
 
 TOKEN = "0123456789abcdef" * 2

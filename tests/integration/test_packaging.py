@@ -15,7 +15,8 @@ import pytest
 from tests.services.environments import ROOT, Environment
 
 BUILT_IN = {
-    *("transport_local", "transport_scp", "transport_sftp", "scheduler_fifo", "scheduler_matchmaking"),
+    *("transport_fsspec", "transport_local", "transport_openssh", "transport_scp", "transport_sftp"),
+    *("scheduler_fifo", "scheduler_matchmaking"),
     *("task_environment", "task_job", "task_stage", "batch_shell", "batch_slurm"),
 }
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -59,6 +60,21 @@ def test_a_connection_killed_while_it_reads_is_broken_at_once(site: Site, opener
                 pass
         wait_until(lambda: not transport.alive(), "the connection counts as lost")
     assert time.monotonic() - started < 10
+
+
+def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_alone_is_not(site: Site) -> None:
+    with connect(site.machine, timeout_s=0.5) as ssh:
+        assert run(ssh, "sleep 2; echo awake").stdout == b"awake\n"
+        pausing = threading.Timer(0.7, site.sshd.pause)
+        pausing.start()
+        started = time.monotonic()
+        try:
+            with pytest.raises(Broken, match=r"machine nas: silent for 1 s"):
+                run(ssh, "sleep 60")
+            assert time.monotonic() - started < 10
+        finally:
+            pausing.join()
+            site.sshd.resume()
 
 
 @OPENERS

@@ -181,3 +181,15 @@ def test_a_build_goes_on_when_its_connection_is_cut(own_farm: Farm, make_context
     assert folders[0].folder is not None
     assert Path(folders[0].folder, "built").read_text() == "whole\n"
     assert begun.read_text() == "run\n"
+
+
+def test_a_stage_asks_for_leave_to_move_what_it_has_planned_and_says_how_far_it_is(tmp_path: Path) -> None:
+    context = FakeContext(tmp_path)
+    (Path(context.folder("a")) / "x").write_text("12345")
+    execute("stage", {"from": ["a:x"], "to": "b:y/"}, context)
+    assert context.transfers == [(("b", "a"), 5, 1)]
+    assert (Path(context.folder("b")) / "y" / "x").read_text() == "12345"
+    assert context.figures[-1] == {
+        "bytes_done": 5, "bytes_total": 5, "files_done": 1, "files_total": 1, "sent_bytes": 5, "resumed_bytes": 0,
+        "skipped": 0, "what": "copying",
+    }  # fmt: skip

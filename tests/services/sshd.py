@@ -18,11 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.services.processes import descendants, send
 
 SSHD = "/usr/sbin/sshd"
 TOKEN = "WLM_TEST_SSHD"
+#: A command's first words that bind it, and all that it starts, by the modes of files, as root too.
+OBEYING_MODES = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 
 def is_available() -> bool:
@@ -48,7 +51,7 @@ class Sshd:
     """One machine: an sshd with its own host key and login folder (``home``), on one address and port.
 
     ``sftp_only``: no shell (ForceCommand internal-sftp). ``no_sftp``: no SFTP subsystem. ``options``: further lines
-    of sshd_config, which win over the ones here.
+    of sshd_config, which win over the ones here. ``command``: words before sshd's own, as of ``OBEYING_MODES``.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Sshd:
         sftp_only: bool = False,
         no_sftp: bool = False,
         options: Sequence[str] = (),
+        command: Sequence[str] = (),
     ) -> None:
         self.name, self.address, self.port = name, address, free_port(address)
         self.user = getpass.getuser()
@@ -72,6 +76,7 @@ class Sshd:
         self.authorized_keys.write_text("".join(key.with_name(key.name + ".pub").read_text() for key in authorized))
         self.token = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
+        self._command = command
         lines = list(options)
         assert " " not in str(folder), "sshd splits the arguments of internal-sftp at spaces"
         if sftp_only:
@@ -120,14 +125,18 @@ class Sshd:
     @property
     def known_hosts_line(self) -> str:
         """The line of a known_hosts file that trusts this machine."""
-        return f"[{self.address}]:{self.port} {self.public_host_key}\n"
+        return self.known_hosts_line_at((self.address, self.port))
+
+    def known_hosts_line_at(self, way: tuple[str, int]) -> str:
+        """The same, for an address and port that lead to this machine."""
+        return f"[{way[0]}]:{way[1]} {self.public_host_key}\n"
 
     def start(self) -> None:
         """Start the server and wait until it answers; again on the same port after ``stop``."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd, as root, separates its privileges
         with open(self.folder / "log", "ab") as log:
-            command = [SSHD, "-D", "-e", "-f", str(self.config)]
+            command = [*self._command, SSHD, "-D", "-e", "-f", str(self.config)]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 10
         while not self._answers():
@@ -162,13 +171,14 @@ class Sshd:
 
     def pause(self) -> None:
         """Stop the server and its connections without ending them, as a hanging machine would."""
-        send(self._all(), signal.SIGSTOP)
+        send(self.processes(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Go on after ``pause``."""
-        send(self._all(), signal.SIGCONT)
+        send(self.processes(), signal.SIGCONT)
 
-    def _all(self) -> list[int]:
+    def processes(self) -> list[int]:
+        """The pids of the server, its connections' processes and all that they run."""
         return [*self.sessions(), *([self._process.pid] if self._process else [])]
 
     def close(self) -> None:
@@ -210,22 +220,31 @@ class Farm:
     def __getitem__(self, name: str) -> Sshd:
         return self.machines[name]
 
-    def add(self, name: str, *, sftp_only: bool = False, no_sftp: bool = False, options: Sequence[str] = ()) -> Sshd:
-        """Start one more machine on the next loopback address."""
+    def add(self, name: str, **settings: Any) -> Sshd:
+        """Start one more machine, of these settings of ``Sshd``, on the next loopback address."""
         address, self._next = f"127.0.0.{self._next}", self._next + 1
-        machine = Sshd(self.folder, name, address, [self.key], sftp_only=sftp_only, no_sftp=no_sftp, options=options)
+        machine = Sshd(self.folder, name, address, [self.key], **settings)
         machine.start()
         self.machines[name] = machine
         return machine
 
     def write_inventory(
-        self, folder: Path, *, transports: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        transports: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
+        ways: Mapping[str, tuple[str, int]] | None = None,
     ) -> Inventory:
-        """Write wlmctl.toml, an SSH config and known_hosts into ``folder``; ``extra``: TOML text a machine."""
+        """Write wlmctl.toml, an SSH config and known_hosts into ``folder``.
+
+        ``extra``: TOML text a machine. ``ways``: the address and port of the relay through which a machine is reached.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         ssh_config, known_hosts = folder / "ssh_config", folder / "known_hosts"
-        known_hosts.write_text("".join(m.known_hosts_line for m in self.machines.values()))
-        ssh_config.write_text("".join(self._host(m, known_hosts) for m in self.machines.values()))
+        to = {name: (ways or {}).get(name, (m.address, m.port)) for name, m in self.machines.items()}
+        known_hosts.write_text("".join(m.known_hosts_line_at(to[m.name]) for m in self.machines.values()))
+        ssh_config.write_text("".join(self._host(m, to[m.name], known_hosts) for m in self.machines.values()))
         toml = ['store = "sqlite:///wlmctl.db"\n']
         for name in self.machines:
             transport = (transports or {}).get(name, "sftp")
@@ -236,9 +255,9 @@ class Farm:
         config.write_text("\n".join(toml))
         return Inventory(folder, config, ssh_config, known_hosts, {"WLMCTL_SSH_CONFIG": str(ssh_config)})
 
-    def _host(self, machine: Sshd, known_hosts: Path) -> str:
+    def _host(self, machine: Sshd, way: tuple[str, int], known_hosts: Path) -> str:
         return (
-            f"Host {machine.name}\n  HostName {machine.address}\n  Port {machine.port}\n  User {machine.user}\n"
+            f"Host {machine.name}\n  HostName {way[0]}\n  Port {way[1]}\n  User {machine.user}\n"
             f'  IdentityFile "{self.key}"\n  IdentitiesOnly yes\n  UserKnownHostsFile "{known_hosts}"\n'
             f"  GlobalKnownHostsFile /dev/null\n\n"
         )

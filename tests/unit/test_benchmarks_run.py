@@ -49,11 +49,23 @@ def test_match_making_is_measured_beside_greedy() -> None:
         assert f"| {part} |" in said or "left out: " in said
 
 
-def test_files_go_up_down_and_across() -> None:
+def test_a_file_is_staged_up_and_down_beside_openssh() -> None:
     require_sshd()
-    said = quickly("copying")
-    for direction in ("up", "down", "across"):
-        assert f"| {direction} | wlmctl, sftp |" in said
+    said = quickly("staging", "--only", "large")
+    for direction in ("up", "down"):
+        for way in ("sftp", "scp", "wlmctl, sftp", "wlmctl, scp"):
+            assert f"| {direction} | {way} |" in said
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_all_of_staging_is_measured() -> None:
+    require_sshd()
+    said = quickly("staging", timeout_s=280)
+    for row in ("rsync", "scp -r", "wlmctl, sftp-scp", "sftp, sha256", "the far tool alone"):
+        assert f"| {row} |" in said
+    for promise in ("memory of a relay, scp-scp", "memory of a tree, up, sftp", "short commands over one connection"):
+        assert f"- {promise}" in said
 
 
 def test_strategies_are_simulated() -> None:

@@ -113,7 +113,7 @@ def test_every_setting_of_a_machine_is_read(home: Path, work: Path) -> None:
         '[machines.cluster]\nhost = "login.cluster.example"\nuser = "me"\nport = 2222\njump = "gate"\n'
         'passphrase = {env = "PASS"}\ntransport = "scp"\nbatch = "slurm"\nscratch = "$SCRATCH/wlm"\nshell = "bash -l"\n'
         'preamble = "module load gcc/13"\nlabels = ["gpu", "site=a"]\ncpus = 64\nmemory = "256GiB"\ngpus = 2\n'
-        "max_connections = 5\ncommands_per_minute = 60\nmax_jobs = 200\n"
+        'max_connections = 5\nbandwidth = "50MiB"\ncommands_per_minute = 60\nmax_jobs = 200\n'
         '[machines.cluster.batch_options]\naccount = "p1"\n[machines.cluster.transport_options]\ntimeout_s = 5\n'
     )
     machine = load(home, work).machine("cluster")
@@ -122,6 +122,7 @@ def test_every_setting_of_a_machine_is_read(home: Path, work: Path) -> None:
     assert (machine.transport, machine.batch, machine.scratch) == ("scp", "slurm", "$SCRATCH/wlm")
     assert (machine.shell, machine.preamble) == ("bash -l", "module load gcc/13")
     assert (machine.labels, machine.cpus, machine.memory_bytes, machine.gpus) == (("gpu", "site=a"), 64, 256 << 30, 2)
+    assert machine.bandwidth_bytes_s == 50 * 1024 * 1024
     assert (machine.max_connections, machine.commands_per_minute, machine.max_jobs) == (5, 60, 200)
     assert machine.batch_options == {"account": "p1"}
     assert machine.transport_options == {"timeout_s": 5}
@@ -153,7 +154,6 @@ def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line(home: Path, 
     [
         "[groups.all]\nmachines = []",
         'keep = "30d"',
-        '[machines.a]\nhost = "a"\nbandwidth = "1MB"',
     ],
 )
 def test_what_later_work_brings_is_refused_as_not_yet(home: Path, work: Path, text: str) -> None:
@@ -257,6 +257,46 @@ def test_local_may_set_all_but_the_login(home: Path, work: Path) -> None:
 def test_a_machine_without_a_host_is_refused(home: Path, work: Path) -> None:
     (found,) = mistakes(home, work, "\n[machines.a]\ncpus = 2\n")
     assert found.startswith("wlmctl.toml:2: machines.a: no host, expected host =")
+    (found,) = mistakes(home, work, '[machines.a]\ntransport = "openssh"\n')
+    assert "no host" in found
+
+
+STORE = '[machines.store]\ntransport = "fsspec"\n[machines.store.transport_options]\nurl = "s3://bucket"\n'
+
+
+def test_a_machine_that_is_no_host_needs_none_and_is_not_this_one(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_text(STORE)
+    store = load(home, work).machines["store"]
+    assert (store.host, store.is_local) == (None, False)
+
+
+def test_secrets_among_the_options_of_a_transport_are_references(home: Path, work: Path) -> None:
+    login = 'storage_options = {key = "id", secret = {env = "S3_SECRET"}, client = {token = {file = "keys/token"}}}\n'
+    (work / "wlmctl.toml").write_text(STORE + login)
+    config = load(home, work)
+    assert config.machines["store"].transport_options["storage_options"] == {
+        "key": "id",
+        "secret": {"env": "S3_SECRET"},
+        "client": {"token": {"file": f"{work}/keys/token"}},
+    }
+    assert config.secrets == [Reference("env", "S3_SECRET"), Reference("file", f"{work}/keys/token")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'storage_options = {key = "id", secret = "hunter2"}',
+        'storage_options = {headers = {Authorization = "Bearer hunter2"}}',
+        'proxy = "http://me:hunter2@proxy/"',
+    ],
+)
+def test_a_secret_among_the_options_of_a_transport_is_refused_and_not_shown(
+    home: Path, work: Path, options: str
+) -> None:
+    (found,) = mistakes(home, work, STORE + options + "\n")
+    assert "expected for " in found
+    assert "it is a secret" in found
+    assert "hunter2" not in found
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.waiting import wait_until
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import Broken, Cancelled, NotFound, Unreachable
+from wlmctl.in_use import InUse, soon
 from wlmctl.machine import Machine
 from wlmctl.transport import Transport
 
@@ -54,10 +57,15 @@ class FakeBudget:
     def __init__(self) -> None:
         self.held: list[str] = []
 
-    def acquire(self, machine_login: str, limit: int, check: Callable[[], None]) -> Any:
-        check()
-        self.held.append(machine_login)
-        return machine_login
+    def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> Any:
+        while self.held.count(name) >= limit:
+            time.sleep(0.01)
+            check()
+        self.held.append(name)
+        return name
+
+    def sharing(self, name: str) -> int:
+        return self.held.count(name)
 
     def release(self, token: Any) -> None:
         self.held.remove(token)
@@ -214,3 +222,65 @@ def test_a_permit_alone_is_held_within_the_with(pool: ConnectionPool, opened: Op
         assert budget.held == ["me@nas:22"]
     assert budget.held == []
     assert opened.all == []
+
+
+def test_of_those_who_wait_the_highest_priority_gets_the_next_connection(opened: Opened) -> None:
+    pool, order = ConnectionPool(opened, login_of=lambda machine: "x"), list[str]()
+    one = replace(NAS, max_connections=1)
+
+    def use(name: str, priority: int) -> None:
+        with pool.lease(one, priority=priority):
+            order.append(name)
+
+    def waits(count: int) -> bool:
+        return len(pool._logins["x"].line) == count
+
+    with pool.lease(one):
+        threads = []
+        for count, (name, priority) in enumerate((("low", 2), ("first", 4), ("second", 4), ("high", 8)), 1):
+            threads.append(threading.Thread(target=use, args=(name, priority)))
+            threads[-1].start()
+            wait_until(partial(waits, count), "it is in the line")
+    for thread in threads:
+        thread.join(10)
+    assert order == ["high", "first", "second", "low"]
+    assert len(opened.all) == 1
+
+
+def test_a_connection_that_was_broken_off_is_not_lent_again(
+    pool: ConnectionPool, opened: Opened, budget: FakeBudget
+) -> None:
+    in_use = InUse(pool.break_off)
+    with pool.lease(NAS) as transport, in_use.using(transport):
+        in_use.close()
+        assert not opened.all[0].is_open
+    assert in_use.is_broken_off
+    assert budget.held == []
+    with pool.lease(NAS):
+        assert len(opened.all) == 2
+
+
+def test_what_is_not_in_use_any_more_is_not_closed(pool: ConnectionPool, opened: Opened) -> None:
+    in_use = InUse(pool.break_off)
+    with pool.lease(NAS) as transport:
+        with in_use.using(transport):
+            pass
+        in_use.close()
+        assert opened.all[0].is_open
+    assert not in_use.is_broken_off
+
+
+def test_a_connection_that_comes_too_late_goes_back_and_nobody_waits_for_it(opened: Opened) -> None:
+    answer = threading.Event()
+
+    def late(machine: Machine) -> Transport:
+        answer.wait(10)
+        return opened(machine)
+
+    pool = ConnectionPool(late, login_of=lambda machine: "x")
+    with pytest.raises(Unreachable, match=r"no connection within 0\.05 s"), soon(pool.lease(NAS), 0.05):
+        pass
+    answer.set()
+    wait_until(lambda: pool._logins["x"].idle, "it is given back")
+    with soon(pool.lease(NAS), 5) as transport:
+        assert transport is cast(Transport, opened.all[0])

@@ -16,7 +16,7 @@ from tests.play import Step, machine
 from tests.waiting import wait_until
 from wlmctl.broker.memory import MemoryBroker
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import Cancelled
+from wlmctl.errors import BrokenOff, Cancelled
 from wlmctl.message import (
     Deferral,
     EndMessage,
@@ -36,7 +36,7 @@ from wlmctl.message import (
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, TaskContext, Unknown
-from wlmctl.worker.context import BrokenOff, Machines
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 
 Execute = Callable[[TaskContext], Any]

@@ -238,7 +238,9 @@ def test_every_built_in_plugin_is_installed_and_usable() -> None:
     built_in = {(row.kind, row.name) for row in rows if row.distribution == "wlmctl"}
     assert {row.name: row.error for row in rows if row.distribution == "wlmctl" and row.error} == {}
     assert built_in == {
+        ("transport", "fsspec"),
         ("transport", "local"),
+        ("transport", "openssh"),
         ("transport", "scp"),
         ("transport", "sftp"),
         ("scheduler", "fifo"),

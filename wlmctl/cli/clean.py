@@ -101,14 +101,13 @@ def _tell(row: ExperimentRow, found: Sequence[Cleaned], *, dry_run: bool, forget
 
 @click.command("clean")
 @click.argument("machine", metavar="NAME")
-@click.option(
-    "--older", type=Duration(), default=_THIRTY_DAYS_S, metavar="AGE", help="Environments unused for so long (30d)."
-)
+@click.option("--older", type=Duration(), default=_THIRTY_DAYS_S, metavar="AGE",
+              help="Environments and cached content unused for so long (30d).")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @output_option
 @click.pass_context
 def machine_clean(ctx: click.Context, machine: str, older: float, dry_run: bool, output: str) -> int:
-    """Remove temporary files and unused environments from a machine's scratch folder.
+    """Remove temporary files, unused environments and unused cached content from a machine's scratch folder.
 
     Temporary files of executions that are under way stay, and those of experiments this store does not know for a
     day; environments stay while an experiment that has not ended has one.

@@ -179,6 +179,24 @@ class Duration(click.ParamType[float]):
             self.fail(f"{value!r}, expected {error}", param, ctx)
 
 
+class ByteRate(click.ParamType[int]):
+    """An option's bytes a second: ``10MiB``."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes a second."""
+        from wlmctl.quantities import parse_size
+
+        try:
+            rate = parse_size(value)
+        except ValueError:
+            rate = 0
+        if not rate:
+            self.fail(f"{value!r}, expected a size of more than 0 for each second, such as 10MiB", param, ctx)
+        return rate
+
+
 def now_s() -> float:
     """The time, as the store counts it."""
     return time.time()

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import note, open_store, output_option, with_all_machines, write, write_json
-from wlmctl.errors import Cancelled, ExitCode, UsageError
+from wlmctl.cli.common import ByteRate, note, output_option, with_all_machines
+from wlmctl.cli.stopping import Stopping
+from wlmctl.errors import Broken, Cancelled, ExitCode, Unreachable, UsageError
+from wlmctl.in_use import InUse
 
 if TYPE_CHECKING:
     from wlmctl.connections import ConnectionPool
-    from wlmctl.machine import Machine
-    from wlmctl.transfer import Endpoint, Place, Plan, Spot, Summary
 
-_ENDPOINTS = "MACHINE:PATH, or ID/ROLE:PATH for an experiment's folder"
+#: Seconds between two looks whether it is to stop, and then for it to do so before connections are closed under it.
+_LOOK_S, _STOP_S = 0.1, 0.5
+
+#: Seconds of waiting for other transfers before that is told.
+_TELL_S = 2.0
 
 
 @click.command()
@@ -30,6 +33,7 @@ _ENDPOINTS = "MACHINE:PATH, or ID/ROLE:PATH for an experiment's folder"
 @click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out what matches; may be given again.")
 @click.option("--symlinks", type=click.Choice(["keep", "follow", "refuse"]), default="keep", show_default=True,
               help="Make symlinks again, copy what they point at, or stop at one.")  # fmt: skip
+@click.option("--bwlimit", type=ByteRate(), metavar="RATE", help="Send at most so much a second, as in 10MiB.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @output_option
 @click.pass_context
@@ -40,6 +44,7 @@ def copy(
     verify: str,
     exclude: Sequence[str],
     symlinks: str,
+    bwlimit: int | None,
     dry_run: bool,
     output: str,
 ) -> int:
@@ -47,16 +52,17 @@ def copy(
 
     SRC and DST are MACHINE:PATH, or ID/ROLE:PATH for an experiment's folder; local: is this host. A relative path
     starts in the login folder, on this host in the current one. A SRC with a final slash means a folder's contents;
-    a DST with one receives each SRC under its own name.
+    a DST with one receives each SRC under its own name. The same command goes on with what was interrupted.
+
+    With -o json one object a line, the summary last.
     """
-    from wlmctl.cli.copy_progress import shown_progress
-    from wlmctl.cli.stopping import Stopping
+    from wlmctl.cli.copy_ends import Ends, endpoint
+    from wlmctl.cli.copy_progress import shown_progress, tell_plan, tell_summary
     from wlmctl.runtime.reach import connections
-    from wlmctl.transfer import Source, Symlinks, Verify, plan
+    from wlmctl.transfer import Source, Symlinks, Verify, command_name, plan
     from wlmctl.transfer import copy as carry_out
 
-    named = [_endpoint(text) for text in sources]
-    to = _endpoint(destination)
+    named, to = [endpoint(text) for text in sources], endpoint(destination)
     if to.is_pattern:
         raise UsageError(f"{destination}: a pattern cannot be a destination")
     if not to.is_folder and (len(named) > 1 or named[0].is_pattern):
@@ -68,112 +74,81 @@ def copy(
             raise Cancelled("interrupted")
 
     with connections(with_all_machines(ctx)) as pool:
-        ends = [_resolved(ctx, pool, check, each) for each in [*named, to]]
-        place, spot = ends.pop()
+        in_use = InUse(pool.break_off)
+        ends = Ends(ctx, pool, check, in_use)
+        begins, end = [ends.find(each) for each in named], ends.find(to)
+        execution = command_name(each.name for each in [*begins, end])
         made = plan(
-            [Source(*each) for each in ends],
-            place,
-            spot,
+            [Source(each.place, each.spot) for each in begins],
+            end.place,
+            end.spot,
             symlinks=Symlinks(symlinks),
             exclude=exclude,
             check=check,
+            execution=execution,
         )
+        tell_plan(made, output, is_whole=dry_run)
         if dry_run:
-            _tell_plan(made, output)
             return ExitCode.DONE
+        waiting = _Waiting(check, pool)
+        machines = [*{each.machine.name: each.machine for each in begins}.values(), end.machine]
         try:  # what was done so far may be broken off anywhere; from here on there are temporary files
-            with stopping, shown_progress(is_wanted=output == "text") as progress:
+            with (
+                stopping,
+                _broken_off(stopping, in_use),
+                pool.transfer(machines, made.size_bytes, made.files, waiting) as pace,
+                shown_progress(output) as progress,
+            ):
+                waiting.is_over = True
+                if bwlimit is not None:
+                    pace.keep(lambda: bwlimit)
                 summary = carry_out(
                     made,
                     verify=Verify(verify),
-                    execution=f"copy-{secrets.token_hex(5)}",
+                    execution=execution,
                     progress=progress,
                     check=check,
+                    pace=pace,
+                    keeps=(Cancelled, Broken, Unreachable),
                 )
         except Cancelled:
-            note("interrupted; no partial file has a final name")
+            note("interrupted; no partial file has a final name, and the same command goes on from here")
             return stopping.exit_code
-    _tell(summary, output)
+    tell_summary(summary, output)
     return ExitCode.DONE
 
 
-def _endpoint(text: str) -> Endpoint:
-    from wlmctl.text import shown
-    from wlmctl.transfer import split_endpoint
+@contextmanager
+def _broken_off(stopping: Stopping, in_use: InUse) -> Iterator[None]:
+    """Once it is to stop, connections that keep it waiting are closed under it."""
+    is_over = threading.Event()
 
+    def watch() -> None:
+        while not is_over.wait(_LOOK_S):
+            if stopping.is_asked:
+                if not is_over.wait(_STOP_S):
+                    in_use.close()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
     try:
-        endpoint = split_endpoint(text)
-    except ValueError:
-        raise UsageError(f"{shown(text)}: names no machine, expected {_ENDPOINTS} (local:{shown(text)}?)") from None
-    if endpoint.role.count("/") > 1 or endpoint.role.endswith("/"):
-        raise UsageError(f"{shown(text)}: expected {_ENDPOINTS}")
-    return endpoint
+        yield
+    finally:
+        is_over.set()
 
 
-def _resolved(
-    ctx: click.Context, pool: ConnectionPool, check: Callable[[], None], endpoint: Endpoint
-) -> tuple[Place, Spot]:
-    from wlmctl.transfer import Place, located
+class _Waiting:
+    """A check that says once that it waits, until that is over; meanwhile others may have its connections."""
 
-    machine, folder = _machine(ctx, pool, endpoint)
-    lease = partial(pool.lease, machine, check)
-    place = Place(endpoint.role, machine.name, lease, machine.is_local, partial(pool.lease, machine))
-    home = ""
-    if folder is None or endpoint.path.startswith("~"):
-        with place.lease() as transport:
-            home = transport.home()
-    if folder is None and machine.is_local:
-        folder = os.getcwd()
-    try:
-        return place, located(endpoint, folder or home, home, may_leave=machine.is_local or "/" not in endpoint.role)
-    except ValueError as error:
-        raise UsageError(f"{endpoint.role}: {error}") from None
+    def __init__(self, check: Callable[[], None], pool: ConnectionPool) -> None:
+        self._check, self._pool, self._began_s = check, pool, time.monotonic()
+        self.is_over = self._is_told = False
 
-
-def _machine(ctx: click.Context, pool: ConnectionPool, endpoint: Endpoint) -> tuple[Machine, str | None]:
-    """The machine, and the folder of the experiment where one is named."""
-    experiment, _, role = endpoint.role.rpartition("/")
-    if not experiment:
-        return with_all_machines(ctx).machine(role), None
-    from wlmctl.runtime.lookup import experiment_folder
-
-    with open_store(ctx) as db:
-        return experiment_folder(with_all_machines(ctx), db, experiment, role, pool)
-
-
-def _tell_plan(made: Plan, output: str) -> None:
-    from wlmctl.text import shown
-
-    rows: list[Mapping[str, Any]] = [
-        {
-            "source": item.place.shown(item.path),
-            "destination": made.to.shown(item.target),
-            "kind": item.info.kind,
-            "size_bytes": item.info.size_bytes,
-        }
-        for item in made.items
-    ]
-    if output == "json":
-        write_json({"files": made.files, "size_bytes": made.size_bytes, "items": rows})
-        return
-    for row in rows:
-        size = f"{row['size_bytes']:,} bytes" if row["kind"] == "file" else row["kind"]
-        write(f"{row['source']} -> {row['destination']} ({shown(str(size))})\n")
-    write(f"{made.files} files, {made.size_bytes:,} bytes would be copied\n")
-
-
-def _tell(summary: Summary, output: str) -> None:
-    if output == "json":
-        write_json(
-            {
-                "files": summary.files,
-                "size_bytes": summary.size_bytes,
-                "skipped": summary.skipped,
-                "read_back": summary.read_back,
-                "duration_s": round(summary.seconds, 3),
-                "verify": str(summary.verify),
-            }
-        )
-    else:
-        write(f"{summary.told()}\n")
-    sys.stdout.flush()
+    def __call__(self) -> None:
+        self._check()
+        if self.is_over:
+            return
+        self._pool.close_idle(0)
+        if not self._is_told and time.monotonic() > self._began_s + _TELL_S:
+            self._is_told = True
+            note("waits until fewer others transfer with the same machine (max_connections)")

@@ -1,72 +1,126 @@
-"""How far a copy is: a bar on a terminal, else a line every ten seconds."""
+"""What a copy says: its plan, how far it is (a bar on a terminal, else lines), what it did; or all as JSON lines."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from wlmctl.cli.common import note
-from wlmctl.transfer.copy import Progress
+from wlmctl.cli.common import note, write, write_line
+from wlmctl.cli.how_far import how_far
+from wlmctl.rate import Rate
+from wlmctl.text import counted
+from wlmctl.transfer import Progress, Report
 
-_LINE_EACH_S = 10.0
-_DRAW_EACH_S = 0.1
+if TYPE_CHECKING:
+    from wlmctl.transfer import Plan, Summary
+
+#: Seconds between two lines of text, two lines of JSON, and two looks of the bar.
+LINE_EACH_S, JSON_EACH_S, DRAW_EACH_S = 10.0, 1.0, 0.1
 
 
 @contextmanager
-def shown_progress(*, is_wanted: bool) -> Iterator[Progress]:
-    """Something to tell progress to, on stderr; it shows nothing unless ``is_wanted``."""
-    if not is_wanted:
-        yield lambda *_: None
+def shown_progress(output: str) -> Iterator[Report]:
+    """Something to tell progress to: text goes to stderr, JSON to stdout."""
+    if output == "json":
+        yield _Seldom(JSON_EACH_S, _json_line)
     elif sys.stderr.isatty():
         yield from _bar()
     else:
-        yield _Lines()
+        yield _Seldom(LINE_EACH_S, lambda now, rate: note(_told(now, rate)))
 
 
-class _Lines:
-    """A line every ten seconds."""
+class _Seldom:
+    """Passes progress on at most each ``pause_s``, with the rate of the last seconds."""
 
-    def __init__(self) -> None:
-        self._began_s = self._last_s = time.monotonic()
+    def __init__(self, pause_s: float, tell: Callable[[Progress, Rate], None]) -> None:
+        self._pause_s, self._tell, self._rate = pause_s, tell, Rate()
+        self._told_s = time.monotonic()
 
-    def __call__(self, bytes_done: int, bytes_total: int, files_done: int, files_total: int) -> None:
-        now_s = time.monotonic()
-        if now_s - self._last_s >= _LINE_EACH_S:
-            self._last_s = now_s
-            rate = bytes_done / (now_s - self._began_s) / 1e6
-            note(f"{files_done} of {files_total} files, {bytes_done:,} of {bytes_total:,} bytes, {rate:.1f} MB/s")
+    def __call__(self, now: Progress) -> None:
+        self._rate.note(now.sent_bytes)
+        if time.monotonic() - self._told_s >= self._pause_s:
+            self._told_s = time.monotonic()
+            self._tell(now, self._rate)
 
 
-def _bar() -> Iterator[Progress]:
+def _told(now: Progress, rate: Rate) -> str:
+    return how_far(
+        now.bytes_done, now.bytes_total, now.files_done, now.files_total, rate.bytes_s,
+        rate.left_s(now.bytes_total - now.bytes_done), resumed_bytes=now.resumed_bytes,
+        skipped=now.skipped + now.reused,
+    )  # fmt: skip
+
+
+def _bar() -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    last_s = 0.0
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(BarColumn(24), TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
 
-        def progress(bytes_done: int, bytes_total: int, files_done: int, files_total: int) -> None:
-            nonlocal last_s
-            now_s = time.monotonic()
-            if now_s - last_s >= _DRAW_EACH_S or files_done == files_total:
-                last_s = now_s
-                text = f"{files_done}/{files_total} files"
-                bars.update(task, completed=bytes_done, total=bytes_total, description=text)
+        def draw(now: Progress, rate: Rate) -> None:
+            bars.update(task, completed=now.bytes_done, total=now.bytes_total or 1, description=_told(now, rate))
 
-        yield progress
+        yield _Seldom(DRAW_EACH_S, draw)
+
+
+def tell_plan(made: Plan, output: str, *, is_whole: bool) -> None:
+    """What would be copied (``is_whole``: each item), before it is; as text only where that is all there is to say."""
+    from wlmctl.text import shown
+
+    if is_whole:
+        for item in made.items:
+            source, target = item.place.shown(item.path), made.to.shown(item.target)
+            if output == "json":
+                _event("item", source=source, destination=target, type=item.info.kind, size_bytes=item.info.size_bytes)
+            else:
+                size = f"{item.info.size_bytes:,} bytes" if item.info.kind == "file" else item.info.kind
+                write(f"{source} -> {target} ({shown(size)})\n")
+    if output == "json":
+        _event("plan", files=made.files, size_bytes=made.size_bytes)
+    elif is_whole:
+        write(f"{counted(made.files, 'file')}, {made.size_bytes:,} bytes would be copied\n")
+
+
+def tell_summary(summary: Summary, output: str) -> None:
+    """What was done."""
+    if output != "json":
+        write(f"{summary.told()}\n", flush=True)
+        return
+    _event(
+        "summary",
+        files=summary.files,
+        size_bytes=summary.size_bytes,
+        sent_bytes=summary.sent_bytes,
+        resumed_bytes=summary.resumed_bytes,
+        skipped=summary.skipped,
+        reused=summary.reused,
+        read_back=summary.read_back,
+        duration_s=round(summary.seconds, 3),
+        verify=str(summary.verify),
+    )
+
+
+def _json_line(now: Progress, rate: Rate) -> None:
+    left_s = rate.left_s(now.bytes_total - now.bytes_done)
+    _event(
+        "progress",
+        files_done=now.files_done,
+        files_total=now.files_total,
+        bytes_done=now.bytes_done,
+        bytes_total=now.bytes_total,
+        sent_bytes=now.sent_bytes,
+        resumed_bytes=now.resumed_bytes,
+        skipped=now.skipped,
+        reused=now.reused,
+        rate_bytes_s=round(rate.bytes_s),
+        left_s=None if left_s is None else round(left_s, 1),
+    )
+
+
+def _event(kind: str, **figures: Any) -> None:
+    write_line({"version": 1, "kind": kind, **figures})

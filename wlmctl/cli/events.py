@@ -105,7 +105,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _how_far(event: EventRow) -> str:
+    from wlmctl.cli.how_far import how_far
+
+    said = event.values
+    left, rate = said["bytes_total"] - said["bytes_done"], said["rate_bytes_s"]
+    return how_far(
+        said["bytes_done"], said["bytes_total"], said["files_done"], said["files_total"], rate,
+        left / rate if rate else None,
+    )  # fmt: skip
+
+
 def _line(task: str | None, event: EventRow) -> str:
     what = event.kind if event.target is None else f"{event.source or '-'} -> {event.target}"
     reason = f"  ({shown(event.reason)})" if event.reason else ""
+    if event.kind == "progress":
+        reason = f"  ({shown(event.reason or '')} {_how_far(event)})"
     return f"{event.n:>6}  {local_time(event.time)}  {task or '-':<20}  {what}{reason}\n"

@@ -60,17 +60,24 @@ def show(ctx: click.Context, name: str, output: str) -> int:
 
 @machine.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--speed", is_flag=True, help="Also measure how fast it is, and say what limits it; takes some seconds.")
 @output_option
 @click.pass_context
-def test(ctx: click.Context, names: Sequence[str], output: str) -> int:
-    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock."""
-    from wlmctl.machine_check import check_machine
+def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> int:
+    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock.
+
+    With --speed also the round trip, large files up and down, sha256 there, small files and commands a second.
+    """
+    from wlmctl.cli.machine_speed import speed_json, tell_speed
+    from wlmctl.machine_check import check_machine, failed
+    from wlmctl.machine_speed import Speed, measure
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
 
     config = with_all_machines(ctx)
     places = [config.machine(name) for name in names]
     found: dict[str, list[Check]] = {}
+    speeds: dict[str, Speed] = {}
     with connections(config) as pool:
         for place in places:
             found[place.name] = []
@@ -78,9 +85,26 @@ def test(ctx: click.Context, names: Sequence[str], output: str) -> int:
                 found[place.name].append(check)
                 if output != "json":
                     _tell(place.name, check)
+            if not speed or any(check.state in ("unreachable", "problem") for check in found[place.name]):
+                continue
+            pool.close_all()  # so that a login is measured, too
+            try:
+                speeds[place.name] = measure(place, pool, resolve_scratch)
+            except WlmctlError as error:
+                found[place.name].append(failed("speed", place, error))
+                if output != "json":
+                    _tell(place.name, found[place.name][-1])
+            else:
+                if output != "json":
+                    tell_speed(place.name, speeds[place.name])
     if output == "json":
         write_json(
-            {"machines": [{"name": name, "checks": list(map(_as_json, checks))} for name, checks in found.items()]}
+            {
+                "machines": [
+                    {"name": name, "checks": list(map(_as_json, checks)), **speed_json(speeds.get(name))}
+                    for name, checks in found.items()
+                ]
+            }
         )
     states = {check.state for checks in found.values() for check in checks}
     if "unreachable" in states:
@@ -104,7 +128,7 @@ machine.add_command(_not_yet("release"))
 def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
     """What the hosts on the way show, as far as they can be reached, and why not farther."""
     found: list[dict[str, str]] = []
-    if place.is_local:
+    if place.host is None:
         return found, ""
     from wlmctl.ssh import connection
 

@@ -27,8 +27,8 @@ def trust(ctx: click.Context, name: str, yes: bool) -> int:
     from wlmctl.ssh.known_hosts import Trust, line_of
 
     place = with_all_machines(ctx).machine(name)
-    if place.is_local:
-        write("local: this host, there is nothing to trust\n")
+    if place.host is None:
+        write(f"{place.name}: has no host, there is nothing to trust\n")
         return ExitCode.DONE
     lines = []
     for hop, login in enumerate(connection.hops(place)):

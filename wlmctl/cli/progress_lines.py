@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wlmctl.cli.how_far import how_far
 from wlmctl.cli.progress_picture import Change, Followed, Group, Picture
-from wlmctl.quantities import format_duration, format_size
+from wlmctl.quantities import format_duration
 from wlmctl.store.rows import EventRow
 from wlmctl.text import counted, shown
 
@@ -178,16 +179,11 @@ def hold_text(machine: str, reason: str) -> str:
 
 def transfer_text(transfer: Transfer) -> str:
     """``points.csv 1.2 GiB of 3.0 GiB, 85 MiB/s, 21s left``."""
-    parts = [f"{shown(transfer.what)} " if transfer.what else ""]
-    total = f" of {format_size(transfer.bytes_total)}" if transfer.bytes_total else ""
-    parts.append(f"{format_size(transfer.bytes_done)}{total}")
-    if transfer.files_total > 1:
-        parts.append(f", {transfer.files_done} of {transfer.files_total} files")
-    if transfer.rate_bytes_s:
-        parts.append(f", {format_size(transfer.rate_bytes_s)}/s")
-    if transfer.left_s is not None:
-        parts.append(f", {format_duration(transfer.left_s)} left")
-    return "".join(parts)
+    text = how_far(
+        transfer.bytes_done, transfer.bytes_total, transfer.files_done, transfer.files_total, transfer.rate_bytes_s,
+        transfer.left_s,
+    )  # fmt: skip
+    return f"{shown(transfer.what)} {text}".strip()
 
 
 def summary_text(followed: Followed) -> str:

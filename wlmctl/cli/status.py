@@ -19,6 +19,7 @@ from wlmctl.machine import LOCAL
 
 if TYPE_CHECKING:
     from wlmctl.store.database import Database
+    from wlmctl.store.progress import ProgressRow
     from wlmctl.store.rows import ExperimentRow
     from wlmctl.store.series import SeriesRow
 
@@ -171,9 +172,10 @@ def _task_lines(
     db: Database, row: ExperimentRow, show_all: bool, names: Mapping[str, str]
 ) -> Iterator[tuple[object, ...]]:
     from wlmctl.quantities import format_duration
-    from wlmctl.store import listing
+    from wlmctl.store import listing, progress
     from wlmctl.store.experiments import tasks
 
+    steps = {step.task: step for step in progress.of_experiments(db, [row.seq])}
     lines = dict[int, list[tuple[object, ...]]]()
     folded = set[int]()
     groups = listing.groups(db, row.seq)
@@ -191,10 +193,23 @@ def _task_lines(
         end_s = task.ended if task.ended is not None else now_s()
         lasted = format_duration(end_s - task.started) if task.started is not None else None
         worker = names.get(task.worker, task.worker) if task.worker else None
-        line = (task.name, task.type, task.state, task.machine, worker, task.attempt or None, lasted, task.reason)
+        reason = _progress(steps[task.idx]) if task.reason is None and task.idx in steps else task.reason
+        line = (task.name, task.type, task.state, task.machine, worker, task.attempt or None, lasted, reason)
         lines.setdefault(task.template, []).append(line)
     for template in sorted(lines):
         yield from lines[template]
+
+
+def _progress(step: ProgressRow) -> str:
+    """How far a step is."""
+    from wlmctl.cli.how_far import how_far
+    from wlmctl.text import shown
+
+    text = how_far(
+        step.bytes_done, step.bytes_total, step.files_done, step.files_total, step.rate_bytes_s, step.left_s,
+        resumed_bytes=step.resumed_bytes, skipped=step.skipped,
+    )  # fmt: skip
+    return f"{shown(step.what)} {text}".strip()
 
 
 def _local(db: Database, row: ExperimentRow) -> str:

@@ -65,18 +65,18 @@ _PLACE: Mapping[str, Check] = {
     "commands_per_minute": values.integer(1),
     "max_jobs": values.integer(1),
     "batch_options": values.table,
-    "transport_options": values.table,
+    "transport_options": values.options,
 }
 
 #: Keys of ``[machines.NAME]``, and of ``[machines.local]``, which has no login.
-MACHINE: Mapping[str, Check] = {**_LOGIN, **_PLACE}
+MACHINE: Mapping[str, Check] = {**_LOGIN, **_PLACE, "bandwidth": values.size}
 LOCAL_MACHINE: Mapping[str, Check] = {**_PLACE, "scratch": values.local_scratch}
 LOGIN = frozenset(_LOGIN)
-RESERVED_MACHINE = frozenset({"bandwidth"})
 
 #: The field of ``Machine`` or ``Config`` that a key becomes, where the two differ.
 FIELDS: Mapping[str, str] = {
     "memory": "memory_bytes",
+    "bandwidth": "bandwidth_bytes_s",
     "decision_limit": "decision_limit_s",
     "heartbeat": "heartbeat_s",
     "lease": "lease_s",

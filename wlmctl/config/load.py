@@ -11,7 +11,7 @@ from wlmctl.config import keys, toml_file, urls
 from wlmctl.config.model import Config, Setting, Tls
 from wlmctl.config.toml_file import Key, TomlFile
 from wlmctl.errors import ConfigError, InvalidFile, Mistake
-from wlmctl.machine import LOCAL, Machine, Reference
+from wlmctl.machine import LOCAL, OVER_SSH, Machine, Reference
 
 FILE_NAME = "wlmctl.toml"
 VARIABLES: Mapping[str, str] = {"WLMCTL_STORE": "store", "WLMCTL_BROKER": "broker", "WLMCTL_SCHEDULER": "scheduler"}
@@ -146,7 +146,7 @@ class _Merged:
                 machine = settings.setdefault(key[1], {})
                 if len(key) == 3:
                     machine[keys.FIELDS.get(key[2], key[2])] = value
-        homeless = [name for name, machine in settings.items() if name != LOCAL and "host" not in machine]
+        homeless = [name for name, machine in settings.items() if name != LOCAL and _needs_host(machine)]
         if homeless:
             raise InvalidFile([self._without_host(name) for name in homeless])
         return {name: Machine(name=name, **machine) for name, machine in settings.items()}
@@ -155,7 +155,8 @@ class _Merged:
         where = self._origins[("machines", name)]
         file, _, line = where.rpartition(":")
         at = (file, int(line)) if line.isdigit() else (where, None)
-        return Mistake(at[0], at[1], f"machines.{name}", "no host", 'host = "NAME"', "only local needs none")
+        hint = "only local, and what a transport reaches without a login, needs none"
+        return Mistake(at[0], at[1], f"machines.{name}", "no host", 'host = "NAME"', hint)
 
 
 #: Keys that have a value even where nothing says one; shown with it.
@@ -163,6 +164,10 @@ _WITH_DEFAULT = (
     "store", "broker", "prefix", "scheduler", "decision_limit", "heartbeat", "lease", "ack_timeout", "permit_grace",
     "message_limit", "queue_type",
 )  # fmt: skip
+
+
+def _needs_host(machine: Mapping[str, Any]) -> bool:
+    return "host" not in machine and machine.get("transport", "sftp") in {*OVER_SSH, LOCAL}
 
 
 def _shown(value: Any) -> Any:

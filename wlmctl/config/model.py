@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -82,8 +82,9 @@ class Config:
     @property
     def secrets(self) -> list[Reference]:
         """The places of all secrets that these settings name."""
-        passphrases = [machine.passphrase for machine in self.machines.values()]
-        return [found for found in (self.store_password, self.broker_password, *passphrases) if found is not None]
+        logins = [machine.passphrase for machine in self.machines.values()]
+        named = [found for found in (self.store_password, self.broker_password, *logins) if found is not None]
+        return named + [found for machine in self.machines.values() for found in _references(machine.transport_options)]
 
     def machine(self, name: str) -> Machine:
         """The machine of that name; ``NoSuch`` names the ones there are."""
@@ -92,3 +93,13 @@ class Config:
         except KeyError:
             hint = did_you_mean(name, self.machines) or f"the configuration has {', '.join(sorted(self.machines))}"
             raise NoSuch(f"no machine {name!r} ({hint})") from None
+
+
+def _references(options: Mapping[str, Any]) -> Iterator[Reference]:
+    """The references in a table, at any depth."""
+    for value in options.values():
+        found = Reference.of(value)
+        if found is not None:
+            yield found
+        elif isinstance(value, Mapping):
+            yield from _references(value)

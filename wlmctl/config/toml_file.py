@@ -134,7 +134,7 @@ class _Reader:
                 if name == LOCAL and key in keys.LOGIN:
                     self._mistake(path, "a login", "no login", "local is this host, and needs none")
                 else:
-                    self._value(path, value, known, keys.RESERVED_MACHINE)
+                    self._value(path, value, known, frozenset())
 
     def _value(
         self, path: Key, value: Any, known: Mapping[str, Check], reserved: frozenset[str], others: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class _Reader:
 
 
 #: Keys whose wrong value may be the secret itself, and is not shown.
-_SECRETS = frozenset({"passphrase", "store_password", "broker_password"})
+_SECRETS = frozenset({"passphrase", "store_password", "broker_password", "transport_options"})
 
 
 def _shown(value: Any) -> str:

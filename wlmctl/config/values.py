@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wlmctl.machine import Reference
+from wlmctl.machine import REFERENCE_KINDS, Reference
 from wlmctl.quantities import parse_duration, parse_size
 
 Check = Callable[[Any, Path], Any]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _COUNTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+#: What an option that is a secret is called, and an URL that holds one.
+_SECRET = re.compile(r"(?i)secret|password|passphrase|token$|^sas|^account_key$|^connection_string$|authorization")
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -141,13 +144,29 @@ def table(value: Any, _folder: Path) -> Mapping[str, Any]:
     return value
 
 
+def options(value: Any, folder: Path) -> Mapping[str, Any]:
+    """A table whose keys a plugin checks, where secrets stand as references."""
+    return {key: _option(key, each, folder) for key, each in table(value, folder).items()}
+
+
+def _option(key: str, value: Any, folder: Path) -> Any:
+    if isinstance(value, dict):
+        if len(value) != 1 or not set(value) <= REFERENCE_KINDS:
+            return options(value, folder)
+        found = reference(value, folder)
+        return {found.kind: found.value}
+    if isinstance(value, str) and (_SECRET.search(key) or _PASSWORD_IN_URL.search(value)):
+        raise ValueError(f'for {key} {{env = "NAME"}}, {{file = "PATH"}} or {{command = "TEXT"}}: it is a secret')
+    return value
+
+
 def reference(value: Any, folder: Path) -> Reference:
     """The place of a secret."""
     expected = '{env = "NAME"}, {file = "PATH"} or {command = "TEXT"}: a secret is never in this file itself'
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError(expected)
     ((kind, place),) = value.items()
-    if kind not in ("env", "file", "command") or not isinstance(place, str) or not place or _CONTROL.search(place):
+    if kind not in REFERENCE_KINDS or not isinstance(place, str) or not place or _CONTROL.search(place):
         raise ValueError(expected)
     return Reference(kind, file(place, folder) if kind == "file" else place)
 

@@ -28,6 +28,7 @@ from wlmctl.message.reports import (
     ResultMessage,
     ReturnedMessage,
     StartedMessage,
+    StepProgress,
     WorkerInfo,
 )
 from wlmctl.message.words import Outcome, TaskKey
@@ -57,6 +58,7 @@ __all__ = [
     "ResultMessage",
     "ReturnedMessage",
     "StartedMessage",
+    "StepProgress",
     "StopMessage",
     "TaskKey",
     "TaskMessage",

@@ -46,6 +46,7 @@ from wlmctl.message.reports import (
     ResultMessage,
     ReturnedMessage,
     StartedMessage,
+    StepProgress,
     WorkerInfo,
 )
 from wlmctl.message.words import Outcome, TaskKey
@@ -265,6 +266,10 @@ def _answer(value: dict[str, Any]) -> Answer:
     return Answer(_key(value["key"]), _outcome(value["outcome"]), _text(value.get("nonce", "")))
 
 
+def _progress(value: dict[str, Any]) -> StepProgress:
+    return StepProgress(key=_key(value.pop("key")), **_text(value))
+
+
 def _info(value: dict[str, Any]) -> WorkerInfo:
     built: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
     return WorkerInfo(**built)
@@ -277,6 +282,7 @@ _FIELDS: dict[str, Any] = {
     "held": lambda value: [_key(item) for item in value],
     "started": lambda value: [_key(item) for item in value],
     "leased": lambda value: [_key(item) for item in value],
+    "progress": lambda value: [_progress(item) for item in value],
     "info": lambda value: _info(_text(value)),
     "outcome": _outcome,
     "machines": lambda value: {name: _machine(item) for name, item in value.items()},

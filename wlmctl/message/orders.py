@@ -117,10 +117,11 @@ class DrainMessage:
 
 @dataclass(frozen=True, slots=True)
 class GrantMessage:
-    """These permits are granted."""
+    """These permits are granted. ``sharing``: how many permits there are now of names that divide a bandwidth."""
 
     kind: ClassVar[str] = "grant"
     tokens: Sequence[str]
+    sharing: Mapping[str, Int64] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

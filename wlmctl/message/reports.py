@@ -15,7 +15,8 @@ from wlmctl.message.words import Int64, Outcome, QueueWord, Seconds, TaskKey
 class AskMessage:
     """A worker wants a permit for one connection to a login or, with ``per_minute``, for one command on it.
 
-    ``token`` is the worker's own random name of the permit: asked again, it is the same permit.
+    ``token`` is the worker's own random name of the permit: asked again, it is the same permit. Higher priorities are
+    granted first. ``login`` may be what ``wlmctl.traffic`` makes of one: then it is a permit for transfers.
     """
 
     kind: ClassVar[str] = "ask"
@@ -24,6 +25,7 @@ class AskMessage:
     login: str
     limit: Int64 = 0
     per_minute: Int64 = 0
+    priority: Int64 = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,29 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a step is. ``bytes_done`` and ``files_done`` count what was resumed, or skipped since it was there."""
+
+    key: TaskKey
+    what: str = ""
+    bytes_done: Int64 = 0
+    bytes_total: Int64 = 0
+    files_done: Int64 = 0
+    files_total: Int64 = 0
+    sent_bytes: Int64 = 0
+    resumed_bytes: Int64 = 0
+    skipped: Int64 = 0
+    rate_bytes_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatMessage:
     """A worker is alive, and has these dispatches: each until its result is confirmed.
 
     ``held`` have not begun, ``started`` have, ``leased`` have begun and are acked already (their step is long).
     ``mark`` is the newest number that came with its deliveries on this connection, 0 for none yet. ``permits`` are
-    the tokens it holds. Travels behind the results on the same channel.
+    the tokens it holds, ``progress`` is how far those steps are that say so. Travels behind the results on the same
+    channel.
     """
 
     kind: ClassVar[str] = "heartbeat"
@@ -74,6 +93,7 @@ class HeartbeatMessage:
     started: Sequence[TaskKey] = ()
     leased: Sequence[TaskKey] = ()
     permits: Sequence[str] = ()
+    progress: Sequence[StepProgress] = ()
 
 
 @dataclass(frozen=True, slots=True)

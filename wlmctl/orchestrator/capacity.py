@@ -10,17 +10,19 @@ from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work
+from wlmctl.plugins import moves_data
 from wlmctl.scheduler import WorkerView
 
 
 @dataclass(slots=True)
 class _Shown:
-    """A group of ready tasks: who can do them, and how many may be sent beyond the free slots."""
+    """A group of ready tasks: who can do them, how many may be sent beyond the free slots, whether they move data."""
 
     able: list[Member]
     priority: int
     ahead: int
     task_type: str
+    moves: bool
 
 
 class Capacity:
@@ -38,7 +40,7 @@ class Capacity:
         """Take a group into account that is shown to the scheduler."""
         able = self._routing.able(group.type, group.worker_labels, places)
         ahead = self._window.ahead(work.seq, group.type, self._now) if self._only is None else 0
-        self._shown[group.key] = _Shown(able, work.row.priority, ahead, group.type)
+        self._shown[group.key] = _Shown(able, work.row.priority, ahead, group.type, moves_data(group.type))
 
     def expect(self, types: Iterable[str]) -> None:
         """Tasks of these types will come; a worker that does everything is shown to do them."""
@@ -64,7 +66,21 @@ class Capacity:
     def allowed(self, key: str, loads: Loads) -> int:
         """The same, with other loads."""
         shown = self._shown[key]
-        return loads.allowance(shown.able, shown.priority, shown.ahead)
+        return loads.allowance(shown.able, shown.priority, shown.ahead, moves=shown.moves)
+
+    def room_to_move(self, key: str, loads: Loads | None = None) -> int | None:
+        """How many more of the group may be sent beside other transfers; None where it is none, or nobody can do it."""
+        shown = self._shown[key]
+        if not shown.moves or not shown.able:
+            return None
+        beside = 1 if self._only is not None else 0  # a step that waits beside each that executes
+        left = [(loads or self.loads).room_to_move(member, beside) for member in shown.able]
+        waiting = -sum(room for room in left if room < 0)
+        return sum(room for room in left if room > 0) + max(0, shown.ahead - waiting)
+
+    def moves(self, key: str) -> bool:
+        """True where the group's tasks move data."""
+        return self._shown[key].moves
 
     def able(self, key: str) -> list[Member]:
         """Who can do the group's tasks."""
@@ -94,7 +110,7 @@ class Capacity:
         for shown in self._shown.values():
             share = -(-shown.ahead // max(1, len(shown.able)))
             for member in shown.able:
-                left = max(0, self.loads.free(member, shown.priority) + share)
+                left = max(0, self.loads.free(member, shown.priority, moves=shown.moves) + share)
                 free[member.id] = max(free[member.id], left)
         return free
 
@@ -124,6 +140,8 @@ class WorkerRoom:
         free = self._free
         if not any(free[member.id] > 0 for member in able if worker is None or worker == member.id):
             return "no worker has a free slot"
+        if self._capacity.room_to_move(group.key, self._loads) == 0:
+            return ""
         if self._is_fleet:
             if self._left[0] != group.key:
                 self._left = group.key, self._capacity.allowed(group.key, self._loads)
@@ -136,7 +154,7 @@ class WorkerRoom:
         able = self._capacity.able(group.key)
         if worker is None:
             worker = self._loads.likely(able, priority).id
-        self._loads.add(worker, priority)
+        self._loads.add(worker, priority, moves=self._capacity.moves(group.key))
         key, left = self._left
         self._left = ("", 0) if key != group.key else (key, left - 1)
         if self._free[worker] > 0:

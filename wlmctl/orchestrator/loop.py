@@ -23,6 +23,7 @@ from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releas
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.inbox import BATCH, Inbox
+from wlmctl.orchestrator.progressing import Progressing
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.sending import Letter, Sender, published_upto
 from wlmctl.orchestrator.series import SeriesWatch
@@ -30,7 +31,7 @@ from wlmctl.orchestrator.taking_up import Works
 from wlmctl.orchestrator.watch import Watch
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
-from wlmctl.store import Database, experiments, host_keys, leases, logs, workers
+from wlmctl.store import Database, experiments, host_keys, leases, logs
 from wlmctl.store.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,6 @@ FLEET_GATHER_S = 0.01
 
 #: Seconds between two renewals of the leases.
 BEAT_S = 1.0
-
-#: Seconds in which a leader must have deleted the queues of a worker that has ended.
-LATELY_S = 600.0
 
 
 class Orchestrator:
@@ -63,6 +61,7 @@ class Orchestrator:
         held: Mapping[int, Lease],
         leader: Lease | None = None,
         watch: Watch | None = None,
+        progressing: Progressing | None = None,
     ) -> None:
         self._db, self._routing, self._dispatcher, self._watch = db, routing, dispatcher, watch
         self._fleet, self._registry = routing.fleet, routing.registry
@@ -80,6 +79,7 @@ class Orchestrator:
         self._numbers: Iterator[int] | None = None
         self._polls = deferred.Polls()
         self._series = SeriesWatch()
+        self._progressing = progressing or (watch.progressing if watch is not None else Progressing())
         self._version = -1
         #: By experiment: its event counter, as long as nobody else writes.
         self._counts: dict[int, int] = {}
@@ -94,8 +94,7 @@ class Orchestrator:
     def _recall(self) -> None:
         self._fleet.recall(self._db, time.monotonic())
         if self._watch is not None:
-            self._registry.recall(self._db)
-            self._watch.bury(workers.ended_since(self._db, time.time() - LATELY_S))
+            self._watch.recall(self._db, time.time())
 
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is set or ``done`` says so; gives the leases back. Waits while the store is away."""
@@ -272,6 +271,7 @@ class Orchestrator:
         self._dispatcher.send_again(book, live, now)
         more, unknown = self._dispatcher.dispatch(book, live, now)
         results.tell_held(book, live.values(), self._fleet)
+        self._progressing.advance(book, self.works, now)
         self._dispatcher.strangers.look(book, self._routing, self.works, now)
         self._polls.ask(book, live, self._routing, now)
         cleaning.order(book, self.works, self._routing, self._cleaning)

@@ -1,10 +1,11 @@
-"""Permits that workers ask for: granted in order, as rows of the store, over all processes that share it."""
+"""Permits that workers ask for: granted by priority and in order, over all processes that share the store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wlmctl import traffic
 from wlmctl.message import AskMessage, CloseIdleMessage, GrantMessage, PermitsBackMessage
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.registry import Member, Registry
@@ -33,7 +34,10 @@ class _Request:
 
 
 class Permitting:
-    """Requests in the order in which they came, login by login; what is granted is in the store."""
+    """Requests by priority and then in the order in which they came, login by login; what is granted is in the store.
+
+    Workers that share a bandwidth are told how many do, all processes of the store counted.
+    """
 
     def __init__(self, registry: Registry, routing: Routing, grace_s: float) -> None:
         self._registry, self._routing, self._grace_s = registry, routing, grace_s
@@ -44,13 +48,17 @@ class Permitting:
         self._unlisted: dict[str, dict[str, int]] = {}
         self._granted: dict[str, set[str]] = {}
         self._adopted: dict[str, str] = {}
+        #: By what divides a bandwidth: who has a share, of how many, as they were told.
+        self._sharing: dict[str, tuple[frozenset[str], int]] = {}
         self._look_s = self._gone_s = 0.0
         self._is_known = False
 
     @property
     def next_s(self) -> float | None:
         """When to look again, on the monotonic clock."""
-        return self._look_s if self._is_open() else None
+        if self._is_open():
+            return self._look_s
+        return self._gone_s if self._sharing else None
 
     def _is_open(self) -> bool:
         return bool(self._waiting or self._returned or self._adopted)
@@ -102,6 +110,7 @@ class Permitting:
         if now >= self._gone_s:
             self._gone_s = now + GONE_S
             self._take_back_from_gone(book)
+            self._tell_sharing(book)
         if not self._is_open() or now < self._look_s:
             return
         self._look_s = now + LOOK_S
@@ -114,7 +123,7 @@ class Permitting:
         self._adopted.clear()
         granted: dict[str, list[str]] = {}
         blocked = set[str]()
-        for token, request in list(self._waiting.items()):
+        for token, request in sorted(self._waiting.items(), key=lambda each: -each[1].message.priority):
             message = request.message
             if now > request.asked_s + FORGOTTEN_S:
                 del self._waiting[token]
@@ -124,10 +133,11 @@ class Permitting:
                     granted.setdefault(message.worker, []).append(token)
                 else:
                     blocked.add(message.login)
-                    if message.limit:
+                    if message.limit and traffic.is_connection(message.login):
                         self._ask_back(book, message, now)
         for worker, told in granted.items():
             book.send(self._routing.control(worker), GrantMessage(told))
+        self._tell_sharing(book)
 
     def _grant(self, book: Book, message: AskMessage) -> bool:
         if message.per_minute:
@@ -137,6 +147,17 @@ class Permitting:
         if taken:
             self._granted.setdefault(message.worker, set()).add(message.token)
         return taken
+
+    def _tell_sharing(self, book: Book) -> None:
+        """Who has a share hears how many have one, when that has changed."""
+        sharing = permits.of_kind(book.db, traffic.SHARE)
+        live = self._registry.members.keys()
+        now = {name: (frozenset(live & workers), count) for name, (workers, count) in sharing.items() if live & workers}
+        for name, (workers, count) in now.items():
+            knew, known = self._sharing.get(name, (frozenset(), 0))
+            for worker in workers if count != known else workers - knew:
+                book.send(self._routing.control(worker), GrantMessage([], {name: count}))
+        self._sharing = now
 
     def _ask_back(self, book: Book, message: AskMessage, now: float) -> None:
         """Others may have idle connections to the login."""

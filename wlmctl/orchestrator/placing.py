@@ -132,11 +132,15 @@ class Placement:
                 self.unknown.add(place)
         touches = tuple(place for place in places if place is not None)
         self._capacity.show(work, ready, touches)
+        room = self._capacity.room_to_move(ready.key)
+        if room == 0:
+            self.open[ready.key] = Reason("slots", "every worker that can do it keeps its last slot free of transfers")
+            return None
         return Group(
             ready.key,
             work.row.id,
             ready.type,
-            TaskIds(work.seq, ready.tasks),
+            TaskIds(work.seq, ready.tasks if room is None else ready.tasks[:room]),
             places[0],
             touches,
             unbound,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wlmctl.broker.contract import Broker, Channel
@@ -25,6 +25,7 @@ from wlmctl.orchestrator.listening import Listening
 from wlmctl.orchestrator.lost import LostRule
 from wlmctl.orchestrator.permitting import Permitting
 from wlmctl.orchestrator.poison import Poison
+from wlmctl.orchestrator.progressing import Progressing
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.results import current
 from wlmctl.orchestrator.returned import Returned
@@ -34,6 +35,9 @@ from wlmctl.orchestrator.work import Work
 from wlmctl.queues import RESULTS, type_queue
 from wlmctl.store import Database, workers
 from wlmctl.store.workers import DEAD, GONE
+
+#: Seconds in which a leader must have deleted the queues of a worker that has ended.
+LATELY_S = 600.0
 
 #: Seconds in which a new leader wants to hear each worker before it judges anything.
 FIRST_S = 3.0
@@ -70,6 +74,7 @@ class Watch:
         self._returned = Returned(self._registry)
         self._poison = Poison()
         self._permitting = Permitting(self._registry, routing, settings.permit_grace_s)
+        self.progressing = Progressing()
         self._goodbyes: dict[str, str] = {}
         self._to_drain: set[str] = set()
         self._types: set[str] = set()
@@ -158,6 +163,7 @@ class Watch:
                 found[1].leased_until_s = self.now_s + self._settings.lease_s
         self._lost.heard(member)
         self._permitting.listed(member, beat.permits)
+        self.progressing.hear(beat.progress)
         return self._registry.is_changed() or self._returned.is_open()
 
     def _has(self, active: Active, worker: str, *, is_begun: bool) -> None:
@@ -235,9 +241,10 @@ class Watch:
         lost(member.id)
         self._deaths.bury(member.id)
 
-    def bury(self, ended: Iterable[str]) -> None:
-        """These workers ended under an earlier leader, who may not have come to delete their queues."""
-        for worker in ended:
+    def recall(self, db: Database, now_s: float) -> None:
+        """The workers by the store; the queues of those that ended under an earlier leader may still be there."""
+        self._registry.recall(db)
+        for worker in workers.ended_since(db, now_s - LATELY_S):
             self._deaths.bury(worker)
 
     def read(self, db: Database) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.work import Work
+from wlmctl.plugins import moves_data
 
 #: Tasks are sent ahead by what was finished in so many seconds.
 SPAN_S = 0.2
@@ -53,29 +54,37 @@ class Loads:
     def __init__(self, members: Mapping[str, Member]) -> None:
         #: By worker: how many have each priority or a higher one.
         self._counts: dict[str, list[int]] = {worker: [0] * LEVELS for worker in members}
+        #: By worker: how many move data, of any priority.
+        self._moving = dict.fromkeys(members, 0)
 
     @classmethod
     def of(cls, works: Mapping[int, Work], members: Mapping[str, Member]) -> Loads:
         """The loads as the dispatches under way make them."""
-        loads = cls(members)
+        loads, moving = cls(members), dict[str, bool]()
         for work in works.values():
             priority = _level(work.row.priority)
             for active in work.active.values():
                 if active.handle is None:
-                    counts = loads._counts.get(active.holder or active.likely or "")
+                    worker = active.holder or active.likely or ""
+                    counts = loads._counts.get(worker)
                     if counts is not None:
                         for level in range(priority + 1):
                             counts[level] += 1
+                        if active.type not in moving:
+                            moving[active.type] = moves_data(active.type)
+                        loads._moving[worker] += moving[active.type]
         return loads
 
     def copy(self) -> Loads:
         """Loads that grow on their own."""
         other = Loads({})
         other._counts = {worker: list(counts) for worker, counts in self._counts.items()}
+        other._moving = dict(self._moving)
         return other
 
-    def add(self, worker: str, priority: int) -> None:
+    def add(self, worker: str, priority: int, *, moves: bool = False) -> None:
         """One more goes, most likely, to this worker."""
+        self._moving[worker] += moves
         counts = self._counts[worker]
         for level in range(_level(priority) + 1):
             counts[level] += 1
@@ -84,15 +93,24 @@ class Loads:
         """How many each worker has."""
         return {worker: counts[0] for worker, counts in self._counts.items()}
 
-    def free(self, member: Member, priority: int) -> int:
-        """The worker's slots that are free for this priority; negative: so many wait there."""
-        return member.info.slots - self._counts[member.id][_level(priority)]
+    def free(self, member: Member, priority: int, *, moves: bool = False) -> int:
+        """The worker's slots that are free for this priority; negative: so many wait there.
 
-    def allowance(self, able: Sequence[Member], priority: int, ahead: int) -> int:
+        Its last one is not free for what moves data.
+        """
+        left = member.info.slots - self._counts[member.id][_level(priority)]
+        return min(left, self.room_to_move(member)) if moves else left
+
+    def room_to_move(self, member: Member, beside: int = 0) -> int:
+        """How many more that move data the worker may get; ``beside``: so many that wait for each that executes."""
+        slots = member.info.slots
+        return (1 + beside) * max(1, slots - 1) - self._moving[member.id]
+
+    def allowance(self, able: Sequence[Member], priority: int, ahead: int, *, moves: bool = False) -> int:
         """How many more tasks of one kind may be sent, if these workers can do them."""
         free = waiting = 0
         for member in able:
-            left = self.free(member, priority)
+            left = self.free(member, priority, moves=moves)
             if left > 0:
                 free += left
             else:

@@ -21,6 +21,7 @@ __all__ = [
     "command_names",
     "installed",
     "listed",
+    "moves_data",
     "names",
     "scheduler_factory",
     "task_type",
@@ -55,6 +56,14 @@ def batch_factory(name: str) -> BatchFactory:
 def task_type(name: str) -> TaskType:
     """The task type ``name``: one object a process."""
     return cast("TaskType", _index().find("task", name)())
+
+
+def moves_data(name: str) -> bool:
+    """True for a task type whose steps move data (``wlmctl.task.Moves``); False also for one that cannot be used."""
+    try:
+        return bool(getattr(task_type(name), "moves_data", False))
+    except Exception:  # a plugin may raise anything; who uses it says what is wrong with it
+        return False
 
 
 def names(kind: str) -> list[str]:

@@ -112,7 +112,7 @@ def _machines(config: Config) -> Iterator[Check]:
             if wanted not in offered:
                 text = f"{name}: {kind} {wanted!r} is not installed (installed: {', '.join(offered)})"
                 yield Check("machines", "problem", text)
-        if machine.is_local:
+        if machine.host is None:
             continue
         try:
             way = hops(machine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.loop import Orchestrator
 from wlmctl.orchestrator.policy import Policy
+from wlmctl.orchestrator.progressing import Progressing
 from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.queues import DEAD, RESULTS
@@ -31,7 +31,7 @@ from wlmctl.store.leases import Lease
 from wlmctl.store.opening import open_patiently
 from wlmctl.store.patience import Patience
 from wlmctl.store.permits import Permits
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,6 @@ class Engine:
         self._error: BaseException | None = None
         self._worker: Worker | None = None
         self._fleet: Fleet | None = None
-        self._rates: dict[str, tuple[float, int]] = {}
         self._thread = threading.Thread(target=self._run, name="orchestrator", daemon=True)
 
     def start(self) -> None:
@@ -105,32 +104,14 @@ class Engine:
         """The steps under way that tell how far they are."""
         if self._worker is None:
             return []
-        executing = [context for context in self._worker.executing() if context.figures is not None]
-        self._rates = {context.execution: self._rate_start(context) for context in executing}
-        return [self._transfer(context) for context in executing]
-
-    def _rate_start(self, context: ExecutionContext) -> tuple[float, int]:
-        figures = context.figures
-        return self._rates.get(context.execution) or (time.monotonic(), figures.bytes_done if figures else 0)
-
-    def _transfer(self, context: ExecutionContext) -> Transfer:
-        figures = context.figures
-        assert figures is not None
-        since, at_start = self._rates[context.execution]
-        elapsed_s = time.monotonic() - since
-        rate = (figures.bytes_done - at_start) / elapsed_s if elapsed_s > 0.2 else 0.0
-        left = (figures.bytes_total - figures.bytes_done) / rate if rate > 0 and figures.bytes_total else None
-        return Transfer(
-            context.message.key.exp,
-            context.task,
-            str(figures.what),
-            figures.bytes_done,
-            figures.bytes_total,
-            figures.files_done,
-            figures.files_total,
-            rate,
-            left,
-        )
+        return [
+            Transfer(
+                context.message.key.exp, context.task, told.what, told.bytes_done, told.bytes_total, told.files_done,
+                told.files_total, told.rate_bytes_s, context.rate.left_s(told.bytes_total - told.bytes_done),
+            )
+            for context in self._worker.executing()
+            if (told := context.told()) is not None
+        ]  # fmt: skip
 
     def stop(self) -> None:
         """Ask for the end: jobs go on, steps are broken off, leases are given back."""
@@ -171,7 +152,7 @@ class Engine:
         worker = self._worker = Worker(WORKER, broker, machines, settings=WorkerSettings(info, config.prefix))
         orchestrator = Orchestrator(
             db, channel, routing=routing, dispatcher=self._dispatcher(db, routing), held=self._leases,
-            leader=self._leader,
+            leader=self._leader, progressing=Progressing(worker.progress),
         )  # fmt: skip
         worker.start()
         self._publish_inventory(db)

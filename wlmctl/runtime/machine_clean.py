@@ -1,4 +1,4 @@
-"""What lies unused in a machine's scratch folder: temporary files of ended executions, and old environments."""
+"""What lies unused in a machine's scratch folder: temporary files of ended executions, old environments and content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNDER_WAY = (TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED, TaskSta
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing that nobody uses. ``kind`` is ``temporary`` or ``environment``; ``path`` is absolute."""
+    """One thing that nobody uses. ``kind`` is ``temporary``, ``environment`` or ``cache``; ``path`` is absolute."""
 
     kind: str
     path: str
@@ -38,11 +38,15 @@ class Leftover:
 def leftovers(
     machine: Machine, transport: Transport, db: Database | None, *, older_s: float, now_s: float
 ) -> list[Leftover]:
-    """Everything in the machine's scratch folder that may go; environments unused for ``older_s`` seconds."""
+    """Everything in the machine's scratch folder that may go; environments and the cache if unused for ``older_s``."""
     scratch = resolve_scratch(machine, transport)
     if transport.stat(scratch, follow=True) is None:
         return []
-    return [*_temporaries(transport, scratch, db, now_s), *_environments(transport, scratch, db, older_s, now_s)]
+    return [
+        *_temporaries(transport, scratch, db, now_s),
+        *_environments(transport, scratch, db, older_s, now_s),
+        *_cached(transport, scratch, older_s, now_s),
+    ]
 
 
 def remove(transport: Transport, leftover: Leftover) -> None:
@@ -100,6 +104,18 @@ def _environments(
         age_s = max(now_s - used.mtime_s, 0.0)
         if age_s > older_s:
             yield Leftover("environment", path, _size(transport, path, info), age_s)
+
+
+def _cached(transport: Transport, scratch: str, older_s: float, now_s: float) -> Iterator[Leftover]:
+    """Content that staging keeps; its mtime is when it was last given out."""
+    try:
+        entries = list(transport.walk(f"{scratch}/cache"))
+    except NotFound:
+        return
+    for info in entries:
+        age_s = max(now_s - info.mtime_s, 0.0)
+        if info.kind == "file" and age_s > older_s and not TEMPORARY.fullmatch(info.path):
+            yield Leftover("cache", f"{scratch}/cache/{info.path}", info.size_bytes, age_s)
 
 
 def _wanted(db: Database | None) -> frozenset[str]:

@@ -23,7 +23,8 @@ from wlmctl.queues import queue_word
 from wlmctl.runtime.broker import broker_user, open_broker
 from wlmctl.runtime.reach import open_transport
 from wlmctl.runtime.submit import login_name
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.worker import Worker, WorkerSettings
 

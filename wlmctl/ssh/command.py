@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import paramiko
 
 from wlmctl.errors import Broken
+from wlmctl.ssh.flow import Pieces, request
 from wlmctl.ssh.quoting import for_login_shell
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed
@@ -27,6 +28,7 @@ def open_channel(ssh: SshTransport) -> paramiko.Channel:
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Broken(f"machine {ssh.login.machine}: no channel: {str(error) or 'connection lost'}") from error
     channel.settimeout(ssh.timeout_s)
+    channel.in_buffer = Pieces()  # type: ignore[assignment]
     return channel
 
 
@@ -44,8 +46,7 @@ def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
     mark = f"wlm-{secrets.token_hex(8)}:"
     channel = open_channel(ssh)
     try:
-        # In bytes, since paramiko would not encode a name that is not UTF-8.
-        channel.exec_command(for_login_shell(f"printf %s {mark}; printf %s {mark} >&2\n{script}").encode("ascii"))
+        request(channel, "exec", for_login_shell(f"printf %s {mark}; printf %s {mark} >&2\n{script}").encode("ascii"))
     except (paramiko.SSHException, OSError, EOFError) as error:
         close_channel(channel)
         raise Broken(f"machine {ssh.login.machine}: no command can be run: {error or 'connection lost'}") from error
@@ -53,7 +54,10 @@ def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
 
 
 def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
-    """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection."""
+    """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection.
+
+    A command may be silent for as long as it likes, its host may not.
+    """
     channel, mark = start(ssh, script)
     try:
         stdout, stderr = _drain(channel, ssh, stdin, timeout_s)
@@ -70,7 +74,8 @@ def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | N
 def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s: float | None) -> tuple[bytes, bytes]:
     out, err, pending = bytearray(), bytearray(), memoryview(stdin)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    last_data, ready = time.monotonic(), select.poll()
+    last_data = last_sign = time.monotonic()
+    ready = select.poll()
     ready.register(channel.fileno(), select.POLLIN)
     open_stdin = True
     for _ in _waits(ready, channel):
@@ -86,14 +91,27 @@ def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s
             moved = True
         now = time.monotonic()
         if moved:
-            last_data = now
+            last_data = last_sign = now
             continue
         if channel.exit_status_ready() and (channel.eof_received or channel.closed or now > last_data + _LINGER_S):
             _take(channel, out, err)  # the last output may have come together with the end, after the look above
             return bytes(out), bytes(err)
         if deadline is not None and now > deadline:
             raise Broken(f"machine {ssh.login.machine}: a command did not end within {timeout_s:g} s")
+        if now > last_sign + ssh.timeout_s:
+            _check_alive(ssh)
+            last_sign = time.monotonic()
     raise AssertionError("unreachable")
+
+
+def _check_alive(ssh: SshTransport) -> None:
+    """``Broken`` when the host does not even answer the wish for one more channel; a refusal is an answer, too."""
+    try:
+        close_channel(ssh.open_session(timeout=ssh.timeout_s))
+    except paramiko.ChannelException:
+        return
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise Broken(f"machine {ssh.login.machine}: silent for {2 * ssh.timeout_s:g} s") from error
 
 
 def _take(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:

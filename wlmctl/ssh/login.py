@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wlmctl.errors import ConfigError
 from wlmctl.machine import Machine, Reference
+from wlmctl.ssh.lean import allow_match_exec, lean_paramiko
 from wlmctl.ssh.ssh_config import config_text
 
 _USER_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
@@ -50,8 +51,11 @@ class Login:
 
 
 def resolved_login(machine: Machine) -> str:
-    """``user@host:port`` after ``~/.ssh/config``: what budgets of connections are counted by."""
-    return str(resolve(machine))
+    """``user@host:port`` after ``~/.ssh/config``: what budgets of connections are counted by.
+
+    A machine without a login counts by its name.
+    """
+    return machine.name if machine.host is None else str(resolve(machine))
 
 
 def resolve(machine: Machine) -> Login:
@@ -102,12 +106,16 @@ def _chain(machine: Machine, jump: str, depth: int) -> tuple[Login, ...]:
 
 
 def _lookup(machine: str, host: str, user: str | None, port: int | None) -> Mapping[str, str]:
-    import paramiko
-
+    paramiko = lean_paramiko()
     # The inventory's own values come first, so that they win, also inside ProxyCommand and Match.
     first = "Host *\n" + (f"User {user}\n" if user else "") + (f"Port {port}\n" if port else "")
     try:
-        found = paramiko.SSHConfig.from_text(first + "Host *\n" + config_text()).lookup(host)
+        config = paramiko.SSHConfig.from_text(first + "Host *\n" + config_text())
+        try:
+            found = config.lookup(host)
+        except ImportError:
+            allow_match_exec()
+            found = config.lookup(host)
     except (paramiko.SSHException, ImportError, ValueError) as error:
         raise ConfigError(f"machine {machine}: the SSH configuration cannot be used: {error}") from error
     return {key: "\0".join(value) if isinstance(value, list) else str(value) for key, value in found.items()}

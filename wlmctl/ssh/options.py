@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wlmctl.errors import ConfigError
@@ -10,12 +10,13 @@ from wlmctl.machine import Machine
 from wlmctl.ssh.connection import DEFAULT_TIMEOUT_S
 
 
-def timeout_of(machine: Machine, options: Mapping[str, Any]) -> float:
-    """``timeout_s``, the longest silence of a connection; ``ConfigError`` for what is no such option."""
+def timeout_of(machine: Machine, options: Mapping[str, Any], others: Sequence[str] = ()) -> float:
+    """``timeout_s``, the longest silence of a connection; ``ConfigError`` for what is neither it nor of ``others``."""
     where = f"machine {machine.name}: transport_options"
     for key in options:
-        if key != "timeout_s":
-            raise ConfigError(f"{where}: {key}: no such option of {machine.transport}, expected timeout_s")
+        if key not in ("timeout_s", *others):
+            expected = " or ".join(("timeout_s", *others))
+            raise ConfigError(f"{where}: {key}: no such option of {machine.transport}, expected {expected}")
     value = options.get("timeout_s", DEFAULT_TIMEOUT_S)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"{where}: timeout_s: {value!r}, expected a number of seconds above 0")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from wlmctl.errors import Broken, Denied, NoSpace, NotFound, TransportError
-from wlmctl.ssh.command import run
 from wlmctl.ssh.quoting import quote
+from wlmctl.ssh.shell import Shell
 from wlmctl.ssh.survey import Survey
-from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed
 
 _HEX = re.compile(rb"\b[0-9a-f]{64}\b")
@@ -40,9 +39,9 @@ def error_for(path: str, text: str) -> TransportError:
     return Denied(f"{path}: refused: {text}")
 
 
-def checked(ssh: SshTransport, path: str, script: str, stdin: bytes = b"") -> bytes:
+def checked(ssh: Shell, path: str, script: str, stdin: bytes = b"") -> bytes:
     """Run ``script`` about ``path`` in the C locale and return its stdout; its failure becomes an error."""
-    done = run(ssh, f"LC_ALL=C; export LC_ALL\n{script}", stdin)
+    done = ssh.run_script(f"LC_ALL=C; export LC_ALL\n{script}", stdin)
     if done.exit_code != 0:
         raise fault(path, done)
     return done.stdout
@@ -57,19 +56,33 @@ def regular_file(path: str) -> str:
     )
 
 
-def digest(ssh: SshTransport, tools: Survey, path: str) -> str | None:
-    """The sha256 of the file, by the far side's own tool; None where it has none."""
+def digest(ssh: Shell, tools: Survey, path: str, size_bytes: int | None = None) -> str | None:
+    """The sha256 of the file, or of its beginning, by the far side's own tool; None where it has none."""
     if tools.digest_command is None:
         return None
-    found = _HEX.search(checked(ssh, path, f'{regular_file(path)}{tools.digest_command} < "$p"'))
+    content = f'{tools.digest_command} < "$p"'
+    if size_bytes is not None:
+        content = f'head -c {size_bytes} < "$p" | {tools.digest_command}'
+    found = _HEX.search(checked(ssh, path, f"{regular_file(path)}{content}"))
     if found is None:
         raise Broken(f"{path}: {tools.digest_tool} printed no sha256")
     return found[0].decode("ascii")
 
 
-def free_bytes(ssh: SshTransport, path: str) -> int | None:
+def copy(ssh: Shell, source: str, destination: str, size_bytes: int | None = None) -> bool:
+    """Copy a file, or its beginning, on the far side; blocks are shared where its ``cp`` and file system can."""
+    to = quote(destination)
+    if size_bytes is None:
+        copied = f'cp --reflink=auto -- "$p" {to} 2>/dev/null || cp -- "$p" {to}'
+    else:
+        copied = f'head -c {size_bytes} < "$p" > {to}'
+    checked(ssh, destination, f"{regular_file(source)}rm -f -- {to}\n{copied}")
+    return True
+
+
+def free_bytes(ssh: Shell, path: str) -> int | None:
     """Bytes left on the file system of ``path``, or of the nearest parent that is there; None where df is silent."""
     script = f'p={quote(path)}; while [ ! -d "$p" ] && [ "$p" != / ]; do p=$(dirname -- "$p"); done; df -Pk -- "$p"'
-    done = run(ssh, f"LC_ALL=C; export LC_ALL\n{script}")
+    done = ssh.run_script(f"LC_ALL=C; export LC_ALL\n{script}")
     found = _DF.search(done.stdout.decode("utf-8", "replace"))
     return max(int(found[3]), 0) * 1024 if found else None

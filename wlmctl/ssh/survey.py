@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 
 from wlmctl.errors import Broken
-from wlmctl.ssh.command import run
-from wlmctl.ssh.transport import SshTransport
+from wlmctl.ssh.shell import Shell
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,9 @@ _SCRIPT = "\n".join(
         '*) case "$(stat -f %Xp -- / 2>/dev/null)" in 4*) stat=bsd;; esac;; esac',
         'echo "stat=$stat"',
         "command -v scp >/dev/null 2>&1 && echo scp=yes",
+        'tar=; if command -v tar >/dev/null 2>&1; then case "$(tar --version 2>/dev/null)" in *bsdtar*) tar=bsd;; '
+        "*) tar=other;; esac; fi",
+        'echo "tar=$tar"',
         'echo "end=yes"',
     ]
 )
@@ -45,12 +48,14 @@ _SCRIPT = "\n".join(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a shell has shown: its home, its sha256 tool, the dialect of its ``stat`` ("gnu", "bsd" or ""), scp."""
+    """What a shell has shown: its home, its sha256 tool, the dialect of its ``stat`` ("gnu", "bsd" or ""), scp, and
+    the kind of its ``tar`` ("bsd", "other" or "")."""
 
     home: str
     digest_tool: str | None
     stat: str
     has_scp: bool
+    tar: str
 
     @property
     def digest_command(self) -> str | None:
@@ -58,17 +63,44 @@ class Survey:
         return dict(_DIGESTS).get(self.digest_tool or "")
 
 
-def survey(ssh: SshTransport) -> Survey | None:
+def survey(ssh: Shell) -> Survey | None:
     """Try the login's shell; None where there is none (SFTP only, or a shell that only says goodbye)."""
     try:
-        done = run(ssh, _SCRIPT, timeout_s=ssh.timeout_s)
+        done = ssh.run_script(_SCRIPT, timeout_s=ssh.timeout_s)
     except Broken as error:
         if not ssh.is_active():
             raise
-        log.debug("machine %s: no shell: %s", ssh.login.machine, error)
+        log.debug("no shell: %s", error)
         return None
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
     if "wlm-shell" not in lines or "end=yes" not in lines:
         return None
     found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return Survey(found.get("home", "/"), found.get("sha") or None, found.get("stat", ""), "scp" in found)
+    return Survey(
+        found.get("home", "/"), found.get("sha") or None, found.get("stat", ""), "scp" in found, found.get("tar", "")
+    )
+
+
+class Surveying(threading.Thread):
+    """A survey in a thread of its own, begun at once, while its caller does something else with the login."""
+
+    def __init__(self, ssh: Shell) -> None:
+        super().__init__(daemon=True, name="survey")
+        self._ssh = ssh
+        self._found: Survey | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """In the thread."""
+        try:
+            self._found = survey(self._ssh)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Survey | None:
+        """Wait for it, and give what ``survey`` gives."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._found

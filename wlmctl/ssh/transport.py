@@ -13,6 +13,8 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from wlmctl.ssh.login import Login
+from wlmctl.ssh.packets import PACKETIZER, FastPacketizer
+from wlmctl.transport import Completed
 
 # Every error is translated and raised; paramiko's own account of it, tracebacks included, is noise.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
@@ -29,8 +31,10 @@ class SshTransport(paramiko.Transport):
     """One SSH connection. ``close`` also runs ``on_close`` (once), which gives back the way it came by."""
 
     def __init__(self, sock: socket.socket | paramiko.Channel, login: Login, timeout_s: float) -> None:
-        super().__init__(sock, default_window_size=WINDOW_BYTES)
+        super().__init__(sock, default_window_size=WINDOW_BYTES, packetizer_class=PACKETIZER)
         self.login, self.timeout_s = login, timeout_s
+        if isinstance(self.packetizer, FastPacketizer):
+            self.packetizer.longest_silence_s = timeout_s
         self.on_close: Callable[[], None] | None = None
         self.users = 0
         self.daemon = True
@@ -49,6 +53,12 @@ class SshTransport(paramiko.Transport):
             wanted |= {"rsa-sha2-512", "rsa-sha2-256"}
         first = [kind for kind in options.key_types if kind in wanted]
         options.key_types = (*first, *(kind for kind in options.key_types if kind not in first))
+
+    def run_script(self, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+        """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection."""
+        from wlmctl.ssh import command  # which opens channels of this
+
+        return command.run(self, script, stdin, timeout_s)
 
     def close(self) -> None:
         """End the connection and all its channels; a second call does nothing."""

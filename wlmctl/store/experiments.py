@@ -191,6 +191,7 @@ def replace_text(db: Database, seq: int, document: str, contents: Mapping[str, b
 
 def forget(db: Database, seq: int) -> None:
     """Remove everything the store has of the experiment; call inside a transaction."""
-    for table in ("tasks", "events", "bindings", "files", "logs", "follows", "live_logs", "folders", "series_dues"):
+    of_experiments = "tasks events bindings files logs follows live_logs folders series_dues progress"
+    for table in of_experiments.split():
         db.execute(f"DELETE FROM {table} WHERE exp = ?", (seq,))
     db.execute("DELETE FROM experiments WHERE seq = ?", (seq,))

@@ -23,12 +23,28 @@ def tasks_json(db: Database, seq: int) -> Iterator[str]:
         yield text
 
 
+#: How far a step is, as ``status`` shows it; null for what is not under way or does not say.
+_PROGRESS = (
+    "what", "bytes_done", "bytes_total", "files_done", "files_total", "sent_bytes", "resumed_bytes", "skipped",
+)  # fmt: skip
+
+
 @cache
 def _task_json(dialect: Dialect) -> str:
-    parts = [f"'{key}', {column}" for key, column in _AS_THEY_ARE]
-    parts += [f"'{column}', {dialect.rfc3339.format(column)}" for column in ("started", "ended", "due")]
-    parts += [f"'outputs', {dialect.json_part.format('outputs')}", "'folder', folder"]
-    return f"SELECT CAST({dialect.json_object}({', '.join(parts)}) AS text) FROM tasks WHERE exp = ? ORDER BY idx"
+    parts = [f"'{key}', tasks.{column}" for key, column in _AS_THEY_ARE]
+    parts += [f"'{column}', {dialect.rfc3339.format('tasks.' + column)}" for column in ("started", "ended", "due")]
+    parts += [f"'outputs', {dialect.json_part.format('tasks.outputs')}", "'folder', tasks.folder"]
+    progress = [f"'{name}', p.{name}" for name in _PROGRESS]
+    rate = "p.rate_bytes_s"
+    left = f"CASE WHEN {rate} > 0 AND p.bytes_total > 0 THEN (p.bytes_total - p.bytes_done) / {rate} END"
+    progress += [f"'rate_bytes_s', {rate}", f"'left_s', {left}", f"'time', {dialect.rfc3339.format('p.time')}"]
+    told = f"CASE WHEN p.task IS NOT NULL THEN {dialect.json_object}({', '.join(progress)}) END"
+    parts.append(f"'progress', {dialect.json_part.format(told)}")
+    return (
+        f"SELECT CAST({dialect.json_object}({', '.join(parts)}) AS text) FROM tasks LEFT JOIN progress AS p"
+        " ON p.exp = tasks.exp AND p.task = idx AND p.attempt = tasks.attempt"
+        " AND state IN ('assigned', 'running', 'cancelling') WHERE tasks.exp = ? ORDER BY idx"
+    )
 
 
 def counts_of_all(db: Database, seqs: Sequence[int]) -> dict[int, dict[str, int]]:

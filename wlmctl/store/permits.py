@@ -1,7 +1,12 @@
-"""Permits: how many connections to a login are open, and how many commands it got, over all processes of the store."""
+"""Permits: how many connections to a login are open, and how many commands it got, over all processes of the store.
+
+The name of a permit is a login, or what ``wlmctl.traffic`` makes of one.
+"""
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import logging
 import secrets
 import threading
@@ -30,6 +35,11 @@ class Permits:
         self._url, self._password = url, password
         self._local = threading.local()
         self._returned: set[str] = set()
+        self._lines = threading.Lock()
+        #: By name: who of this process waits, by priority and then in order.
+        self._waiting: dict[str, list[tuple[int, int]]] = {}
+        self._order = itertools.count()
+        self._sharing: dict[str, int] = {}
 
     def _db(self) -> Database:
         db: Database | None = getattr(self._local, "db", None)
@@ -37,17 +47,34 @@ class Permits:
             db = self._local.db = open_database(self._url, self._password)
         return db
 
-    def acquire(self, machine_login: str, limit: int, check: Callable[[], None]) -> str:
-        """A permit for one connection to a login; waits until there are fewer than ``limit``. Returns its token."""
-        token = secrets.token_hex(8)
-        _until(lambda: self._acquire(token, machine_login, limit), check)
+    def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> str:
+        """A permit, of a connection to a login where that is the name; waits until there are fewer than ``limit``.
+
+        Of those who wait in this process the highest priority is first, then who has come first. Returns its token.
+        """
+        token, place = secrets.token_hex(8), (-priority, next(self._order))
+        with self._lines:
+            bisect.insort(self._waiting.setdefault(name, []), place)
+        try:
+            _until(lambda: self._waiting[name][0] == place and self._acquire(token, name, limit), check)
+        finally:
+            with self._lines:
+                self._waiting[name].remove(place)
         return token
 
-    def _acquire(self, token: str, machine_login: str, limit: int) -> bool:
+    def _acquire(self, token: str, name: str, limit: int) -> bool:
         db = self._db()
         self._give_back(db)
         with db.transaction():
-            return take(db, token, machine_login, limit, this_process())
+            return take(db, token, name, limit, this_process())
+
+    def sharing(self, name: str) -> int:
+        """How many permits of this name there are; while the store does not answer, how many there were."""
+        try:
+            self._sharing[name] = count(self._db(), name)
+        except StoreOutage as outage:
+            log.debug("%s; a share stays as it is", outage)
+        return self._sharing.get(name, 1)
 
     def release(self, token: str) -> None:
         """Give a permit back; a second time does nothing."""
@@ -93,6 +120,24 @@ def take(
         (token, login, process.host, process.boot, process.pid, process.start_time, worker),
     )
     return True
+
+
+def of_kind(db: Database, kind: str) -> dict[str, tuple[set[str], int]]:
+    """By name, of those that begin with ``kind``: the workers that have one, and how many."""
+    rows = db.rows("SELECT login, worker, host, boot, pid, start_time FROM permits WHERE login LIKE ?", (f"{kind}%",))
+    found: dict[str, tuple[set[str], int]] = {}
+    for name, worker, *process in rows:
+        workers, number = found.get(name, (set[str](), 0))
+        if worker is not None:
+            workers.add(worker)
+        found[name] = workers, number + (worker is not None or not is_gone(ProcessIdentity(*process)))
+    return found
+
+
+def count(db: Database, name: str) -> int:
+    """How many permits of this name there are, less those of processes that are seen gone."""
+    rows = db.rows("SELECT host, boot, pid, start_time FROM permits WHERE login = ?", (name,))
+    return sum(not is_gone(ProcessIdentity(*row)) for row in rows)
 
 
 def take_command(db: Database, login: str, per_minute: int, now_s: float) -> bool:

@@ -103,8 +103,17 @@ CREATE TABLE used (
   PRIMARY KEY (bucket, owner, project)) WITHOUT ROWID;
 """
 
+# How far steps under way are, as their workers last said.
+_FIFTH = """
+CREATE TABLE progress (
+  exp INTEGER NOT NULL, task INTEGER NOT NULL, attempt INTEGER NOT NULL, what TEXT NOT NULL,
+  bytes_done INTEGER NOT NULL, bytes_total INTEGER NOT NULL, files_done INTEGER NOT NULL, files_total INTEGER NOT NULL,
+  sent_bytes INTEGER NOT NULL, resumed_bytes INTEGER NOT NULL, skipped INTEGER NOT NULL,
+  rate_bytes_s REAL NOT NULL, time REAL NOT NULL, PRIMARY KEY (exp, task)) WITHOUT ROWID;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 
 SCHEMA_VERSION = len(STEPS)
 

@@ -57,6 +57,7 @@ class FakeContext:
         self.token = f"fake{abs(hash((str(folder), task, attempt))):x}"
         self.resources, self.devices = resources or Resources(), devices
         self.figures: list[Mapping[str, float | int | str]] = []
+        self.transfers: list[tuple[tuple[str, ...], int, int]] = []
         self.checks = 0
         self.cancel_at = cancel_at
         self._folder, self._open = folder, open_transport
@@ -77,6 +78,12 @@ class FakeContext:
             raise Cancelled(f"{self.experiment}: {self.task} was cancelled")
         with self._open(self.machine(role)) as transport:
             yield transport
+
+    @contextmanager
+    def transfer(self, roles: Sequence[str], size_bytes: int, files: int) -> Iterator[Callable[[int], None]]:
+        """Leave at once, and no limit; ``transfers`` keeps what was asked for."""
+        self.transfers.append((tuple(roles), size_bytes, files))
+        yield lambda _: None
 
     def batch(self, role: str) -> BatchSystem:
         """The machine's batch system."""

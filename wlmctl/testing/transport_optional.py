@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from threading import Thread
 
 import pytest
 
@@ -17,7 +20,21 @@ from wlmctl.testing.samples import (
     put,
     with_protocol,
 )
-from wlmctl.transport import CHUNK_BYTES, Appends, Bulk, Digests, Links, Runs, Space, Transport
+from wlmctl.transport import (
+    CHUNK_BYTES,
+    Appends,
+    Attributes,
+    Bulk,
+    BulkFolders,
+    BulkNames,
+    Copies,
+    Digests,
+    FileInfo,
+    Links,
+    Runs,
+    Space,
+    Transport,
+)
 
 
 class OptionalContract:
@@ -74,6 +91,18 @@ class OptionalContract:
             appends.append(f"{folder}/f", 6, [b"wrong"])
         assert get(transport, f"{folder}/f") == b"begin middle end"
 
+    @pytest.mark.parametrize("mode", [0o600, 0o444, 0o755])
+    def test_mode_and_mtime_change_and_the_content_stays(self, transport: Transport, folder: str, mode: int) -> None:
+        path = f"{folder}/-odd 'n' $(x)"
+        put(transport, path, b"content")
+        with_protocol(transport, Attributes).set_attributes(path, FileInfo("", "file", 7, mode, 1_400_000_002.0))
+        seen = transport.stat(path)
+        assert seen is not None
+        assert (seen.mode, int(seen.mtime_s)) == (mode, 1_400_000_002)
+        assert get(transport, path) == b"content"
+        with pytest.raises(NotFound):
+            with_protocol(transport, Attributes).set_attributes(f"{folder}/absent", info_of(b""))
+
     def test_digest_is_the_sha256_of_the_content(self, transport: Transport, folder: str) -> None:
         digests = with_protocol(transport, Digests)
         for name, content in (("plain", content_of(100_000)), ("-odd 'n' $(x)\n", b"")):
@@ -81,6 +110,74 @@ class OptionalContract:
             assert digests.digest(f"{folder}/{name}") in (hashlib.sha256(content).hexdigest(), None)
         with pytest.raises(NotFound):
             assert digests.digest(f"{folder}/absent") is None
+
+    def test_a_digest_is_taken_while_another_thread_writes(self, transport: Transport, folder: str) -> None:
+        digests = with_protocol(transport, Digests)
+        content = content_of(3_000_000)
+        put(transport, f"{folder}/f", content)
+        taken: list[str | None] = []
+
+        def chunks() -> Iterator[bytes]:
+            hashing = Thread(target=lambda: taken.append(digests.digest(f"{folder}/f")))
+            yield content[:CHUNK_BYTES]
+            hashing.start()
+            for at in range(CHUNK_BYTES, len(content), CHUNK_BYTES):
+                yield content[at : at + CHUNK_BYTES]
+            hashing.join(30)
+
+        transport.write(f"{folder}/g", chunks(), info_of(content))
+        assert taken in ([hashlib.sha256(content).hexdigest()], [None])
+        assert get(transport, f"{folder}/g") == content
+
+    def test_the_digest_of_a_beginning_is_that_of_so_many_bytes(self, transport: Transport, folder: str) -> None:
+        digests = with_protocol(transport, Digests)
+        content = content_of(300_000)
+        put(transport, f"{folder}/f", content)
+        for size_bytes in (0, 1, 262_144, 299_999, 300_000, 400_000):
+            expected = hashlib.sha256(content[:size_bytes]).hexdigest()
+            assert digests.digest(f"{folder}/f", size_bytes) in (expected, None)
+
+    def test_a_file_or_its_beginning_is_copied_on_the_far_side(self, transport: Transport, folder: str) -> None:
+        copies = with_protocol(transport, Copies)
+        content = content_of(300_000)
+        put(transport, f"{folder}/-a 'b'", content)
+        put(transport, f"{folder}/old", b"something longer that goes away" * 20_000)
+        for name, size_bytes in (("whole", None), ("none", 0), ("part", 100_001), ("old", 5), ("more", 400_000)):
+            if copies.copy(f"{folder}/-a 'b'", f"{folder}/{name}", size_bytes):
+                assert get(transport, f"{folder}/{name}") == content[:size_bytes]
+        assert get(transport, f"{folder}/-a 'b'") == content
+        with suppress(NotFound):
+            assert not copies.copy(f"{folder}/absent", f"{folder}/nothing")
+        assert transport.stat(f"{folder}/nothing") is None
+
+    def test_many_names_are_looked_at_and_renamed(self, transport: Transport, folder: str) -> None:
+        names = with_protocol(transport, BulkNames)
+        for number in range(100):
+            put(transport, f"{folder}/{number}", b"x" * number)
+        looked = list(names.stat_many([f"{folder}/{number}" for number in (5, 99, 100, 7)]))
+        assert [info and info.size_bytes for info in looked] == [5, 99, None, 7]
+        put(transport, f"{folder}/new-0", b"replaced")
+        names.rename_many([(f"{folder}/{number}", f"{folder}/new-{number}") for number in range(100)])
+        assert get(transport, f"{folder}/new-0") == b""
+        assert get(transport, f"{folder}/new-99") == b"x" * 99
+        assert transport.stat(f"{folder}/5") is None
+        with pytest.raises((NotFound, Denied), match="new-absent"):
+            names.rename_many([(f"{folder}/absent", f"{folder}/new-absent")])
+
+    def test_many_folders_are_made_each_with_its_mode(self, transport: Transport, folder: str) -> None:
+        bulk = with_protocol(transport, BulkFolders)
+        modes = {f"{folder}/{number}": 0o755 if number % 3 else 0o700 for number in range(100)}
+        modes |= {f"{path}/-in 'it'": mode for path, mode in modes.items()}
+        transport.makedirs(f"{folder}/7/there already")
+        bulk.makedirs_many([*modes.items(), (f"{folder}/7", 0o700)])
+        seen = {f"{folder}/{info.path}": info.mode & 0o755 for info in transport.walk(folder)}
+        assert {path: seen[path] for path in modes if path != f"{folder}/7"} == {
+            path: mode for path, mode in modes.items() if path != f"{folder}/7"
+        }
+        assert f"{folder}/7/there already" in seen
+        put(transport, f"{folder}/a file", b"x")
+        with pytest.raises(Denied, match="a file"):
+            bulk.makedirs_many([(f"{folder}/a file", 0o755)])
 
     def test_free_bytes_is_known_or_none_also_below_what_is_not_there(self, transport: Transport, folder: str) -> None:
         free = with_protocol(transport, Space).free_bytes(f"{folder}/not/yet/there")

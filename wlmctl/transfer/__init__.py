@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from wlmctl.transfer.content import put_content
-from wlmctl.transfer.copy import Summary, copy
+from wlmctl.transfer.copy import copy
 from wlmctl.transfer.endpoint import Endpoint, Spot, located, split_endpoint
+from wlmctl.transfer.items import Item, Plan, Source, Symlinks
 from wlmctl.transfer.place import Place
-from wlmctl.transfer.plan import Item, Plan, Source, Symlinks, plan
-from wlmctl.transfer.temporary import execution_name
+from wlmctl.transfer.plan import plan
+from wlmctl.transfer.progress import Progress, Report, Summary
+from wlmctl.transfer.temporary import command_name, execution_name
 from wlmctl.transfer.verify import Verify
 
 __all__ = [
@@ -15,11 +17,14 @@ __all__ = [
     "Item",
     "Place",
     "Plan",
+    "Progress",
+    "Report",
     "Source",
     "Spot",
     "Summary",
     "Symlinks",
     "Verify",
+    "command_name",
     "copy",
     "execution_name",
     "located",

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import posixpath
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 
 from wlmctl.errors import TransportError, WlmctlError
-from wlmctl.transfer.leftovers import LEFTOVERS, sweep_forerunners
-from wlmctl.transfer.place import Place, connected
-from wlmctl.transfer.plan import Item, Plan
-from wlmctl.transfer.small import batches, is_small, send_batch
-from wlmctl.transfer.stream import is_there_already, send
+from wlmctl.transfer.cache import Cache
+from wlmctl.transfer.deliver import Delivery
+from wlmctl.transfer.items import Item, Plan
+from wlmctl.transfer.leftovers import LEFTOVERS, Forerunners, Temporaries, removed
+from wlmctl.transfer.place import Ends, Place, connected
+from wlmctl.transfer.progress import Report, Summary, Tally
+from wlmctl.transfer.routes import AllAtOnce, OneByOne, Route
+from wlmctl.transfer.target import check_case
 from wlmctl.transfer.temporary import temporary_path
+from wlmctl.transfer.unreadable import Unreadable, unreadable_files
 from wlmctl.transfer.verify import Verify
-from wlmctl.transport import Links, Transport
+from wlmctl.transport import BulkFolders, Lists, Transport
 
-log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a transfer did. ``skipped`` were there already; ``read_back`` could not be hashed by the far end."""
-
-    files: int
-    size_bytes: int
-    skipped: int
-    read_back: int
-    seconds: float
-    verify: Verify
-
-    def told(self) -> str:
-        """The transfer in one line."""
-        text = f"{self.files} file{'s' * (self.files != 1)}, {self.size_bytes:,} bytes in {self.seconds:.1f} s"
-        compared = "nothing compared" if self.verify == Verify.NONE else f"{self.verify} compared"
-        return f"{text}, {compared}" + (f", {self.skipped} there already" if self.skipped else "")
+#: Between so many new folders a cancel is noticed.
+_FOLDERS_AT_ONCE = 256
 
 
 def copy(
@@ -48,173 +31,169 @@ def copy(
     *,
     verify: Verify = Verify.SHA256,
     execution: str,
-    progress: Progress = lambda *_: None,
+    progress: Report = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    pace: Callable[[int], None] = lambda _: None,
+    keeps: tuple[type[BaseException], ...] = (),
+    cache: str | None = None,
 ) -> Summary:
     """Carry out ``plan``. ``execution`` makes the temporary names this execution's own.
 
-    ``progress(bytes_done, bytes_total, files_done, files_total)`` and ``check()``, which may raise, are called for
-    each chunk. After an error no partial file has a final name, and the temporary ones are removed.
+    ``progress`` and ``check()``, which may raise, are called for each chunk; ``pace(size_bytes)`` before a chunk, or a
+    batch of small files, is sent, and may sleep. After an error no partial file has a final name, and the temporary
+    ones are removed; after one of the kinds ``keeps`` they stay where a later execution of the same work can go on
+    with them. ``cache`` is the folder of the target's machine where large content is kept for others and taken from.
     """
-    return _Execution(plan, verify, execution, progress, check).carry_out()
+    tally = Tally(plan.size_bytes, plan.files, progress, check, pace)
+    return _Execution(plan, verify, execution, tally, keeps, cache).carry_out()
 
 
 class _Execution:
     def __init__(
-        self, plan: Plan, verify: Verify, execution: str, progress: Progress, check: Callable[[], None]
+        self,
+        plan: Plan,
+        verify: Verify,
+        execution: str,
+        tally: Tally,
+        keeps: tuple[type[BaseException], ...],
+        cache: str | None,
     ) -> None:
         self._plan, self._to, self._verify, self._name = plan, plan.to, verify, execution
-        self._report, self._check = progress, check
-        self._total = (plan.size_bytes, plan.files)
-        self._bytes = self._files = self._skipped = self._read_back = 0
-        self._temporary: set[str] = set()
-        self._folders: set[str] = set()
+        self._tally, self._keeps, self._cache_folder = tally, keeps, cache
+        self._temporaries = Temporaries()
+        self._folders = set(plan.targets.folders)
+        self._left: set[str] = set()
 
     def carry_out(self) -> Summary:
         began = time.monotonic()
-        self._progress()
+        self._tally.tell()
+        if self._plan.targets.case_clash is not None:
+            with self._to.lease() as destination:
+                check_case(self._to, destination, self._plan.targets.case_clash, self._name)
         for place, items in groupby(self._plan.items, key=lambda item: item.place):
             self._from(place, list(items))
-        return Summary(self._files, self._bytes, self._skipped, self._read_back, time.monotonic() - began, self._verify)
+        if self._left:
+            with suppress(TransportError), self._to.lease() as destination:
+                removed(destination, self._left)
+        return self._tally.summary(time.monotonic() - began, self._verify)
 
     def _from(self, place: Place, items: Sequence[Item]) -> None:
         try:
             with connected(place, self._to) as (source, destination):
+                ends = Ends(source, destination, self._to)
                 LEFTOVERS.sweep(self._to.machine, destination)
-                beside = {posixpath.dirname(path) for item in items for path in (item.root, item.target)}
-                sweep_forerunners(destination, beside, self._name)
+                forerunners = Forerunners(destination, self._name)
+                if self._plan.targets.left is None:
+                    forerunners.look(self._beside(items))
+                for info in self._plan.targets.left or ():
+                    forerunners.note(info)
                 try:
-                    for root, below in groupby(items, key=lambda item: item.root):
-                        whole = list(below)
-                        if root in self._plan.new_roots:
-                            self._new_folder(source, destination, root, whole)
-                        else:
-                            self._into(source, destination, whole)
-                except BaseException:
-                    self._sweep(destination)
-                    raise
+                    self._deliver(ends, items, forerunners)
+                except BaseException as error:
+                    self._left.update(forerunners.found)
+                    self._clear(self._cause(error, ends, items), destination)
+                self._left.update(forerunners.found)
         except BaseException:
             # the connection may have been what broke: what it could not remove, a new one can
             try:
-                if self._temporary:
+                if self._temporaries.paths:
                     with suppress(WlmctlError), self._to.clearing() as destination:
-                        self._sweep(destination)
+                        self._temporaries.sweep(destination)
             finally:
-                LEFTOVERS.add(self._to.machine, self._temporary)
+                LEFTOVERS.add(self._to.machine, self._temporaries.paths)
             raise
 
-    def _new_folder(self, source: Transport, destination: Transport, root: str, items: Sequence[Item]) -> None:
+    def _beside(self, items: Sequence[Item]) -> set[str]:
+        """The folders in which temporary names of these items are."""
+        into = (item.target for item in items if item.root not in self._plan.new_roots)
+        return {posixpath.dirname(path) for path in (*{item.root for item in items}, *into)}
+
+    def _deliver(self, ends: Ends, items: Sequence[Item], forerunners: Forerunners) -> None:
+        cache = None
+        if self._cache_folder is not None and self._verify == Verify.SHA256:
+            cache = Cache(ends, self._cache_folder, self._name, self._tally.check)
+        for root, below in groupby(items, key=lambda item: item.root):
+            whole = list(below)
+            if root in self._plan.new_roots:
+                self._new_folder(ends, root, whole, forerunners, cache)
+                continue
+            with self._to.told(root):
+                self._make(ends.destination, posixpath.dirname(root))
+            self._make_folders(ends.destination, [(item, item.target) for item in whole])
+            route = OneByOne(ends, self._name, self._temporaries, forerunners, self._plan.targets.alike)
+            self._send(ends, route, whole, cache)
+
+    def _send(self, ends: Ends, route: Route, items: Sequence[Item], cache: Cache | None) -> None:
+        Delivery(ends, route, self._verify, self._tally, cache).send(items)
+
+    def _new_folder(
+        self, ends: Ends, root: str, items: Sequence[Item], forerunners: Forerunners, cache: Cache | None
+    ) -> None:
         """A folder that does not exist yet is written beside its name and renamed once."""
-        beside = temporary_path(root, self._name)
+        destination = ends.destination
+        route = AllAtOnce(ends, self._name, forerunners, root, temporary_path(root, self._name))
+        self._tally.check()
         with self._to.told(root):
             self._make(destination, posixpath.dirname(root))
-            self._temporary.add(beside)
-        placed = [(item, beside + item.target[len(root) :]) for item in items]
-        self._make_folders(destination, placed)
-        self._send(source, destination, placed, is_final=False)
-        self._check()
+            self._temporaries.add(route.beside, resumable=isinstance(destination, Lists))
+            route.take_over(items)
+        self._make_folders(destination, [(item, route.path(item)) for item in items])
+        self._send(ends, route, items, cache)
+        self._tally.check()
         with self._to.told(root):
+            route.tidy()
             if destination.stat(root) is None:
                 try:
-                    destination.rename(beside, root)
+                    destination.rename(route.beside, root)
                 except TransportError:
                     if destination.stat(root) is None:
                         raise
                 else:
-                    self._temporary.discard(beside)
+                    self._temporaries.discard(route.beside)
                     return
             # another task has made the folder meanwhile: go in beside what it has put there
             self._make_folders(destination, [(item, item.target) for item in items])
-            for item, path in placed:
+            for item in items:
                 if item.info.kind != "directory":
-                    destination.rename(path, item.target)
-            destination.remove(beside)
-            self._temporary.discard(beside)
-
-    def _into(self, source: Transport, destination: Transport, items: Sequence[Item]) -> None:
-        """Into a folder that exists: each file is whole or not there."""
-        with self._to.told(items[0].root):
-            self._make(destination, posixpath.dirname(items[0].root))
-        self._make_folders(destination, [(item, item.target) for item in items])
-        placed = [(item, temporary_path(item.target, self._name)) for item in items]
-        self._send(source, destination, placed, is_final=True)
+                    destination.rename(route.path(item), item.target)
+            destination.remove(route.beside)
+            self._temporaries.discard(route.beside)
 
     def _make_folders(self, destination: Transport, placed: Sequence[tuple[Item, str]]) -> None:
-        for item, path in placed:
-            if item.info.kind == "directory":
-                self._check()
-                with self._to.told(item.target):
-                    self._make(destination, path, item.info.mode | 0o700)
+        folders = [(path, item.info.mode | 0o700) for item, path in placed if item.info.kind == "directory"]
+        for at in range(0, len(folders), _FOLDERS_AT_ONCE):
+            self._tally.check()
+            missing = [folder for folder in folders[at : at + _FOLDERS_AT_ONCE] if folder[0] not in self._folders]
+            if isinstance(destination, BulkFolders) and len(missing) > 1:
+                with self._to.told(missing[0][0]):
+                    destination.makedirs_many(missing)
+                self._folders.update(path for path, _ in missing)
+                continue
+            for path, mode in missing:
+                with self._to.told(path):
+                    self._make(destination, path, mode)
 
     def _make(self, destination: Transport, folder: str, mode: int = 0o777) -> None:
         if folder not in self._folders:
             destination.makedirs(folder, mode)
             self._folders.add(folder)
 
-    def _send(
-        self, source: Transport, destination: Transport, placed: Sequence[tuple[Item, str]], *, is_final: bool
-    ) -> None:
-        """All files and links to their paths; with ``is_final`` those are temporary, and each is renamed at once."""
-        paths = {item.target: path for item, path in placed}
-        small = [item for item, _ in placed if is_small(item)]
-        for batch in batches(small):
-            pairs = [(item, paths[item.target]) for item in batch]
-            if is_final:
-                self._temporary.update(path for _, path in pairs)
-            self._read_back += send_batch(source, destination, self._to, pairs, self._verify, self._passed, self._check)
-            self._settle(destination, pairs, is_final=is_final)
-        for item, path in placed:
-            if item.info.kind == "symlink":
-                self._link(destination, item, path, is_final=is_final)
-            elif item.info.kind == "file" and not is_small(item):
-                self._big(source, destination, item, path, is_final=is_final)
+    def _cause(self, error: BaseException, ends: Ends, items: Sequence[Item]) -> BaseException:
+        """What is to be told of an error."""
+        try:
+            if isinstance(error, TransportError):
+                self._tally.check()  # a connection is broken off under an execution that is cancelled
+            if isinstance(error, Unreadable):
+                return unreadable_files(ends.source, items, error, self._tally.check)
+        except WlmctlError as nearer:
+            return nearer
+        return error
 
-    def _big(self, source: Transport, destination: Transport, item: Item, path: str, *, is_final: bool) -> None:
-        if is_final and self._verify == Verify.SHA256:
-            with self._to.told(item.target):
-                if is_there_already(source, destination, item, self._check):
-                    self._skipped += 1
-                    self._files += 1
-                    self._passed(item.info.size_bytes)
-                    return
-        if is_final:
-            self._temporary.add(path)
-        self._read_back += send(source, destination, self._to, item, path, self._verify, self._passed, self._check)
-        self._settle(destination, [(item, path)], is_final=is_final)
-
-    def _link(self, destination: Transport, item: Item, path: str, *, is_final: bool) -> None:
-        assert isinstance(destination, Links)  # looked at by the plan
-        self._check()
-        if is_final:
-            self._temporary.add(path)
-        with self._to.told(item.target):
-            destination.symlink(item.info.target or "", path)
-        self._settle(destination, [(item, path)], is_final=is_final)
-
-    def _settle(self, destination: Transport, pairs: Sequence[tuple[Item, str]], *, is_final: bool) -> None:
-        for item, path in pairs:
-            if is_final:
-                self._check()
-                with self._to.told(item.target):
-                    destination.rename(path, item.target)
-                self._temporary.discard(path)
-            self._files += 1
-        self._progress()
-
-    def _passed(self, size_bytes: int) -> None:
-        self._bytes += size_bytes
-        self._check()
-        self._progress()
-
-    def _progress(self) -> None:
-        self._report(self._bytes, self._total[0], self._files, self._total[1])
-
-    def _sweep(self, destination: Transport) -> None:
-        """Remove the temporary paths of this execution, as far as this connection still can."""
-        for path in sorted(self._temporary):
-            try:
-                destination.remove(path)
-            except TransportError as error:
-                log.debug("%s is still there: %s", self._to.shown(path), error)
-                return
-            self._temporary.discard(path)
+    def _clear(self, error: BaseException, destination: Transport) -> None:
+        """Remove what is of no use to anybody, as far as this connection still can, and raise the error."""
+        if isinstance(error, self._keeps):
+            self._temporaries.leave()
+        else:
+            self._temporaries.add(*self._left)
+        self._temporaries.sweep(destination)
+        raise error

@@ -12,7 +12,7 @@ from wlmctl.text import shown
 from wlmctl.transport import Transport
 
 #: A temporary name in a message: the user knows the file by its final one.
-_TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.wlm-[A-Za-z0-9_-]+")
+_TEMPORARY = re.compile(r"(?<=/)\.([^/]+?)\.wlm-[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,18 @@ class Place:
                 message = f"{self.name}:{message}"
             elif not message.startswith(f"{self.name}:"):
                 message = f"{self.shown(path)}: {message}"
-            located = type(error)(message)
+            located = type(error)(shown(message))  # a server's own words may be in it
             located.is_located = True  # type: ignore[attr-defined]
             raise located from error
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The two open connections of a transfer; both may be one. ``to`` is where ``destination`` leads."""
+
+    source: Transport
+    destination: Transport
+    to: Place
 
 
 @contextmanager

@@ -1,122 +1,164 @@
-"""One file from a source to a temporary path: streamed, counted, hashed on the way, compared at its end."""
+"""One file from a source to a temporary path: streamed, counted, hashed on the way, and then compared."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
-from wlmctl.errors import Broken, TransportError, WlmctlError
-from wlmctl.transfer.place import Place
-from wlmctl.transfer.plan import Item
-from wlmctl.transfer.verify import Verify, changed, check_size, check_unchanged, drawn, far_digest, how_changed
-from wlmctl.transport import Digests, Spawns, Transport
+from wlmctl.errors import Broken, Denied, TransportError, WlmctlError
+from wlmctl.transfer.asked import Asked
+from wlmctl.transfer.hashing import Hashing
+from wlmctl.transfer.items import Item
+from wlmctl.transfer.place import Ends
+from wlmctl.transfer.progress import Tally
+from wlmctl.transfer.resume import begin
+from wlmctl.transfer.unreadable import Unreadable
+from wlmctl.transfer.verify import (
+    Verify,
+    changed,
+    check_size,
+    check_unchanged,
+    digest_by_reading,
+    drawn,
+    how_changed,
+    near_digest,
+)
+from wlmctl.transport import Appends, Attributes, Digests, FileInfo, Spawns, Transport
 
 
 class Stream:
-    """The bytes of one source on their way. ``fault`` is an error of the source's side, or of ``passed``."""
+    """The bytes of one source on their way. ``fault`` is an error of the source's side, or of the tally."""
 
-    def __init__(self, source: Transport, item: Item, passed: Callable[[int], None], *, is_hashed: bool) -> None:
-        self._source, self._item, self._passed = source, item, passed
-        self._sha256 = hashlib.sha256() if is_hashed else None
-        self.done_bytes = 0
+    def __init__(self, ends: Ends, item: Item, tally: Tally, offset: int, hashing: Hashing | None) -> None:
+        self._source, self._item, self._tally = ends.source, item, tally
+        self._offset, self._hashing = offset, hashing
         self.fault: BaseException | None = None
 
     def chunks(self) -> Iterator[bytes]:
         """The source's bytes, pulled by the destination; never more than were announced."""
-        item = self._item
+        item, done_bytes = self._item, self._offset
         try:
-            with item.place.told(item.path), drawn(self._source, item.path) as chunks:
+            with item.place.told(item.path), drawn(self._source, item.path, self._offset) as chunks:
                 for chunk in chunks:
-                    self.done_bytes += len(chunk)
-                    if self.done_bytes > item.info.size_bytes:
+                    done_bytes += len(chunk)
+                    if done_bytes > item.info.size_bytes:
                         raise changed(item, f"grew beyond {item.info.size_bytes:,} bytes")
-                    if self._sha256 is not None:
-                        self._sha256.update(chunk)
-                    self._passed(len(chunk))
+                    if self._hashing is not None:
+                        self._hashing.update(chunk)
+                    self._tally.pace(len(chunk))
+                    self._tally.sent(len(chunk))
                     yield chunk
-            if self.done_bytes < item.info.size_bytes:
+            if done_bytes < item.info.size_bytes:
                 check_unchanged(self._source, [item])
                 raise Broken(
-                    f"{item.place.shown(item.path)}: ended after {self.done_bytes:,} of {item.info.size_bytes:,} bytes"
+                    f"{item.place.shown(item.path)}: ended after {done_bytes:,} of {item.info.size_bytes:,} bytes"
                 )
         except GeneratorExit:
             raise
         except TransportError as error:
             # a transport may break off over a source that changes under its hands: then that is what to tell
             changed_meanwhile = how_changed(self._source, [item])
-            self.fault = changed_meanwhile or error
-            if changed_meanwhile is not None:
-                raise changed_meanwhile from error
-            raise
+            self.fault = changed_meanwhile or (Unreadable(error) if isinstance(error, Denied) else error)
+            raise self.fault from error
         except BaseException as error:
             self.fault = error
             raise
 
-    def hexdigest(self) -> str:
-        """The sha256 of what has passed."""
-        assert self._sha256 is not None
-        return self._sha256.hexdigest()
-
 
 def send(
-    source: Transport,
-    destination: Transport,
-    to: Place,
-    item: Item,
-    path: str,
-    verify: Verify,
-    passed: Callable[[int], None],
-    check: Callable[[], None],
-) -> bool:
-    """Copy ``item`` to ``path``, which is a temporary one, and compare; True when it had to be read back for that.
+    ends: Ends, item: Item, path: str, found: Sequence[FileInfo], verify: Verify, tally: Tally
+) -> Comparison | None:
+    """Copy ``item`` to ``path``, a temporary one, going on where ``found`` allows it.
 
-    Raises the transports' errors, and ``TaskFailed`` where the source changed.
+    Returns the comparison by sha256, which is under way; None: what was to be compared is. Raises the transports'
+    errors, and ``TaskFailed`` where the source changed.
     """
-    stream = Stream(source, item, passed, is_hashed=verify == Verify.SHA256)
+    hashing = Hashing()
     try:
-        with to.told(item.target):
-            destination.write(path, stream.chunks(), item.info)
-    except WlmctlError as error:
-        # a transport may tell an error of its chunks as its own; what began it is what counts
-        if stream.fault is not None and stream.fault is not error:
-            raise stream.fault from error
-        raise
-    was_read_back = False
-    with to.told(item.target):
-        if verify == Verify.SIZE:
-            check_size(to, destination, path, item.info.size_bytes)
-        elif verify == Verify.SHA256:
-            arrived, was_read_back = far_digest(destination, path, check)
-            if arrived != stream.hexdigest():
-                raise Broken(f"{to.shown(item.target)}: arrived with another sha256 than it was sent with")
+        with ends.to.told(item.target):
+            begun = begin(ends, item, path, found, hashing, tally.check)
+        tally.resumed(begun.offset)
+        is_hashed = verify == Verify.SHA256 and begun.is_hashed
+        stream = Stream(ends, item, tally, begun.offset, hashing if is_hashed else None)
+        try:
+            with ends.to.told(item.target):
+                _write(ends, item, path, stream, begun.offset)
+        except WlmctlError as error:
+            # a transport may tell an error of its chunks as its own; what began it is what counts
+            if stream.fault is not None and stream.fault is not error:
+                raise stream.fault from error
+            raise
+        sent = hashing.hexdigest() if is_hashed else None
+    finally:
+        hashing.close()
+    if verify == Verify.SHA256:
+        return Comparison(ends, item, path, sent, tally)
+    if verify == Verify.SIZE:
+        with ends.to.told(item.target):
+            check_size(ends.to, ends.destination, path, item.info.size_bytes)
     with item.place.told(item.path):
-        if verify == Verify.SHA256:
-            _check_source(source, item, stream.hexdigest(), check)
-        check_unchanged(source, [item])
-    return was_read_back
+        check_unchanged(ends.source, [item])
+    return None
 
 
-def _check_source(source: Transport, item: Item, sent: str, check: Callable[[], None]) -> None:
-    """The far end's own sha256 of the source, where it can tell: on this host what was read is what is there."""
-    if isinstance(source, Spawns) or not isinstance(source, Digests):
+def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> None:
+    destination = ends.destination
+    if not offset:
+        destination.write(path, stream.chunks(), item.info)
         return
-    check()
-    kept = source.digest(item.path)
-    if kept is not None and kept != sent:
-        check_unchanged(source, [item])
-        raise Broken(f"{item.place.shown(item.path)}: was read with another sha256 than it has there")
+    assert isinstance(destination, Appends)  # what can_resume has looked at
+    assert isinstance(destination, Attributes)
+    if offset < item.info.size_bytes:
+        destination.append(path, offset, stream.chunks())
+    check_size(ends.to, destination, path, item.info.size_bytes)
+    destination.set_attributes(path, item.info)
 
 
-def is_there_already(source: Transport, destination: Transport, item: Item, check: Callable[[], None]) -> bool:
-    """True when the target holds the same content, mode and time, told by both ends' own digests."""
-    if not isinstance(source, Digests) or not isinstance(destination, Digests):
-        return False
-    there = destination.stat(item.target)
-    if there is None or there.kind != "file" or there.size_bytes != item.info.size_bytes:
-        return False
-    if int(there.mtime_s) != int(item.info.mtime_s) or there.mode != item.info.mode:
-        return False
-    check()
-    kept = destination.digest(item.target)
-    check()
-    return kept is not None and kept == source.digest(item.path)
+class Comparison:
+    """A file that was sent: both ends tell its sha256 while the next one is sent, and then they are compared."""
+
+    def __init__(self, ends: Ends, item: Item, path: str, sent: str | None, tally: Tally) -> None:
+        self._ends, self._item, self._path, self._sent, self._tally = ends, item, path, sent, tally
+        self._arrived = _asked(ends.destination, path)
+        # on this host what was read is what is there
+        is_told = isinstance(ends.source, Digests) and not isinstance(ends.source, Spawns)
+        self._kept = _asked(ends.source, item.path) if is_told else None
+
+    def ended(self) -> str:
+        """The sha256, which is the same at both ends."""
+        ends, item, check = self._ends, self._item, self._tally.check
+        try:
+            with ends.to.told(item.target):
+                arrived = self._answer(self._arrived, ends.destination, self._path)
+                if arrived is None:
+                    arrived = digest_by_reading(ends.destination, self._path, check)
+                    self._tally.read_back += 1
+            with item.place.told(item.path):
+                kept = self._answer(self._kept, ends.source, item.path) if self._kept is not None else None
+                sent = self._sent or kept or digest_by_reading(ends.source, item.path, check)
+        finally:
+            self.give_up()
+        if arrived != sent:
+            with item.place.told(item.path):
+                check_unchanged(ends.source, [item])
+            raise Broken(f"{ends.to.shown(item.target)}: arrived with another sha256 than it was sent with")
+        with item.place.told(item.path):
+            check_unchanged(ends.source, [item])
+            if kept is not None and kept != sent:
+                raise Broken(f"{item.place.shown(item.path)}: was read with another sha256 than it has there")
+        return sent
+
+    def _answer(self, asked: Asked[str | None], transport: Transport, path: str) -> str | None:
+        try:
+            return asked.answer(self._tally.check)
+        except Broken:  # a host may have allowed no other session while the next file was sent
+            return _asked(transport, path).answer(self._tally.check)
+
+    def give_up(self) -> None:
+        """Nobody compares any more."""
+        self._arrived.give_up()
+        if self._kept is not None:
+            self._kept.give_up()
+
+
+def _asked(transport: Transport, path: str) -> Asked[str | None]:
+    return Asked(lambda going: near_digest(transport, path, going))

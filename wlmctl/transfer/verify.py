@@ -9,14 +9,11 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from wlmctl.errors import Broken, TaskFailed, TransportError
+from wlmctl.transfer.items import Item
 from wlmctl.transfer.place import Place
-from wlmctl.transfer.plan import Item
-from wlmctl.transport import Bulk, Digests, FileInfo, Lists, Transport
+from wlmctl.transport import Bulk, BulkNames, Digests, FileInfo, Spawns, Transport
 
 log = logging.getLogger(__name__)
-
-#: From so many files of one folder on, the folder is listed instead of asking for each.
-_LISTED_FROM = 8
 
 
 class Verify(StrEnum):
@@ -27,18 +24,40 @@ class Verify(StrEnum):
     NONE = "none"
 
 
-def far_digest(transport: Transport, path: str, check: Callable[[], None]) -> tuple[str, bool]:
-    """The sha256 of ``path`` as its machine has it, and whether it had to be read back to be known."""
-    check()
-    known = transport.digest(path) if isinstance(transport, Digests) else None
-    if known is not None:
-        return known, False
+def near_digest(
+    transport: Transport, path: str, check: Callable[[], None], size_bytes: int | None = None
+) -> str | None:
+    """The sha256 of ``path``, or of its beginning, told by its own machine; None: it would have to come over the line.
+
+    May be asked from another thread. On this host the file is read here, so that ``check`` can stop it.
+    """
+    if isinstance(transport, Spawns):
+        return digest_by_reading(transport, path, check, size_bytes)
+    return transport.digest(path, size_bytes) if isinstance(transport, Digests) else None
+
+
+def digest_by_reading(transport: Transport, path: str, check: Callable[[], None], size_bytes: int | None = None) -> str:
+    """The sha256 of ``path``, or of its beginning, read from its machine."""
     digest = hashlib.sha256()
     with drawn(transport, path) as chunks:
-        for chunk in chunks:
+        for chunk in beginning(chunks, size_bytes):
             check()
             digest.update(chunk)
-    return digest.hexdigest(), True
+    return digest.hexdigest()
+
+
+def beginning(chunks: Iterator[bytes], size_bytes: int | None) -> Iterator[bytes]:
+    """The first ``size_bytes`` bytes of ``chunks``, or all of them."""
+    left_bytes = size_bytes
+    for chunk in chunks:
+        if left_bytes is None:
+            yield chunk
+            continue
+        if left_bytes:
+            yield chunk[:left_bytes]
+            left_bytes -= min(left_bytes, len(chunk))
+        if not left_bytes:
+            return
 
 
 def content_of(transport: Transport, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -51,10 +70,17 @@ def content_of(transport: Transport, paths: Sequence[str]) -> Iterator[tuple[str
             yield path, b"".join(chunks)
 
 
+def looked_at(transport: Transport, paths: Sequence[str]) -> list[FileInfo | None]:
+    """What is at each path; many in flight where the transport can."""
+    if isinstance(transport, BulkNames):
+        return list(transport.stat_many(paths))
+    return [transport.stat(path) for path in paths]
+
+
 @contextmanager
-def drawn(transport: Transport, path: str) -> Iterator[Iterator[bytes]]:
+def drawn(transport: Transport, path: str, offset: int = 0) -> Iterator[Iterator[bytes]]:
     """The chunks of a file, which is closed at the end of the ``with`` however far they were drawn."""
-    chunks = transport.read(path)
+    chunks = transport.read(path, offset) if offset else transport.read(path)
     try:
         yield chunks
     finally:
@@ -65,23 +91,21 @@ def drawn(transport: Transport, path: str) -> Iterator[Iterator[bytes]]:
 
 def check_size(place: Place, transport: Transport, path: str, size_bytes: int) -> None:
     """``Broken`` when the file at ``path`` has not ``size_bytes`` bytes."""
-    there = transport.stat(path)
-    if there is None or there.size_bytes != size_bytes:
-        found = "nothing" if there is None else f"{there.size_bytes:,} bytes"
-        raise Broken(f"{place.shown(path)}: {found} arrived of {size_bytes:,} bytes")
+    check_sizes(place, transport, [(path, size_bytes)])
+
+
+def check_sizes(place: Place, transport: Transport, sizes: Sequence[tuple[str, int]]) -> None:
+    """``Broken`` when one of the files at these paths has not so many bytes."""
+    for (path, size_bytes), there in zip(sizes, looked_at(transport, [path for path, _ in sizes]), strict=True):
+        if there is None or there.size_bytes != size_bytes:
+            found = "nothing" if there is None else f"{there.size_bytes:,} bytes"
+            raise Broken(f"{place.shown(path)}: {found} arrived of {size_bytes:,} bytes")
 
 
 def check_unchanged(transport: Transport, items: Sequence[Item]) -> None:
     """Look at the sources once more; ``TaskFailed`` names one that is not what it was when it was listed."""
-    listings: dict[str, dict[str, FileInfo]] = {}
-    for item in items:
-        folder, _, name = item.path.rpartition("/")
-        now: FileInfo | None = None
-        if len(items) >= _LISTED_FROM and isinstance(transport, Lists):
-            if folder not in listings:
-                listings[folder] = {info.path: info for info in transport.entries(folder or "/")}
-            now = listings[folder].get(name)
-        if now is None or now.kind == "symlink":
+    for item, now in zip(items, looked_at(transport, [item.path for item in items]), strict=True):
+        if now is not None and now.kind == "symlink":
             now = transport.stat(item.path, follow=True)
         difference = _difference(item.info, now)
         if difference:

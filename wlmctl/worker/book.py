@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wlmctl.broker.contract import Delivery
 from wlmctl.message import TaskKey, TaskMessage
+from wlmctl.plugins import moves_data
 
 if TYPE_CHECKING:
     from wlmctl.worker.context import ExecutionContext
@@ -30,23 +31,35 @@ class Dispatch:
     """One dispatch of one delivery."""
 
     __slots__ = ("arrived_s", "began_s", "context", "delivery", "has_begun", "is_answered", "is_leased", "is_overlong",
-                 "message", "stage", "started")  # fmt: skip
+                 "message", "moves", "stage", "started")  # fmt: skip
 
     def __init__(self, message: TaskMessage, delivery: Delivery, arrived_s: float) -> None:
         self.message, self.delivery, self.arrived_s = message, delivery, arrived_s
+        #: Its task type moves data.
+        self.moves = moves_data(message.type)
         self.stage, self.began_s = Stage.WAITING, 0.0
         self.has_begun = self.is_overlong = self.is_leased = self.is_answered = False
         self.context: ExecutionContext | None = None
         self.started: Parcel | None = None
 
 
-class Book:
-    """All dispatches of a worker; safe over threads. Higher priority begins first, then what came first."""
+#: What waits, by priority and then in order.
+_Line = list[tuple[int, int, Dispatch]]
 
-    def __init__(self) -> None:
+
+class Book:
+    """All dispatches of a worker; safe over threads. Higher priority begins first, then what came first.
+
+    Of two ``slots`` or more one is kept free of what moves data.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._most_moving = max(1, slots - 1)
+        self._moving = 0
         self._changed = threading.Condition(threading.Lock())
         self._all: dict[tuple[TaskKey, str], Dispatch] = {}
-        self._line: list[tuple[int, int, Dispatch]] = []
+        #: What waits: first what moves no data, then what does.
+        self._lines: tuple[_Line, _Line] = ([], [])
         self._order = itertools.count()
         self._waiting = self._executing = self._idle = 0
         self._alone: Dispatch | None = None
@@ -94,7 +107,7 @@ class Book:
                 if message.alone and self._alone is None:
                     self._alone = dispatch
                 else:
-                    heapq.heappush(self._line, (-message.priority, next(self._order), dispatch))
+                    heapq.heappush(self._lines[dispatch.moves], (-message.priority, next(self._order), dispatch))
             self._changed.notify(min(len(arrived), self._idle))
 
     def marked(self, number: int, epoch: int) -> None:
@@ -115,6 +128,7 @@ class Book:
                     self.taken += 1
                     self._waiting -= 1
                     self._executing += 1
+                    self._moving += found.moves
                     return found
                 self._idle += 1
                 self._changed.wait()
@@ -124,8 +138,10 @@ class Book:
     def _pop(self) -> Dispatch | None:
         if (alone := self._alone) is not None:
             return alone if alone.stage is Stage.WAITING and not self._executing else None
-        while self._line:
-            found = heapq.heappop(self._line)[2]
+        still, moving = self._lines
+        while still or (moving and self._moving < self._most_moving):
+            is_next_moving = bool(moving) and self._moving < self._most_moving and not (still and still[0] < moving[0])
+            found = heapq.heappop(self._lines[is_next_moving])[2]
             if found.stage is Stage.WAITING:
                 return found
         return None
@@ -133,6 +149,10 @@ class Book:
     def _end(self, ended: Dispatch) -> None:
         ended.stage = Stage.OVER
         self._executing -= 1
+        if ended.moves:
+            self._moving -= 1
+            if self._lines[True] and self._idle:  # this slot may go on with something else
+                self._changed.notify()
         if self._alone is not None:
             if self._alone is ended:
                 self._alone = None

@@ -1,103 +1,29 @@
-"""What an execution may use of the outside: ``TaskContext`` and ``PollContext`` over pooled connections."""
+"""What an execution may use of the outside: ``TaskContext`` over pooled connections."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
 
 from wlmctl.batch import BatchSystem
-from wlmctl.connections import ConnectionPool
-from wlmctl.errors import Cancelled, Denied, NoSpace, NotFound, Unreachable
+from wlmctl.errors import BrokenOff, Cancelled, Denied, NoSpace, NotFound
+from wlmctl.in_use import InUse, soon
 from wlmctl.machine import LOCAL, Machine
-from wlmctl.message import TaskMessage
+from wlmctl.message import StepProgress, TaskMessage
+from wlmctl.pace import Pace
 from wlmctl.plugins import batch_factory
-from wlmctl.ssh.login import resolved_login
+from wlmctl.rate import Rate
 from wlmctl.task import Resources
 from wlmctl.transfer import execution_name
 from wlmctl.transport import Transport
 from wlmctl.worker.contact import Contact
-from wlmctl.worker.places import experiment_folder, private_folder, resolve_scratch
+from wlmctl.worker.machines import Machines
+from wlmctl.worker.places import experiment_folder, private_folder
 
-#: What of a machine a worker's own inventory may say otherwise.
-LOGIN = ("user", "port", "jump", "key", "passphrase")
-
-
-class MachineAway(Exception):
-    """A machine could not be reached: which, and why."""
-
-    def __init__(self, machine: str, reason: str) -> None:
-        super().__init__(reason)
-        self.machine, self.reason = machine, reason
-
-
-class BrokenOff(Cancelled):
-    """An execution ends though nobody has told it to: its work is for others now."""
-
-
-class Commands(Protocol):
-    """Counts commands on a login over all processes that share a store."""
-
-    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
-        """Count one; waits (calling ``check``, which may raise) while the last minute had ``per_minute``."""
-        ...
-
-
-class Machines:
-    """The machines a worker can use: connections to them, and their scratch folders, found out once.
-
-    ``own`` is the worker's own inventory: of a machine it may change how to log in, of ``local`` the scratch folder.
-    """
-
-    def __init__(
-        self, pool: ConnectionPool, commands: Commands | None = None, own: Mapping[str, Machine] | None = None
-    ) -> None:
-        self.pool, self.commands = pool, commands
-        self._own = own or {}
-        self._scratch: dict[str, str] = {}
-
-    def seen_from_here(self, machine: Machine) -> Machine:
-        """The leader's machine, with this worker's own way to log in to it."""
-        own = self._own.get(machine.name)
-        if own is None:
-            return machine
-        if machine.is_local:
-            return replace(machine, scratch=own.scratch)
-        own_login = {name: value for name in LOGIN if (value := getattr(own, name)) is not None}
-        return replace(machine, **own_login)
-
-    @contextmanager
-    def transport(self, machine: Machine, check: Callable[[], None]) -> Iterator[Transport]:
-        """A pooled connection; ``MachineAway`` when the machine does not answer or refuses the login.
-
-        Each use counts as one command of the machine's ``commands_per_minute``.
-        """
-        if machine.commands_per_minute is not None and self.commands is not None:
-            self.commands.command(resolved_login(machine), machine.commands_per_minute, check)
-        lease = self.pool.lease(machine, check=check)
-        try:
-            transport = lease.__enter__()
-        except Unreachable as error:
-            raise MachineAway(machine.name, str(error)) from error
-        try:
-            yield transport
-        except BaseException as error:
-            if not lease.__exit__(type(error), error, error.__traceback__):
-                raise
-        else:
-            lease.__exit__(None, None, None)
-
-    def scratch(self, machine: Machine, check: Callable[[], None], transport: Transport | None = None) -> str:
-        """The machine's scratch folder, absolute; asked over ``transport`` where the caller has one open."""
-        key = f"{machine.name}\0{machine.scratch}\0{machine.host}\0{machine.user}"
-        known = self._scratch.get(key)
-        if known is None:
-            opened = self.transport(machine, check) if transport is None else nullcontext(transport)
-            with opened as transport:
-                known = self._scratch[key] = resolve_scratch(machine, transport)
-        return known
+#: Seconds after a cancel in which a step may end by itself, and in which a machine must answer to be cleared up.
+STOP_S, CLEAR_S = 0.5, 3.0
 
 
 @dataclass(slots=True)
@@ -109,6 +35,9 @@ class Figures:
     bytes_total: int = 0
     files_done: int = 0
     files_total: int = 0
+    sent_bytes: int = 0
+    resumed_bytes: int = 0
+    skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -121,12 +50,18 @@ class ExecutionContext:
     execution: str = ""
     figures: Figures | None = None
     contact: Contact | None = None
+    #: Whether its connections are closed under it when it is stopped and does not hear that.
+    is_breakable: bool = False
+    rate: Rate = field(default_factory=Rate)
+    _in_use: InUse = field(init=False)
+    _is_left_to_others: bool = False
     _open: dict[str, Transport] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Name the execution: by its attempt, its dispatch, and a word of its own."""
+        """Name the execution: by its task, its dispatch, and a word of its own."""
+        self._in_use = InUse(self.machines.pool.break_off)
         if not self.execution:
-            self.execution = execution_name(self.message.token[:12], self.message.key.dispatch)
+            self.execution = execution_name(f"{self.message.experiment}/{self.message.task}", self.message.key.dispatch)
 
     @property
     def experiment(self) -> str:
@@ -166,7 +101,12 @@ class ExecutionContext:
     def transport(self, role: str, *, after_cancel: bool = False) -> Iterator[Transport]:
         """A pooled connection to the role's machine."""
         machine = self.machine(role)
-        with self.machines.transport(machine, _never if after_cancel else self.check_cancelled) as transport:
+        if after_cancel:
+            with self._clearing(machine) as transport:
+                yield transport
+            return
+        leased = self.machines.transport(machine, self.check_cancelled, self.message.priority)
+        with leased as transport, nullcontext() if machine.is_local else self._in_use.using(transport):
             outer = self._open.get(machine.name)
             self._open[machine.name] = transport
             try:
@@ -178,6 +118,34 @@ class ExecutionContext:
                     self._open[machine.name] = outer
 
     @contextmanager
+    def _clearing(self, machine: Machine) -> Iterator[Transport]:
+        """A connection to remove with what is left; a machine that has just kept the step waiting gets little time."""
+        if not self._in_use.is_broken_off:
+            with self.machines.transport(machine, _never) as transport:
+                yield transport
+            return
+        with soon(self.machines.transport(machine, _never), CLEAR_S) as transport, self._in_use.using(transport):
+            timer = self._in_use.close_in(CLEAR_S)
+            try:
+                yield transport
+            finally:
+                timer.cancel()
+
+    @property
+    def is_broken_off(self) -> bool:
+        """True when its connections were closed under it."""
+        return self._in_use.is_broken_off
+
+    def stop(self, *, is_left_to_others: bool = False) -> None:
+        """The execution is to end: it hears that by its next check, or has its connections closed under it."""
+        if self.stopped.is_set():
+            return
+        self._is_left_to_others = is_left_to_others
+        self.stopped.set()
+        if self.is_breakable:
+            self._in_use.close_in(STOP_S)
+
+    @contextmanager
     def _opened(self, role: str) -> Iterator[Transport]:
         """The connection this execution has open already, so that a machine with one connection is enough."""
         transport = self._open.get(self.machine(role).name)
@@ -186,6 +154,20 @@ class ExecutionContext:
         else:
             with self.transport(role) as transport:
                 yield transport
+
+    @contextmanager
+    def transfer(self, roles: Sequence[str], size_bytes: int, files: int) -> Iterator[Pace]:
+        """Leave to move so much between the machines of these roles; tells when that has to be waited for."""
+        ends, is_waiting = [self.machine(role) for role in roles], True
+
+        def check() -> None:
+            if is_waiting:
+                self.progress(what="waits for other transfers with the same machine")
+            self.check_cancelled()
+
+        with self.machines.pool.transfer(ends, size_bytes, files, check, self.message.priority) as pace:
+            is_waiting = False
+            yield pace
 
     def batch(self, role: str) -> BatchSystem:
         """The batch system of the role's machine."""
@@ -228,38 +210,21 @@ class ExecutionContext:
         for name, value in figures.items():
             if name in Figures.__slots__:
                 setattr(self.figures, name, value)
+        self.rate.note(self.figures.sent_bytes if "sent_bytes" in figures else self.figures.bytes_done)
+
+    def told(self) -> StepProgress | None:
+        """How far it is, where it has said so."""
+        if self.figures is None:
+            return None
+        return StepProgress(self.message.key, **asdict(self.figures), rate_bytes_s=self.rate.bytes_s)
 
     def check_cancelled(self) -> None:
         """Raise ``Cancelled`` when the execution is to stop; waits while others may have been given its work."""
         if self.stopped.is_set():
-            raise Cancelled("cancelled")
+            raise BrokenOff("left to others") if self._is_left_to_others else Cancelled("cancelled")
         if self.contact is not None:
             self.contact.hold(self.stopped)
 
 
-@dataclass(slots=True)
-class DeferredContext:
-    """``wlmctl.task.PollContext``: one machine, asked for deferred tasks."""
-
-    machine: Machine
-    machines: Machines
-    wait_s: float = 0.0
-    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    @contextmanager
-    def transport(self) -> Iterator[Transport]:
-        """A pooled connection to the machine."""
-        with self.machines.transport(self.machine, _never) as transport:
-            yield transport
-
-    def batch(self) -> BatchSystem:
-        """The machine's batch system."""
-        return batch_factory(self.machine.batch)(self.machine, self.machine.batch_options)
-
-    def log_offsets(self, key: str) -> tuple[int, int] | None:
-        """From where new output of this task is wanted."""
-        return self.offsets.get(key)
-
-
 def _never() -> None:
-    """A poll is not cancelled, and neither is what clears up after a cancel."""
+    """What clears up after a cancel is not cancelled."""

@@ -32,8 +32,8 @@ from wlmctl.message import (
 )
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book, Dispatch
-from wlmctl.worker.context import Machines
 from wlmctl.worker.crew import Crew
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.watch import Watcher
 
@@ -130,7 +130,7 @@ class Control:
             case StopMessage():
                 self._stop(message.keys)
             case GrantMessage() if self._permits is not None:
-                self._permits.granted(list(message.tokens))
+                self._permits.granted(message.tokens, message.sharing)
             case CloseIdleMessage():
                 self._asking.do(lambda: self._machines.pool.close_idle_of(message.login))
             case DrainMessage():
@@ -154,7 +154,7 @@ class Control:
         wanted = set(keys)
         for dispatch in self._book.begun():
             if dispatch.message.key in wanted and not dispatch.message.cancel and dispatch.context is not None:
-                dispatch.context.stopped.set()
+                dispatch.context.stop()
         for dispatch in self._book.take_back(keys=wanted, but_ends=True):
             self._cancelled(dispatch)
 

@@ -22,9 +22,16 @@ class Credit:
     """
 
     def __init__(
-        self, channel: Channel, queues: Sequence[str], slots: int, gone: Mapping[str, Callable[[], None]]
+        self,
+        channel: Channel,
+        queues: Sequence[str],
+        slots: int,
+        gone: Mapping[str, Callable[[], None]],
+        moving: Collection[str] = (),
     ) -> None:
         self._channel, self.queues, self._slots, self._gone = channel, queues, slots, gone
+        #: Queues of what moves data, for which the last slot is not.
+        self._moving = frozenset(moving) if slots > 1 else frozenset()
         self._lock = threading.Lock()
         self._finished: Counter[str] = Counter()
         self._looks: deque[Counter[str]] = deque(maxlen=LOOKS)
@@ -58,8 +65,8 @@ class Credit:
                 self._looks.append(Counter())
             self._looks.append(finished)
             self._looked_s = now_s
-        base = max(0, self._slots - leased)
         for queue in self.queues:
+            base = max(0, self._slots - leased - (queue in self._moving))
             ahead = sum(look[queue] for look in self._looks) // LOOKS if base else 0
             self._give(queue, 0 if queue in self._paused else base + ahead + self._extra, base)
 

@@ -9,13 +9,15 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Broken, Cancelled, PluginError
+from wlmctl.errors import Broken, BrokenOff, Cancelled, PluginError, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Prepares, Watches
-from wlmctl.worker.context import BrokenOff, DeferredContext, ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.machines import MachineAway, Machines
 from wlmctl.worker.outcomes import of_answer, of_error
 from wlmctl.worker.places import experiment_folder
+from wlmctl.worker.poll_context import DeferredContext
 from wlmctl.worker.probe import facts
 from wlmctl.worker.watch import Watcher
 
@@ -36,10 +38,14 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
         try:
             outcome = of_answer(task_type.execute(spec, context))
         except Broken as error:
+            if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
+                raise
             return _in_doubt(error, task_type, spec, context, main)
     except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
         if isinstance(error, PluginError) and can_decline:
             return Outcome("declined", reason=str(error))
+        if context.is_broken_off and isinstance(error, TransportError | MachineAway):
+            error = Cancelled("cancelled")
         if isinstance(error, Cancelled) and not isinstance(error, BrokenOff) and not context.stopped.is_set():
             error = RuntimeError(f"task type {message.type} stopped without being told to")
         return of_error(error, main)
@@ -51,15 +57,13 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
 
 
 def _in_doubt(error: Broken, task_type: Any, spec: Any, context: ExecutionContext, main: str) -> Outcome:
-    """A start broke off: of work that goes on without a worker, the attempt fails only where nothing of it can run."""
-    if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
-        return of_error(error, main)
+    """A start of what goes on without a worker broke off: its attempt fails only where nothing of it can run."""
+    if context.stopped.is_set():  # it is dispatched again, to be ended
+        return Outcome("unknown", reason=str(error))
     outcome = _end_unseen(task_type, spec, context, main)
     if outcome.what == "unknown":  # the machine is asked again later, for the same attempt
         return Outcome("unreachable", reason=str(error), machine=main)
-    if outcome.what == "cancelled" and not context.stopped.is_set():
-        return of_error(error, main)
-    return outcome
+    return of_error(error, main) if outcome.what == "cancelled" else outcome
 
 
 def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str) -> Outcome:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from wlmctl.broker.contract import Broker, BrokerError, Channel, LinkState, Outgoing
 from wlmctl.errors import WlmctlError
-from wlmctl.message import HeartbeatMessage, encode
+from wlmctl.message import HeartbeatMessage, StepProgress, encode
 from wlmctl.worker.book import Book
 from wlmctl.worker.contact import Contact
 from wlmctl.worker.settings import WorkerSettings
@@ -38,12 +38,13 @@ class Heartbeat:
         *,
         own_queues: list[str],
         permits: Callable[[], list[str]],
+        progress: Callable[[], list[StepProgress]],
         is_draining: Callable[[], bool],
         look: Callable[[], None],
     ) -> None:
         self._id, self._settings, self._broker, self._channel = worker_id, settings, broker, channel
         self._queue, self._book, self._contact, self._own_queues = queue, book, contact, own_queues
-        self._permits, self._is_draining, self._look = permits, is_draining, look
+        self._permits, self._progress, self._is_draining, self._look = permits, progress, is_draining, look
         self._number = 0
         self._is_unconfirmed = self._is_stopped = False
         self._due = threading.Event()
@@ -95,7 +96,7 @@ class Heartbeat:
         mark, held, started, leased = self._book.listed()
         message = HeartbeatMessage(
             self._id, self._settings.info, self._number, mark, self._is_draining(), held, started, leased,
-            self._permits(),
+            self._permits(), self._progress(),
         )  # fmt: skip
         self._is_unconfirmed = True
         self._channel.send([Outgoing(self._queue, encode(message), transient=True, told=self._told)])

@@ -8,7 +8,7 @@ import traceback
 from wlmctl.errors import Broken, Cancelled, NotFound, SpecError, TaskFailed, TransportError, Unreachable, WlmctlError
 from wlmctl.message import Outcome
 from wlmctl.task import Deferred, Done, Failed, FailureClass, Gone, PollAnswer, Running, Unknown
-from wlmctl.worker.context import MachineAway
+from wlmctl.worker.machines import MachineAway
 
 log = logging.getLogger(__name__)
 

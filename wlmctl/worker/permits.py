@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
+from wlmctl.errors import BrokenOff
 from wlmctl.message import AskMessage, Message, PermitsBackMessage
-from wlmctl.worker.context import BrokenOff
 
 #: Seconds after which a permit that has not come is asked for again.
 AGAIN_S = 5.0
@@ -26,6 +26,7 @@ class AskedPermits:
         self._changed = threading.Condition()
         self._wanted: set[str] = set()
         self._held: set[str] = set()
+        self._sharing: dict[str, int] = {}
         self._worker = ""
         self._say: Callable[[Message], None] = lambda _: None
         self._is_deaf = False
@@ -40,11 +41,15 @@ class AskedPermits:
         with self._changed:
             return sorted(self._held)
 
-    def acquire(self, machine_login: str, limit: int, check: Callable[[], None]) -> str:
-        """A permit for one connection to a login; waits for it. Returns its token."""
+    def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> str:
+        """A permit, of a connection to a login where that is the name; waits for it. Returns its token."""
         token = secrets.token_hex(8)
-        self._ask(AskMessage(self._worker, token, machine_login, limit=limit), check)
+        self._ask(AskMessage(self._worker, token, name, limit=limit, priority=priority), check)
         return token
+
+    def sharing(self, name: str) -> int:
+        """How many permits of this name there are, as the leader has last said."""
+        return self._sharing.get(name, 1)
 
     def release(self, token: str) -> None:
         """Give the permit back."""
@@ -59,9 +64,10 @@ class AskedPermits:
         with self._changed:
             self._held.discard(token)  # a command is counted, not kept
 
-    def granted(self, tokens: list[str]) -> None:
+    def granted(self, tokens: Sequence[str], sharing: Mapping[str, int]) -> None:
         """The leader grants these. What nobody waits for any more goes back."""
         with self._changed:
+            self._sharing.update(sharing)
             useless = [token for token in tokens if token not in self._wanted and token not in self._held]
             new = self._wanted.intersection(tokens)
             self._wanted -= new

@@ -16,7 +16,8 @@ from wlmctl.task import Defers
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.outcomes import of_error
 from wlmctl.worker.settings import WorkerSettings
@@ -69,7 +70,7 @@ class Slots:
     def break_off(self) -> None:
         """Stop all that executes."""
         for context in self.executing():
-            context.stopped.set()
+            context.stop(is_left_to_others=True)
 
     def mute(self) -> None:
         """Say nothing any more of what ends: it is as if this worker had been killed."""
@@ -110,7 +111,7 @@ class Slots:
 
     def _execute(self, dispatch: Dispatch) -> None:
         message = dispatch.message
-        context = ExecutionContext(message, self._machines, contact=self._contact)
+        context = ExecutionContext(message, self._machines, contact=self._contact, is_breakable=dispatch.moves)
         dispatch.context = self._executing[message.key] = context
         if self._is_stopped(message) and not message.cancel:
             context.stopped.set()

@@ -13,16 +13,18 @@ from time import monotonic
 
 from wlmctl.broker.contract import Broker, BrokerError
 from wlmctl.errors import WlmctlError
-from wlmctl.message import GoodbyeMessage, Message, Outcome, encode
+from wlmctl.message import GoodbyeMessage, Message, Outcome, StepProgress, encode
+from wlmctl.plugins import moves_data
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
 from wlmctl.worker.book import Book, Dispatch
 from wlmctl.worker.contact import Contact
-from wlmctl.worker.context import ExecutionContext, Machines
+from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.control import Control
 from wlmctl.worker.credit import Credit
 from wlmctl.worker.heartbeat import Heartbeat
 from wlmctl.worker.intake import Intake
 from wlmctl.worker.leases import Leases
+from wlmctl.worker.machines import Machines
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.settings import WorkerSettings
@@ -58,7 +60,7 @@ class Worker:
         self._reason = ""
         self._drained = threading.Event()
 
-        self._book = Book()
+        self._book = Book(info.slots)
         self._work = broker.channel(lost=self._lost)
         self._orders = broker.channel()
         self._results = broker.channel()
@@ -76,7 +78,8 @@ class Worker:
         self._watcher = Watcher(lambda machine, deferrals: self._control.ended(machine, deferrals))
         self._contact = Contact(broker, settings.redelivery_s) if self._is_fleet else None
         queues = [own, *(type_queue(prefix, name) for name in info.types if self._is_fleet)]
-        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {})
+        moving = [type_queue(prefix, name) for name in info.types if moves_data(name)]
+        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {}, moving)
         self._control = Control(
             worker_id, self._orders, self._book, machines, self._watcher, permits,
             say=self._say, cancelled=self._cancelled, drain=self.drain,
@@ -95,7 +98,7 @@ class Worker:
             self._heartbeat = Heartbeat(
                 worker_id, settings, broker, self._results, results, self._book, self._contact,
                 own_queues=self._own_queues, permits=lambda: permits.held if permits is not None else [],
-                is_draining=lambda: self._intake.is_draining, look=leases.look,
+                progress=self.progress, is_draining=lambda: self._intake.is_draining, look=leases.look,
             )  # fmt: skip
             self._work.consume(marks, None, gone=self._gone)
         self._credit.look(0)
@@ -113,6 +116,10 @@ class Worker:
     def executing(self) -> list[ExecutionContext]:
         """The executions under way, with how far they are."""
         return self._slots.executing()
+
+    def progress(self) -> list[StepProgress]:
+        """How far the executions under way are that say so."""
+        return [told for context in self.executing() if (told := context.told()) is not None]
 
     def drain(self, reason: str = "") -> None:
         """Take nothing new, hand back what has not begun, finish the rest, say goodbye; ``finished`` when done."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
-from wlmctl.errors import Broken, TaskFailed, Unreachable
+from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, PollContext, TaskContext, Unknown
 from wlmctl.transport import Runs, Spawns, Transport
@@ -36,14 +36,19 @@ class JobType:
 
     def execute(self, spec: JobSpec, context: TaskContext) -> Deferred:
         """Submit the job, which does nothing where it has been submitted before."""
-        for tries in range(1, SUBMIT_TRIES + 1):
+        broken: Broken | None = None
+        for _ in range(SUBMIT_TRIES):
             try:
                 return self._submit(spec, context)
             except Broken as error:  # whether it has arrived is not known: the next try finds out
-                if tries == SUBMIT_TRIES:
+                log.info("%s: its submit broke off: %s", context.task, error)
+                broken = error
+            except Cancelled:
+                if broken is None:
                     raise
-                log.info("%s: its submit is tried again: %s", context.task, error)
-        raise AssertionError("unreachable")
+                break  # a cancel would say that nothing was started
+        assert broken is not None
+        raise broken
 
     def _submit(self, spec: JobSpec, context: TaskContext) -> Deferred:
         role = spec.machine

@@ -24,6 +24,7 @@ class StageSpec:
     exclude: tuple[str, ...] = ()
     symlinks: Symlinks = Symlinks.KEEP
     verify: Verify = Verify.SHA256
+    cache: bool = False
 
 
 #: The keys as JSON Schema says them.
@@ -42,13 +43,14 @@ SCHEMA: Mapping[str, Any] = {
         "exclude": {"type": "array", "items": {"type": "string", "minLength": 1}},
         "symlinks": {"enum": list(Symlinks)},
         "verify": {"enum": list(Verify)},
+        "cache": {"description": "keep large files on the target's machine for others", "type": "boolean"},
     },
 }
 
 
 def parse(mapping: Mapping[str, Any]) -> StageSpec:
     """The keys as a ``StageSpec``; ``SpecError`` for the first that does not fit."""
-    check_keys(mapping, ("from", "to", "exclude", "symlinks", "verify"))
+    check_keys(mapping, ("from", "to", "exclude", "symlinks", "verify", "cache"))
     if "from" not in mapping:
         raise SpecError("from", "is missing", f"{_ENDPOINT}, or a list of them")
     texts = texts_of(mapping, "from", f"{_ENDPOINT}, or a list of them", or_one=True)
@@ -66,13 +68,12 @@ def parse(mapping: Mapping[str, Any]) -> StageSpec:
     exclude = texts_of(mapping, "exclude", 'a list of patterns, as in ["*.tmp"]')
     if "" in exclude:
         raise SpecError(f"exclude[{exclude.index('')}]", "is empty", "a pattern")
-    return StageSpec(
-        sources,
-        to,
-        exclude,
-        choice_of(mapping, "symlinks", Symlinks, Symlinks.KEEP),
-        choice_of(mapping, "verify", Verify, Verify.SHA256),
-    )
+    cache, verify = mapping.get("cache", False), choice_of(mapping, "verify", Verify, Verify.SHA256)
+    if not isinstance(cache, bool):
+        raise SpecError("cache", f"found {found(cache)}", "true or false")
+    if cache and verify != Verify.SHA256:
+        raise SpecError("cache", f"found true with verify {verify}", "verify sha256, which names what is kept")
+    return StageSpec(sources, to, exclude, choice_of(mapping, "symlinks", Symlinks, Symlinks.KEEP), verify, cache)
 
 
 def _endpoint(key: str, text: str) -> Endpoint:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl import transfer
-from wlmctl.errors import TaskFailed
+from wlmctl.errors import Broken, BrokenOff, TaskFailed, Unreachable
 from wlmctl.planning import Finding, PlanContext
 from wlmctl.task import Done, TaskContext
-from wlmctl.transfer import Endpoint, Place, Source, Spot
+from wlmctl.transfer import Endpoint, Place, Progress, Source, Spot
 from wlmctl_task_stage.spec import SCHEMA, StageSpec, parse
 
 _TELL_EACH_S = 0.2
@@ -20,6 +20,8 @@ _TELL_EACH_S = 0.2
 
 class Stage:
     """The task type ``stage``."""
+
+    moves_data = True
 
     def schema(self) -> Mapping[str, Any]:
         """The task's own keys as JSON Schema."""
@@ -54,14 +56,20 @@ class Stage:
             symlinks=spec.symlinks,
             exclude=spec.exclude,
             check=context.check_cancelled,
-        )
-        summary = transfer.copy(
-            plan,
-            verify=spec.verify,
             execution=context.execution,
-            progress=_Told(context),
-            check=context.check_cancelled,
         )
+        roles = [spec.to.role, *dict.fromkeys(source.role for source in spec.sources)]
+        with context.transfer(roles, plan.size_bytes, plan.files) as pace:
+            summary = transfer.copy(
+                plan,
+                verify=spec.verify,
+                execution=context.execution,
+                progress=_Told(context),
+                check=context.check_cancelled,
+                pace=pace,
+                keeps=(Broken, Unreachable, BrokenOff),
+                cache=f"{context.scratch(spec.to.role)}/cache" if spec.cache else None,
+            )
         return Done(stdout=f"{summary.told()}\n".encode())
 
 
@@ -72,16 +80,19 @@ class _Told:
         self._context = context
         self._last_s = 0.0
 
-    def __call__(self, bytes_done: int, bytes_total: int, files_done: int, files_total: int) -> None:
+    def __call__(self, now: Progress) -> None:
         now_s = time.monotonic()
-        if now_s - self._last_s < _TELL_EACH_S and files_done < files_total:
+        if now_s - self._last_s < _TELL_EACH_S and now.files_done < now.files_total:
             return
         self._last_s = now_s
         self._context.progress(
-            bytes_done=bytes_done,
-            bytes_total=bytes_total,
-            files_done=files_done,
-            files_total=files_total,
+            bytes_done=now.bytes_done,
+            bytes_total=now.bytes_total,
+            files_done=now.files_done,
+            files_total=now.files_total,
+            sent_bytes=now.sent_bytes,
+            resumed_bytes=now.resumed_bytes,
+            skipped=now.skipped + now.reused,
             what="copying",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -14,7 +15,7 @@ from wlmctl.ssh.shell_files import checked, regular_file
 from wlmctl.ssh.survey import Survey
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed, FileInfo
-from wlmctl_transport_scp import listing, protocol
+from wlmctl_transport_scp import archive, listing, names, protocol
 from wlmctl_transport_scp.stream import Stream
 
 _ABSENT = 'for p do [ -e "$p" ] || [ -L "$p" ] || { echo "$p: No such file or directory" >&2; exit 1; }; done'
@@ -56,7 +57,7 @@ class ScpTransport:
             if any(words in str(error) for words in ("Not a directory", "Too many levels")):
                 return None
             raise
-        info = next(listing.parse(output))
+        info = next(listing.parse([output]))
         return FileInfo(path, info.kind, info.size_bytes, info.mode, info.mtime_s, info.inode, info.target)
 
     def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
@@ -79,28 +80,47 @@ class ScpTransport:
         with Stream(self._ssh, f"exec cat >> {quote(path)}", path) as stream:
             stream.feed(chunks)
 
+    def set_attributes(self, path: str, info: FileInfo) -> None:
+        """Give the file this mode and mtime."""
+        time_utc = time.strftime("%Y%m%d%H%M.%S", time.gmtime(info.mtime_s))
+        mode, to = f"{info.mode & 0o7777:o}", quote(path)
+        checked(self._ssh, path, f"chmod {mode} -- {to} && TZ=UTC0 exec touch -c -t {time_utc} -- {to}")
+
     def read_many(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The content of each path, in order."""
         return protocol.read_many(self._ssh, paths)
 
     def write_many(self, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
         """Write each (path, content, info)."""
-        protocol.write_many(self._ssh, files)
+        if self._tools.tar:
+            archive.write_many(self._ssh, self._tools.tar, files)
+        else:
+            protocol.write_many(self._ssh, files)
 
     def walk(self, path: str) -> Iterator[FileInfo]:
         """Everything below the folder ``path``."""
-        output = checked(self._ssh, path, listing.walk_script(path, self._tools.stat))
-        return (info for info in listing.parse(output) if info.path != ".")
+        return (info for info in self._listed(path, is_deep=True) if info.path != ".")
 
     def entries(self, path: str) -> Iterator[FileInfo]:
         """What lies directly in the folder ``path``."""
-        return listing.parse(checked(self._ssh, path, listing.walk_script(path, self._tools.stat, is_deep=False)))
+        return self._listed(path, is_deep=False)
+
+    def _listed(self, path: str, *, is_deep: bool) -> Iterator[FileInfo]:
+        with Stream(self._ssh, listing.walk_script(path, self._tools.stat, is_deep=is_deep), path) as stream:
+            try:
+                yield from listing.parse(stream.rest())
+            except Broken:
+                for _ in stream.rest():  # how the command ends says more than the hole in what it has printed
+                    pass
+                raise
 
     def makedirs(self, path: str, mode: int = 0o777) -> None:
         """Make the folder and its missing parents."""
-        masked = ~mode & 0o777
-        umask = f"u=$(umask); umask $(printf %03o $((0$u | 0{masked:o})));" if masked else ""
-        checked(self._ssh, path, f"{umask} exec mkdir -p -- {quote(path)}")
+        names.make_folders(self._ssh, [(path, mode)])
+
+    def makedirs_many(self, folders: Sequence[tuple[str, int]]) -> None:
+        """Make each (path, mode), a folder before what is in it."""
+        names.make_folders(self._ssh, folders)
 
     def remove(self, path: str) -> None:
         """Remove a file, a symlink or a whole folder."""
@@ -108,16 +128,15 @@ class ScpTransport:
 
     def rename(self, source: str, destination: str) -> None:
         """Move ``source`` to ``destination``."""
-        # mv would move into a folder, or into the folder that a symlink points to, instead of replacing it.
-        script = (
-            f"set -- {quote(source)}; {_ABSENT}; s=$1; d={quote(destination)}\n"
-            'if [ -L "$d" ]; then if [ -d "$d" ]; then rm -f -- "$d" || exit 1; fi\n'
-            'elif [ -d "$d" ]; then\n'
-            '  if [ -d "$s" ] && [ ! -L "$s" ]; then rmdir -- "$d" || exit 1\n'
-            '  else echo "$d: is a folder" >&2; exit 1; fi\n'
-            'fi\nexec mv -f -- "$s" "$d"'
-        )
-        checked(self._ssh, f"{source} -> {destination}", script)
+        names.rename(self._ssh, source, destination)
+
+    def stat_many(self, paths: Sequence[str]) -> Iterator[FileInfo | None]:
+        """What is at each path, in order, or None."""
+        return names.stat_many(self._ssh, self._tools.stat, paths)
+
+    def rename_many(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename each (source, destination)."""
+        names.rename_many(self._ssh, pairs)
 
     def readlink(self, path: str) -> str:
         """The text of the symlink."""
@@ -133,9 +152,13 @@ class ScpTransport:
         """Run ``command`` by ``sh`` and wait for its end."""
         return commands.run(self._ssh, command, stdin, timeout_s)
 
-    def digest(self, path: str) -> str | None:
-        """The sha256 of the file, by the host's own tool."""
-        return shell_files.digest(self._ssh, self._tools, path)
+    def digest(self, path: str, size_bytes: int | None = None) -> str | None:
+        """The sha256 of the file, or of its beginning, by the host's own tool."""
+        return shell_files.digest(self._ssh, self._tools, path, size_bytes)
+
+    def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
+        """Copy a file, or its beginning, on the host."""
+        return shell_files.copy(self._ssh, source, destination, size_bytes)
 
     def free_bytes(self, path: str) -> int | None:
         """Bytes left on the file system of ``path``."""

@@ -6,10 +6,10 @@ Names travel between NUL bytes, apart from what is known of them, so that any na
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from wlmctl.errors import Broken
-from wlmctl.ssh.quoting import quote
+from wlmctl.ssh.quoting import quote, words
 from wlmctl.transport import FileInfo, Kind
 
 #: Prints, for each of the arguments, one line: type and permissions, size, mtime in seconds, device:inode.
@@ -49,6 +49,7 @@ _MODES: tuple[dict[str, int], ...] = (
 )
 _KINDS: dict[str, Kind] = {"-": "file", "d": "directory", "l": "symlink"}
 _KIND_BITS: dict[int, Kind] = {0o100000: "file", 0o040000: "directory", 0o120000: "symlink"}
+_CHANGED = "the folder changed while it was listed"
 _LINE = re.compile(r"([0-9a-fA-F]+) (\d+) (-?\d+) (\d+:\d+)")
 _LS_LINE = re.compile(r"ls (\d+) (\S)(\S{9})\S* +\d+ +\S+ +\S+ +(\d+)?.*")
 
@@ -58,6 +59,18 @@ def stat_script(path: str, dialect: str, follow: bool) -> str:
     # With follow no line says "symlink", so that no text of one is printed.
     batch = _batch(_FOLLOWING[dialect]) if follow else f"{_batch(_LOOKS[dialect])}\n{_LINKS}"
     return f"set -- {quote(path)}\n{batch}"
+
+
+def stat_many_script(paths: Sequence[str], dialect: str) -> str:
+    """A script that prints one batch, of those of ``paths`` that are there."""
+    return (
+        f"set -- {words(paths)}\n"
+        'n=0; for p do if [ -e "$p" ] || [ -L "$p" ]; then n=$((n+1)); fi; done\n'
+        "[ $n -gt 0 ] || exit 0\n"
+        # Only where some are missing: to put the others together takes the square of their number.
+        '[ $n -eq $# ] || for p do shift; if [ -e "$p" ] || [ -L "$p" ]; then set -- "$@" "$p"; fi; done\n'
+        f"{_batch(_LOOKS[dialect])}\n{_LINKS}"
+    )
 
 
 def walk_script(folder: str, dialect: str, *, is_deep: bool = True) -> str:
@@ -72,41 +85,52 @@ def walk_script(folder: str, dialect: str, *, is_deep: bool = True) -> str:
     )
 
 
-def parse(output: bytes) -> Iterator[FileInfo]:
+def parse(pieces: Iterable[bytes]) -> Iterator[FileInfo]:
     """What the batches say, in their order; ``Broken`` where a line is missing because something vanished."""
-    at = 0
-    while at < len(output):
-        head, _, _ = output[at : at + 32].partition(b"\n")
+    output = _Output(pieces)
+    while head := output.until(b"\n"):
         if not head.startswith(b"batch "):
-            raise Broken("the folder changed while it was listed")
-        at += len(head) + 1
-        infos: list[FileInfo] = []
-        for _ in range(int(head[6:])):
-            end = output.find(b"\n", at)
-            infos.append(_info(output[at:end].decode("ascii", "replace")))
-            at = end + 1
-        names, at = _strings(output, at, len(infos))
+            raise Broken(_CHANGED)
+        infos = [_info(output.until(b"\n").decode("ascii", "replace")) for _ in range(int(head[6:]))]
+        names = output.strings(len(infos))
         links = [name for name, info in zip(names, infos, strict=True) if info.kind == "symlink"]
-        texts, at = _strings(output, at, len(links))
+        texts = output.strings(len(links))
         targets = dict(zip(links, (text.removesuffix("x").removesuffix("\n") for text in texts), strict=True))
         for name, info in zip(names, infos, strict=True):
             path = name.removeprefix("./")
             yield FileInfo(path, info.kind, info.size_bytes, info.mode, info.mtime_s, info.inode, targets.get(name))
 
 
+class _Output:
+    """What a script prints, taken up to one mark after the other, however it is cut into pieces."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._data, self._at = b"", 0
+
+    def until(self, mark: bytes) -> bytes:
+        """What comes before the next ``mark``; nothing at the end, ``Broken`` where the end comes before the mark."""
+        while (end := self._data.find(mark, self._at)) < 0:
+            piece = next(self._pieces, b"")
+            self._data, self._at = self._data[self._at :] + piece, 0
+            if not piece:
+                if self._data:
+                    raise Broken(_CHANGED)
+                return b""
+        data = self._data[self._at : end]
+        self._at = end + len(mark)
+        return data
+
+    def strings(self, count: int) -> Sequence[str]:
+        """So many strings, each with a NUL behind it."""
+        found = [self.until(b"\0") for _ in range(count)]
+        if not all(found):
+            raise Broken(_CHANGED)
+        return [data.decode("utf-8", "surrogateescape") for data in found]
+
+
 def _batch(look: str) -> str:
     return f'printf "batch %d\\n" $#\n{look} || exit 1\nprintf "%s\\0" "$@"'
-
-
-def _strings(output: bytes, at: int, count: int) -> tuple[Sequence[str], int]:
-    found = []
-    for _ in range(count):
-        end = output.find(b"\0", at)
-        if end < 0:
-            raise Broken("the folder changed while it was listed")
-        found.append(output[at:end].decode("utf-8", "surrogateescape"))
-        at = end + 1
-    return found, at
 
 
 def _info(line: str) -> FileInfo:
@@ -118,7 +142,7 @@ def _info(line: str) -> FileInfo:
         return FileInfo("", kind, size, bits & 0o7777, float(match[3]), match[4])
     match = _LS_LINE.fullmatch(line)
     if match is None:
-        raise Broken("the folder changed while it was listed")
+        raise Broken(_CHANGED)
     kind = _KINDS.get(match[2], "other")
     mode = sum(meaning.get(letter, 0) for meaning, letter in zip(_MODES, match[3], strict=True))
     return FileInfo("", kind, int(match[4] or 0) if kind == "file" else 0, mode, float(match[1]))

@@ -13,35 +13,32 @@ from wlmctl.ssh.quoting import quote, words
 from wlmctl.ssh.shell_files import checked, error_for
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import CHUNK_BYTES, FileInfo
+from wlmctl_transport_scp.batching import batches, share
 from wlmctl_transport_scp.stream import Stream
-
-#: Words of one command line: each byte may become five, and Linux takes 128 KiB.
-_BATCH_BYTES, _BATCH_FILES = 20_000, 200
 
 
 def read(ssh: SshTransport, path: str) -> Iterator[bytes]:
     """The file's bytes, as many as it had when the far side opened it; ``Broken`` when they are no longer there."""
     with Stream(ssh, f"exec scp -p -f -- {quote(path)}", path) as stream:
-        stream.send(b"\0")
-        left = size_bytes = _header(stream, path, acknowledge=True)
+        stream.send(_acks(1))
+        left = size_bytes = _header(stream, path)
         while left:
             data = stream.some(min(left, CHUNK_BYTES))
             left -= len(data)
             yield data
         _expect_whole(stream, path)
-        stream.send(b"\0")
     if not size_bytes:
         _expect_empty(ssh, [path])
 
 
 def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The content of each path, in order, many by one command."""
-    for batch in _batches(paths):
+    for batch in batches(paths, share):
         with Stream(ssh, f"exec {words(['scp', '-p', '-f', '--', *batch])}", batch[0]) as stream:
-            stream.send(b"\0" * (3 * len(batch) + 1))  # all that we shall say, said ahead: a wait less for each file
+            stream.send(_acks(len(batch)))
             empty = []
             for path in batch:
-                size_bytes = _header(stream, path, acknowledge=False)
+                size_bytes = _header(stream, path)
                 if size_bytes > CHUNK_BYTES:
                     raise Broken(f"{path}: has grown to {size_bytes} bytes while it was read")
                 content = stream.exactly(size_bytes)
@@ -59,12 +56,12 @@ def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo)
     guard = f'p={quote(path)}; if [ -d "$p" ]; then echo "is a folder" >&2; exit 1; fi'
     with Stream(ssh, f'{guard}; exec scp -p -t -- "$p"', path) as stream:
         _expect_ok(stream, path)
-        _send_file(stream, path, "file", chunks, info)
+        _send_file(stream, path, "file", chunks, info, is_last=True)
         stream.end()
 
 
 def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
-    """Write each file; those that follow one another in one folder by one command."""
+    """Write each file; one after the other by the same command where they follow one another in one folder."""
     stream: Stream | None = None
     current = ""
     try:
@@ -87,7 +84,9 @@ def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) 
             stream.close()
 
 
-def _send_file(stream: Stream, path: str, name: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+def _send_file(
+    stream: Stream, path: str, name: str, chunks: Iterable[bytes], info: FileInfo, *, is_last: bool = False
+) -> None:
     seconds = max(int(info.mtime_s), 0)
     times = f"T{seconds} 0 {seconds} 0\n"
     header = f"C{info.mode & 0o7777:04o} {info.size_bytes} {name}\n"
@@ -104,16 +103,21 @@ def _send_file(stream: Stream, path: str, name: str, chunks: Iterable[bytes], in
     if sent != info.size_bytes:
         raise Broken(f"{path}: {sent} bytes, {info.size_bytes} were announced: the source shrank")
     stream.send(b"\0")
+    if is_last:
+        stream.send_end()  # not only after the answer: a wait less
     _expect_ok(stream, path)
 
 
-def _header(stream: Stream, path: str, acknowledge: bool) -> int:
+def _acks(files: int) -> bytes:
+    """All that we shall say about so many files, said ahead: three waits less for each."""
+    return b"\0" * (3 * files + 1)
+
+
+def _header(stream: Stream, path: str) -> int:
     """The size that the far side announces."""
     while True:
         line = stream.line()
         kind, rest = line[:1], line[1:]
-        if kind in (b"T", b"C") and acknowledge:
-            stream.send(b"\0")
         if kind == b"C":
             try:
                 return int(rest.split(b" ")[1])
@@ -131,8 +135,8 @@ def _expect_whole(stream: Stream, path: str) -> None:
 
 def _expect_empty(ssh: SshTransport, paths: Sequence[str]) -> None:
     """Files of /proc and the like say that they are empty and are not: scp would deliver nothing of them, silently."""
-    is_empty = '[ "$(dd bs=1 count=1 < "$p" 2>/dev/null | wc -c)" -eq 0 ]'
-    count = f"i=0; for p do {is_empty} || {{ echo $i; break; }}; i=$((i+1)); done"
+    has_content = '{ IFS= read -r line || [ -n "$line" ]; } < "$p" 2>/dev/null'
+    count = f"i=0; for p do line=; if {has_content}; then echo $i; break; fi; i=$((i+1)); done"
     found = checked(ssh, paths[0], f"set -- {words(paths)}; {count}").strip()
     if found:
         raise Denied(f"{paths[int(found)]}: says that it is empty and is not, as files of /proc do")
@@ -147,16 +151,3 @@ def _expect_ok(stream: Stream, path: str) -> None:
 
 def _text(message: bytes) -> str:
     return message.decode("utf-8", "replace").strip().removeprefix("scp: ")
-
-
-def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for path in paths:
-        if batch and (size + len(path) > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += len(path.encode("utf-8", "surrogateescape"))
-    if batch:
-        yield batch

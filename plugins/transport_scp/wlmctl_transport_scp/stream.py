@@ -10,11 +10,11 @@ import paramiko
 
 from wlmctl.errors import Broken
 from wlmctl.ssh.command import close_channel, start
+from wlmctl.ssh.flow import receive, send_all
 from wlmctl.ssh.shell_files import fault
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import CHUNK_BYTES, Completed
 
-_PIECE_BYTES = 32 * 1024
 _LONGEST_LINE_BYTES = 64 * 1024
 #: What a start-up file of the login may print before the command begins.
 _LONGEST_NOISE_BYTES = 1 << 20
@@ -25,10 +25,10 @@ class Stream:
 
     def __init__(self, ssh: SshTransport, script: str, path: str) -> None:
         self._path, self._machine, self._timeout_s = path, ssh.login.machine, ssh.timeout_s
-        self._buffer = b""
+        self._buffer, self._at = b"", 0  # what has arrived, and how far it is read
         self._channel, self._mark = start(ssh, f"LC_ALL=C; export LC_ALL\n{script}")
         try:
-            self._skip_noise()
+            self._until(self._mark, _LONGEST_NOISE_BYTES)
         except BaseException:
             close_channel(self._channel)
             raise
@@ -45,11 +45,10 @@ class Stream:
         """End the command, whatever it does."""
         close_channel(self._channel)
 
-    def send(self, data: bytes) -> None:
-        """Give ``data`` to the command."""
+    def send(self, *parts: bytes) -> None:
+        """Give ``parts`` to the command."""
         try:
-            for start_at in range(0, len(data), _PIECE_BYTES):
-                self._channel.sendall(data[start_at : start_at + _PIECE_BYTES])
+            send_all(self._channel, *parts)
         except TimeoutError as error:
             raise Broken(f"machine {self._machine}: the host takes nothing for {self._timeout_s:g} s") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -57,10 +56,12 @@ class Stream:
 
     def some(self, most: int) -> bytes:
         """At least one byte of the command's output, at most ``most``."""
-        data = self._buffer or self._receive(most)
-        if not data:
-            raise self._ended()
-        data, self._buffer = data[:most], data[most:]
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self._receive(most, most), 0
+            if not self._buffer:
+                raise self._ended()
+        data = self._buffer[self._at : self._at + most]
+        self._at += len(data)
         return data
 
     def exactly(self, count: int) -> bytes:
@@ -70,24 +71,16 @@ class Stream:
             piece = self.some(count)
             pieces.append(piece)
             count -= len(piece)
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def line(self) -> bytes:
         """The next line, without its end."""
-        while b"\n" not in self._buffer:
-            piece = self._receive(_LONGEST_LINE_BYTES)
-            if not piece or len(self._buffer) > _LONGEST_LINE_BYTES:
-                raise self._ended()
-            self._buffer += piece
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
+        return self._until(b"\n", _LONGEST_LINE_BYTES)
 
     def rest(self) -> Iterator[bytes]:
         """All that is still to come; raises what a failure of the command means."""
-        while data := self._buffer or self._receive(CHUNK_BYTES):
-            self._buffer = b""
-            yield data
-        self._check_end()
+        yield from self._pieces()
+        self._judge(self._completed())
 
     def feed(self, chunks: Iterable[bytes]) -> None:
         """Give it all of ``chunks`` and wait for its end."""
@@ -97,15 +90,23 @@ class Stream:
 
     def end(self) -> None:
         """Say that nothing more comes, and wait for the command to end well."""
+        self._judge(self.finish())
+
+    def finish(self) -> Completed:
+        """Say that nothing more comes, and wait for the command to end, however it does; its output is dropped."""
+        self.send_end()
+        for _ in self._pieces():
+            pass
+        return self._completed()
+
+    def send_end(self) -> None:
+        """Say that nothing more comes; a second call does nothing."""
         try:
             self._channel.shutdown_write()
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._ended() from error
-        for _ in self.rest():
-            pass
 
-    def _check_end(self) -> None:
-        done = self._completed()
+    def _judge(self, done: Completed) -> None:
         if done.exit_code != 0:
             raise fault(self._path, done)
 
@@ -127,17 +128,28 @@ class Stream:
             return Broken(f"{self._path}: the far side ended too early (exit code {done.exit_code})")
         return fault(self._path, done)
 
-    def _skip_noise(self) -> None:
-        while self._mark not in self._buffer:
-            piece = self._receive(_LONGEST_LINE_BYTES)
-            if not piece or len(self._buffer) > _LONGEST_NOISE_BYTES:
-                raise self._ended()
-            self._buffer += piece
-        self._buffer = self._buffer.partition(self._mark)[2]
+    def _pieces(self) -> Iterator[bytes]:
+        if self._at < len(self._buffer):
+            data, self._at = self._buffer[self._at :], len(self._buffer)
+            yield data
+        while data := self._receive(CHUNK_BYTES, CHUNK_BYTES):
+            yield data
 
-    def _receive(self, most: int) -> bytes:
+    def _until(self, mark: bytes, longest_bytes: int) -> bytes:
+        """What comes before the next ``mark``, which is taken, too."""
+        while (end := self._buffer.find(mark, self._at)) < 0:
+            piece = self._receive(longest_bytes, 1)
+            if not piece or len(self._buffer) - self._at > longest_bytes:
+                raise self._ended()
+            self._buffer, self._at = self._buffer[self._at :] + piece, 0
+        data = self._buffer[self._at : end]
+        self._at = end + len(mark)
+        return data
+
+    def _receive(self, most: int, wanted: int) -> bytes:
+        """At most ``most`` bytes, at least ``wanted`` where they come quickly; nothing at the end."""
         try:
-            return self._channel.recv(most)
+            return receive(self._channel, most, wanted)
         except TimeoutError as error:
             raise Broken(f"machine {self._machine}: silent for {self._timeout_s:g} s ({self._path})") from error
         except (paramiko.SSHException, OSError, EOFError) as error:

@@ -11,11 +11,12 @@ from wlmctl.message import (
     PermitsBackMessage,
 )
 from wlmctl.store import permits
+from wlmctl.traffic import SHARE
 
 
-def ask(worker: PlayedWorker, token: str, limit: int = 1) -> None:
-    """The worker wants a connection."""
-    worker.say(AskMessage(worker.id, token, "me@m:22", limit))
+def ask(worker: PlayedWorker, token: str, limit: int = 1, priority: int = 0, name: str = "me@m:22") -> None:
+    """The worker wants a connection, or what else has this name."""
+    worker.say(AskMessage(worker.id, token, name, limit, priority=priority))
 
 
 def granted(worker: PlayedWorker) -> list[str]:
@@ -118,3 +119,58 @@ def test_commands_a_minute_are_counted_over_all_workers(play: PlayedFleet) -> No
         second.say(AskMessage(second.id, "b", "me@m:22", per_minute=1))
         play.step(5)
     assert granted(second) == ["b"]
+
+
+def test_a_higher_priority_gets_the_next_permit_and_among_equals_who_came_first(play: PlayedFleet) -> None:
+    workers = [play.worker(name) for name in "uvwxy"]
+    play.step()
+    for worker, token, priority in zip(workers, "abcde", (4, 2, 4, 8, 4), strict=True):
+        ask(worker, token, priority=priority)
+        play.step()
+    order = []
+    for _ in workers:
+        (token,) = [each for worker in workers for each in granted(worker) if each not in order]
+        order.append(token)
+        worker = workers["abcde".index(token)]
+        worker.say(PermitsBackMessage(worker.id, [token]))
+        play.step(1)
+    assert order == ["a", "d", "c", "e", "b"]
+
+
+def sharing(worker: PlayedWorker) -> list[int]:
+    """Among how many it was told that the bandwidth is divided."""
+    return [n for order in worker.orders if isinstance(order, GrantMessage) for n in order.sharing.values()]
+
+
+def test_who_shares_a_bandwidth_is_told_among_how_many_whenever_that_changes(play: PlayedFleet) -> None:
+    first, second, name = play.worker("v"), play.worker("w"), SHARE + "me@m:22"
+    play.step()
+    ask(first, "a", 1000, name=name)
+    play.step(1)
+    assert (granted(first), sharing(first)) == (["a"], [1])
+    ask(second, "b", 1000, name=name)
+    first.permits, second.permits = ["a"], ["b"]
+    play.step(1)
+    assert (sharing(first), sharing(second)) == ([1, 2], [2])
+    with play.others.transaction():
+        assert permits.take(play.others, "copy", name, 1000, this_process())
+    play.step(2)
+    assert (sharing(first), sharing(second)) == ([1, 2, 3], [2, 3]), "a process without a leader counts, too"
+    with play.others.transaction():
+        permits.give_back(play.others, ["copy"])
+    first.permits = []
+    first.say(PermitsBackMessage(first.id, ["a"]))
+    play.step(2)
+    assert sharing(second)[-1] == 1
+    assert not any(isinstance(order, CloseIdleMessage) for order in (*first.orders, *second.orders))
+
+
+def test_a_new_leader_tells_who_shares(play: PlayedFleet) -> None:
+    worker, name = play.worker("v"), SHARE + "me@m:22"
+    play.step()
+    ask(worker, "a", 1000, name=name)
+    play.step(1)
+    worker.permits = ["a"]
+    play.lead()
+    play.step(3)
+    assert sharing(worker) == [1, 1]

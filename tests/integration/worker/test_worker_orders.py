@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.leading import Leader, settle, waits_for_end
@@ -186,6 +187,43 @@ def test_who_waits_for_a_permit_can_be_cancelled_and_wants_it_no_longer(leader: 
     leader.order(worker, StopMessage([message.key]))
     assert leader.result(message).outcome.what == "cancelled"
     assert asked.token in leader.wait(PermitsBackMessage).tokens
+
+
+def test_a_transfer_asks_for_a_slot_and_a_share_with_its_priority_and_says_how_far_it_is(
+    leader: Leader, connect: Connect
+) -> None:
+    worker = leader.worker(connect())
+    far = replace(_far(), bandwidth_bytes_s=1_000_000)
+    paces: list[float] = []
+
+    def execution(context: Any) -> Done:
+        context.message.roles["far"], context.message.machines["far"] = "far", far
+        with context.transfer(["far"], 1 << 30, 1) as pace:
+            paces.extend(limit._rate() for limit in pace._limits)
+            context.progress(what="copying", bytes_done=5, bytes_total=10)
+            while not context.stopped.is_set():
+                paces.append(pace._limits[0]._rate())
+                context.stopped.wait(0.02)
+        return Done()
+
+    leader.type.scripts["far"] = execution
+    message = leader.send("far", priority=6)
+    slot = leader.wait(AskMessage)
+    assert (slot.login, slot.limit, slot.priority) == ("transfer u@far:22", 3, 6)
+    leader.beat(worker, lambda each: [step.what for step in each.progress] == [
+        "waits for other transfers with the same machine"
+    ])  # fmt: skip
+    leader.order(worker, GrantMessage([slot.token]))
+    share = leader.wait(AskMessage, lambda each: each.login.startswith("bandwidth "))
+    assert (share.login, share.priority) == ("bandwidth u@far:22", 6)
+    leader.order(worker, GrantMessage([share.token]))
+    leader.beat(worker, lambda each: [(step.key, step.bytes_done) for step in each.progress] == [(message.key, 5)])
+    leader.order(worker, GrantMessage([], {"bandwidth u@far:22": 4}))
+    wait_until(lambda: paces[-1] == 250_000, "its share is a quarter")
+    assert paces[0] == 1_000_000
+    leader.order(worker, StopMessage([message.key]))
+    leader.wait(PermitsBackMessage, lambda each: slot.token in each.tokens)
+    leader.wait(PermitsBackMessage, lambda each: share.token in each.tokens)
 
 
 class _Idle:

@@ -1,0 +1,135 @@
+"""One SFTP session over a line that a test holds in its hand."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from wlmctl.errors import Broken, Unreachable
+from wlmctl.sftp.answers import LARGEST_PACKET_BYTES, Cutter
+from wlmctl.sftp.session import Session
+from wlmctl.sftp.wire import Packet, Status, string, u32
+
+
+class HeldLine:
+    """A line whose other end is the test: ``says`` is what the server sends, ``requests`` what it was sent."""
+
+    def __init__(self, hello: bytes | None = None) -> None:
+        self.is_alive = True
+        self.sent = b""
+        self.dealt_bytes = 0
+        self._hello = framed(Packet.VERSION, u32(3)) if hello is None else hello
+
+    def start(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        self.says, self.ends = take, end
+        take(self._hello)
+
+    def send(self, *parts: bytes | memoryview) -> None:
+        self.sent += b"".join(parts)
+
+    def dealt_with(self, count: int) -> None:
+        self.dealt_bytes += count
+
+    def close(self) -> None:
+        self.is_alive = False
+        self.ends()
+
+    @property
+    def requests(self) -> list[tuple[int, int]]:
+        """Type and number of each request."""
+        found, at = [], 9  # behind INIT
+        while at < len(self.sent):
+            length, kind, number = struct.unpack_from(">IBI", self.sent, at)
+            found.append((kind, number))
+            at += 4 + length
+        return found
+
+
+def framed(kind: int, body: bytes) -> bytes:
+    return struct.pack(">IB", 1 + len(body), kind) + body
+
+
+def status(number: int, code: int = Status.OK) -> bytes:
+    return framed(Packet.STATUS, u32(number) + u32(code) + string(b"text") + string(b""))
+
+
+@pytest.fixture
+def line() -> HeldLine:
+    return HeldLine()
+
+
+@pytest.fixture
+def session(line: HeldLine) -> Session:
+    return Session(line, "nas", 0.2)
+
+
+def test_answers_are_found_however_they_are_cut():
+    data = b"".join(framed(Packet.DATA, u32(number) + string(bytes([number]) * number * 700)) for number in range(40))
+    for seed in range(30):
+        rng, cutter, found, at = random.Random(seed), Cutter(), [], 0
+        while at < len(data):
+            step = rng.choice((1, 3, 8, 13, 100, 5000, 40_000))
+            found += cutter.cut(data[at : at + step])
+            at += step
+        assert [(answer.number, answer.data()) for answer in found] == [
+            (number, bytes([number]) * number * 700) for number in range(40)
+        ]
+        assert sum(answer.size_bytes for answer in found) == len(data)
+
+
+@pytest.mark.parametrize(
+    "text", [b"Welcome to this host\n", struct.pack(">IB", LARGEST_PACKET_BYTES + 1, 103) + bytes(99)]
+)
+def test_what_is_no_sftp_is_told_with_its_beginning(text):
+    with pytest.raises(Unreachable, match="is not SFTP"):
+        Session(HeldLine(text), "nas", 0.2)
+
+
+def test_a_data_answer_that_is_not_as_long_as_it_says_is_broken():
+    (answer,) = Cutter().cut(framed(Packet.DATA, u32(1) + u32(9) + b"short"))
+    with pytest.raises(Broken, match="ends too early"):
+        answer.data()
+
+
+def test_requests_wait_for_others_and_answers_may_come_in_any_order(line, session):
+    numbers = [session.send(Packet.LSTAT, string(b"/%d" % number)) for number in range(3)]
+    assert line.requests == []
+    line.says(b"".join(status(number) for number in reversed(numbers)))
+    assert [session.take(number).number for number in numbers] == numbers
+    assert [number for _, number in line.requests[1:]] == numbers
+    assert line.dealt_bytes > 0
+
+
+def test_an_answer_to_no_question_breaks_the_session(line, session):
+    line.says(status(4711))
+    with pytest.raises(Broken, match="was not asked"):
+        session.ask(Packet.LSTAT, string(b"/"))
+
+
+def test_a_silent_host_is_broken_after_the_timeout_and_a_lost_line_at_once_and_for_ever(line, session):
+    with pytest.raises(Broken, match=r"no answer for 0\.2 s"):
+        session.ask(Packet.LSTAT, string(b"/"))
+    line.ends()
+    for _ in range(2):
+        with pytest.raises(Broken, match="connection was lost"):
+            session.ask(Packet.LSTAT, string(b"/"))
+
+
+def test_a_handle_that_nobody_wants_any_more_is_closed_when_it_comes(line, session):
+    unwanted, wanted = session.send(Packet.OPEN, string(b"/a")), session.send(Packet.LSTAT, string(b"/b"))
+    session.close_opened(unwanted)
+    line.says(framed(Packet.HANDLE, u32(unwanted) + string(b"H")) + status(wanted))
+    session.take(wanted)
+    assert line.requests[-1][0] == Packet.CLOSE
+
+
+def test_forgotten_answers_take_no_memory(line, session):
+    for _ in range(5):
+        session.forget(session.send(Packet.LSTAT, string(b"/")))
+    wanted = session.send(Packet.LSTAT, string(b"/"))
+    line.says(b"".join(status(number) for number in range(1, wanted + 1) if number != session.home_asked))
+    session.take(wanted)
+    assert (session._answers, len(session._asked)) == ({}, 1)

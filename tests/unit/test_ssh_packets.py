@@ -1,0 +1,155 @@
+"""Our packets and flows against what paramiko is today: a change of its private parts must be noticed here first."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import paramiko
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from paramiko.buffered_pipe import PipeTimeout
+from paramiko.common import MSG_CHANNEL_DATA
+from paramiko.packet import Packetizer
+
+from wlmctl.ssh.flow import Pieces
+from wlmctl.ssh.packets import PACKETIZER, FastPacketizer, Parts, is_known
+
+KEY, IV = bytes(range(16)), bytes(range(12))
+
+
+def ciphered(packetizer: Packetizer, *, key: bytes = KEY) -> Packetizer:
+    settings: dict[str, Any] = {"block_size": 16, "mac_engine": None, "mac_size": 16, "mac_key": None, "aead": True}
+    engine: Any = AESGCM(key)
+    packetizer.set_outbound_cipher(block_engine=engine, iv_out=IV, **settings)
+    packetizer.set_inbound_cipher(block_engine=engine, iv_in=IV, **settings)
+    return packetizer
+
+
+def send_for_ever(packetizer: Packetizer) -> None:
+    while True:
+        packetizer.send_message(Parts(bytes(32_000)))
+
+
+@pytest.fixture
+def sockets():
+    one, other = socket.socketpair()
+    with one, other:
+        one.settimeout(0.1)
+        other.settimeout(0.1)
+        yield one, other
+
+
+def test_this_paramiko_is_one_whose_packetizer_we_know():
+    assert PACKETIZER is FastPacketizer
+
+
+def test_a_paramiko_with_other_private_parts_is_left_to_itself():
+    class Other(Packetizer):
+        def __init__(self) -> None:
+            super().__init__(None)  # type: ignore[arg-type]
+            del self._Packetizer__remainder  # type: ignore[attr-defined]
+
+    assert not is_known(Other())
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [(FastPacketizer, Packetizer), (Packetizer, FastPacketizer)])
+def test_paramiko_reads_what_we_send_and_the_other_way_round(sockets, sender, receiver):
+    out, into = ciphered(sender(sockets[0])), ciphered(receiver(sockets[1]))
+    for length in (*range(40), 1000, 32_768, 65_000):
+        data = bytes([length % 251]) * length
+        fields = (MSG_CHANNEL_DATA.to_bytes(1, "big"), (7).to_bytes(4, "big"), length.to_bytes(4, "big"))
+        out.send_message(Parts(*fields, memoryview(data)))
+        kind, message = into.read_message()
+        assert (kind, message.get_int(), message.get_binary()) == (MSG_CHANNEL_DATA, 7, data)
+
+
+def test_packets_that_arrive_in_bits_or_many_at_once_are_all_read(sockets):
+    out, into = ciphered(FastPacketizer(sockets[0])), ciphered(FastPacketizer(sockets[1]))
+
+    def send() -> None:
+        for number in range(500):
+            message = paramiko.Message()
+            message.add_byte(b"\x50")
+            message.add_int(number)
+            message.add_string(bytes(number * 67))
+            out.send_message(message)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    for number in range(500):
+        kind, message = into.read_message()
+        assert (kind, message.get_int(), len(message.get_binary())) == (0x50, number, number * 67)
+    thread.join()
+
+
+def test_a_packet_that_was_changed_or_is_no_packet_ends_the_connection(sockets):
+    into = ciphered(FastPacketizer(sockets[1]))
+    ciphered(FastPacketizer(sockets[0]), key=bytes(16)).send_message(Parts(b"\x50text"))
+    with pytest.raises(paramiko.SSHException, match="changed"):
+        into.read_message()
+    into = ciphered(FastPacketizer(sockets[1]))
+    sockets[0].sendall(b"HTTP/1.1 400 Bad Request")
+    with pytest.raises(paramiko.SSHException, match="bytes"):
+        into.read_message()
+
+
+def test_a_reader_and_a_writer_notice_at_once_that_their_connection_is_closed(sockets):
+    packetizer = ciphered(FastPacketizer(sockets[0]))
+    ended = []
+
+    def read() -> None:
+        with pytest.raises(EOFError):
+            packetizer.read_message()
+        ended.append("reader")
+
+    def write() -> None:
+        with pytest.raises(EOFError):
+            send_for_ever(packetizer)
+        ended.append("writer")
+
+    threads = [threading.Thread(target=work) for work in (read, write)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(0.1)  # it fills the line
+    packetizer.close()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(ended) == ["reader", "writer"]
+
+
+def test_a_peer_that_takes_nothing_ends_a_send(sockets):
+    packetizer = ciphered(FastPacketizer(sockets[0]))
+    packetizer.longest_silence_s = 0.2
+    with pytest.raises(EOFError):
+        send_for_ever(packetizer)
+
+
+def test_pieces_are_read_by_any_count_and_end():
+    pieces = Pieces()
+    pieces.feed(b"abc")
+    pieces.feed(b"defg")
+    assert (len(pieces), pieces.read(2), pieces.read(3), pieces.read(9)) == (7, b"ab", b"cde", b"fg")
+    with pytest.raises(PipeTimeout):
+        pieces.read(1, 0.01)
+    with pytest.raises(PipeTimeout):
+        pieces.read(1, 0.0)
+    pieces.feed(b"rest")
+    pieces.close()
+    assert (pieces.read(9), pieces.read(9), pieces.empty()) == (b"rest", b"", b"")
+
+
+def test_an_event_tells_whether_pieces_can_be_read():
+    pieces, event = Pieces(), threading.Event()
+    pieces.set_event(event)
+    assert not event.is_set()
+    pieces.feed(b"ab")
+    assert event.is_set()
+    pieces.read(1)
+    assert event.is_set()
+    pieces.read(1)
+    assert not event.is_set()
+    pieces.close()
+    pieces.read(1)
+    assert event.is_set()

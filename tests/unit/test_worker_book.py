@@ -1,0 +1,62 @@
+"""Who begins next in a worker: by priority and order, with one slot kept free of what moves data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wlmctl.broker.contract import Delivery
+from wlmctl.message import TaskKey, TaskMessage
+from wlmctl.task import Resources
+from wlmctl.worker.book import Book, Dispatch
+
+
+@pytest.fixture(autouse=True)
+def types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wlmctl.worker.book.moves_data", lambda name: name == "stage")
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book(3)
+
+
+def add(book: Book, task: str, task_type: str = "stage", **fields: Any) -> None:
+    """A dispatch arrives."""
+    message = TaskMessage(
+        TaskKey(1, hash(task) % 10**9, 1, 1), "n", "t", "x", task, task_type, {}, {}, {}, "", Resources(), **fields
+    )
+    book.add([Dispatch(message, Delivery("q", b"", 1), 0.0)])
+
+
+def begun(book: Book) -> str:
+    found = book.next()
+    assert found is not None
+    return found.message.task
+
+
+def test_the_last_slot_is_for_what_moves_no_data_though_that_came_later(book: Book) -> None:
+    for name in "abc":
+        add(book, name, priority=9)
+    add(book, "little", "job")
+    assert [begun(book) for _ in range(3)] == ["a", "b", "little"]
+
+
+def test_the_next_transfer_begins_when_one_has_ended(book: Book) -> None:
+    for name in "abc":
+        add(book, name)
+    first = book.next()
+    begun(book)
+    add(book, "little", "job")
+    assert begun(book) == "little"
+    found = book.next(first)
+    assert found is not None
+    assert found.message.task == "c"
+
+
+def test_priority_goes_before_order_among_both_kinds(book: Book) -> None:
+    add(book, "low", priority=2)
+    add(book, "job", "job", priority=4)
+    add(book, "high", priority=8)
+    assert [begun(book) for _ in range(3)] == ["high", "job", "low"]

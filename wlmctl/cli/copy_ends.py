@@ -1,0 +1,94 @@
+"""The ends of a ``wlmctl copy``: ``MACHINE:PATH`` and ``ID/ROLE:PATH``, found among machines and experiments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from wlmctl.cli.common import open_store, with_all_machines
+from wlmctl.errors import UsageError
+from wlmctl.in_use import InUse
+
+if TYPE_CHECKING:
+    from wlmctl.connections import ConnectionPool
+    from wlmctl.machine import Machine
+    from wlmctl.transfer import Endpoint, Place, Spot
+    from wlmctl.transport import Transport
+
+_FORMS = "MACHINE:PATH, or ID/ROLE:PATH for an experiment's folder"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end: which machine it is, how to reach it, and where there."""
+
+    machine: Machine
+    place: Place
+    spot: Spot
+
+    @property
+    def name(self) -> str:
+        """What it is, whichever way it was said."""
+        slash = "/" if self.spot.is_folder else ""
+        return f"{self.machine.name}:{self.spot.path}{slash}"
+
+
+def endpoint(text: str) -> Endpoint:
+    """The argument, taken apart; ``UsageError`` for one of another form."""
+    from wlmctl.text import shown
+    from wlmctl.transfer import split_endpoint
+
+    try:
+        found = split_endpoint(text)
+    except ValueError:
+        raise UsageError(f"{shown(text)}: names no machine, expected {_FORMS} (local:{shown(text)}?)") from None
+    if found.role.count("/") > 1 or found.role.endswith("/"):
+        raise UsageError(f"{shown(text)}: expected {_FORMS}")
+    return found
+
+
+class Ends:
+    """Finds ends over one pool; their connections are ``in_use`` while they are, and ``check`` may end the waiting."""
+
+    def __init__(self, ctx: click.Context, pool: ConnectionPool, check: Callable[[], None], in_use: InUse) -> None:
+        self._ctx, self._pool, self._check, self._in_use = ctx, pool, check, in_use
+
+    def find(self, named: Endpoint) -> End:
+        """The end that is meant; asks its machine for the login folder where the path needs that."""
+        from wlmctl.transfer import Place, located
+
+        machine, folder = self._machine(named)
+        place = Place(named.role, machine.name, lambda: self._lease(machine), machine.is_local)
+        home = ""
+        if folder is None or named.path.startswith("~"):
+            with place.lease() as transport:
+                home = transport.home()
+        if folder is None and machine.is_local:
+            folder = os.getcwd()
+        try:
+            spot = located(named, folder or home, home, may_leave=machine.is_local or "/" not in named.role)
+        except ValueError as error:
+            raise UsageError(f"{named.role}: {error}") from None
+        return End(machine, place, spot)
+
+    @contextmanager
+    def _lease(self, machine: Machine) -> Iterator[Transport]:
+        leased = self._pool.lease(machine, self._check)
+        with leased as transport, nullcontext() if machine.is_local else self._in_use.using(transport):
+            yield transport
+
+    def _machine(self, named: Endpoint) -> tuple[Machine, str | None]:
+        """The machine, and the folder of the experiment where one is named."""
+        experiment, _, role = named.role.rpartition("/")
+        config = with_all_machines(self._ctx)
+        if not experiment:
+            return config.machine(role), None
+        from wlmctl.runtime.lookup import experiment_folder
+
+        with open_store(self._ctx) as db:
+            return experiment_folder(config, db, experiment, role, self._pool)

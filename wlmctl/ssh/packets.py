@@ -1,0 +1,240 @@
+"""SSH packets under AES-GCM, read and written with few copies and few system calls: a packetizer for paramiko.
+
+What arrives is received into one buffer and opened there; channel data is handed on without paramiko's ``BytesIO``;
+what is sent goes out by one ``writev``. Until such a cipher is in use, and with a paramiko whose private parts are not
+the ones below, all is paramiko's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+import paramiko
+from cryptography.exceptions import InvalidTag
+from paramiko.common import MSG_CHANNEL_DATA
+from paramiko.packet import Packetizer
+
+_BUFFER_BYTES = 256 * 1024
+#: Far above what a peer may send, since we never announce channel packets of more than 32 KiB.
+_LARGEST_PACKET_BYTES = _BUFFER_BYTES - 64
+_BLOCK_BYTES, _TAG_BYTES = 16, 16
+#: How long a wait for the peer lasts before a look whether the connection was closed or needs a keepalive.
+_LOOK_AGAIN_S = 0.25
+
+_U32 = struct.Struct(">I")
+_PADDINGS = [bytes(length) for length in range(2 * _BLOCK_BYTES)]
+_PADDING_LENGTHS = [bytes([length]) for length in range(2 * _BLOCK_BYTES)]
+
+
+class ChannelData(paramiko.Message):
+    """A packet of channel data, whose two fields paramiko asks for: the channel's number and a string."""
+
+    def __init__(self, plain: bytes) -> None:
+        self._plain = plain  # the length of the padding, the type, then the fields
+
+    def get_int(self) -> int:
+        """The number of the channel."""
+        return int.from_bytes(self._plain[2:6], "big")
+
+    def get_binary(self) -> bytes:
+        """The data."""
+        return self._plain[10 : 10 + int.from_bytes(self._plain[6:10], "big")]
+
+
+class Parts(paramiko.Message):
+    """A packet to send, in parts that are put together only when it is sealed."""
+
+    def __init__(self, *parts: bytes | memoryview) -> None:
+        self.parts = parts
+
+    def asbytes(self) -> bytes:
+        """The packet in one piece."""
+        return b"".join(self.parts)
+
+
+class _Cipher:
+    """AES-GCM in one direction: its key, and the nonce, which counts the packets."""
+
+    def __init__(self, engine: Any, iv: bytes) -> None:
+        self.engine = engine
+        self._fixed, self._count = iv[:4], int.from_bytes(iv[4:], "big")
+
+    def nonce(self) -> bytes:
+        """The nonce of the next packet."""
+        count, self._count = self._count, (self._count + 1) % 2**64
+        return self._fixed + count.to_bytes(8, "big")
+
+
+def _cipher(options: dict[str, Any], iv: str) -> _Cipher | None:
+    """The cipher that paramiko sets with these ``options``, if it is AES-GCM."""
+    return _Cipher(options["block_engine"], options[iv]) if options.get("aead") else None
+
+
+class FastPacketizer(Packetizer):
+    """paramiko's packetizer, each direction replaced while its cipher is AES-GCM. Does not compress."""
+
+    #: Without a byte taken by the peer for so long, a send fails.
+    longest_silence_s = 30.0
+
+    _Packetizer__remainder: bytes
+    _Packetizer__sequence_number_in: int
+    _Packetizer__sequence_number_out: int
+    _Packetizer__keepalive_last: float
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._sock = sock
+        self._opening: _Cipher | None = None
+        self._sealing: _Cipher | None = None
+        self._sending = threading.Lock()
+        self._view = memoryview(b"")
+        self._start = self._end = 0  # of what has arrived and is not yet read
+        self._readable: select.poll | None = None
+        if isinstance(sock, socket.socket):  # the way through a jump host is a channel of paramiko's
+            self._readable, self._writable = select.poll(), select.poll()
+            self._readable.register(sock, select.POLLIN)
+            self._writable.register(sock, select.POLLOUT)
+
+    def close(self) -> None:
+        """End the connection; whoever waits for the peer notices at once."""
+        if self._readable is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        super().close()
+
+    def set_inbound_cipher(self, *args: Any, **options: Any) -> None:
+        """Change the cipher of what arrives; called between two packets."""
+        super().set_inbound_cipher(*args, **options)
+        was_ours, self._opening = self._opening is not None, _cipher(options, "iv_in")
+        if self._opening is not None and not was_ours:
+            left = self._Packetizer__remainder
+            self._view = memoryview(bytearray(_BUFFER_BYTES))
+            self._view[: len(left)] = left
+            self._start, self._end, self._Packetizer__remainder = 0, len(left), b""
+        elif self._opening is None and was_ours:
+            self._Packetizer__remainder = bytes(self._view[self._start : self._end])
+
+    def set_outbound_cipher(self, *args: Any, **options: Any) -> None:
+        """Change the cipher of what is sent; nobody sends meanwhile."""
+        super().set_outbound_cipher(*args, **options)
+        self._sealing = _cipher(options, "iv_out")
+
+    def send_message(self, data: paramiko.Message) -> None:
+        """Seal and send one packet."""
+        if self._sealing is None:
+            super().send_message(data)
+            return
+        parts = data.parts if isinstance(data, Parts) else (data.asbytes(),)
+        length = 1 + sum(map(len, parts))
+        padding = _BLOCK_BYTES - length % _BLOCK_BYTES
+        if padding < 4:
+            padding += _BLOCK_BYTES
+        size = _U32.pack(length + padding)
+        # Padding of zeros tells nobody anything: it is sealed, and the packet's length shows how long it is.
+        plain = b"".join((_PADDING_LENGTHS[padding], *parts, _PADDINGS[padding]))
+        with self._sending:
+            self._Packetizer__sequence_number_out = (self._Packetizer__sequence_number_out + 1) % 2**32
+            self._put(size, self._sealing.engine.encrypt(self._sealing.nonce(), plain, size))
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        """The type of the next packet, and its fields."""
+        if self._opening is None:
+            return super().read_message()
+        self._fill(4)
+        size = _U32.unpack_from(self._view, self._start)[0]
+        if size % _BLOCK_BYTES or not 0 < size <= _LARGEST_PACKET_BYTES:
+            raise paramiko.SSHException(f"a packet of {size} bytes")
+        self._fill(4 + size + _TAG_BYTES)
+        body = self._start + 4
+        end = body + size + _TAG_BYTES
+        try:
+            plain = self._opening.engine.decrypt(
+                self._opening.nonce(), self._view[body:end], self._view[body - 4 : body]
+            )
+        except InvalidTag as error:
+            raise paramiko.SSHException("a packet was changed on its way") from error
+        self._start = end
+        kind = plain[1]
+        message = ChannelData(plain) if kind == MSG_CHANNEL_DATA else paramiko.Message(plain[2 : size - plain[0]])
+        message.seqno = self._Packetizer__sequence_number_in
+        self._Packetizer__sequence_number_in = (message.seqno + 1) % 2**32
+        return kind, message
+
+    def _fill(self, count: int) -> None:
+        """Receive until ``count`` bytes are there that nobody has read."""
+        left = self._end - self._start
+        if left == 0 or self._start + count > len(self._view):
+            self._view[:left] = self._view[self._start : self._end]
+            self._start, self._end = 0, left
+        while self._end - self._start < count:
+            self._end += self._receive(self._view[self._end :])
+
+    def _receive(self, into: memoryview) -> int:
+        """Wait for the peer to send something, and receive it."""
+        while True:
+            try:
+                if self._readable is not None:
+                    count = os.readv(self._sock.fileno(), (into,))
+                else:
+                    data = self._sock.recv(len(into))
+                    count = len(data)
+                    into[:count] = data
+            except (BlockingIOError, TimeoutError):
+                if self._readable is None or not self._readable.poll(_LOOK_AGAIN_S * 1000):
+                    if self.closed or self.handshake_timed_out():
+                        raise EOFError from None
+                    self._check_keepalive()  # type: ignore[attr-defined]
+                continue
+            except OSError as error:
+                if self.closed:
+                    raise EOFError from error
+                raise
+            if count == 0:
+                raise EOFError
+            return count
+
+    def _put(self, size: bytes, sealed: bytes) -> None:
+        if self._readable is None:
+            self.write_all(size + sealed)
+            return
+        self._Packetizer__keepalive_last = time.time()
+        waiting: list[bytes | memoryview] = [size, sealed]
+        while waiting:
+            try:
+                count = os.writev(self._sock.fileno(), waiting)
+            except BlockingIOError:
+                if not self._writable.poll(self.longest_silence_s * 1000) or self.closed:
+                    raise EOFError from None
+                continue
+            except OSError as error:
+                raise EOFError from error
+            while waiting and count >= len(waiting[0]):
+                count -= len(waiting.pop(0))
+            if count:
+                waiting[0] = memoryview(waiting[0])[count:]
+
+
+def is_known(packetizer: Packetizer) -> bool:
+    """True for a paramiko whose packetizer has the private parts that are used here."""
+    private = {name for name in FastPacketizer.__annotations__ if name.startswith("_Packetizer")}
+    inbound = inspect.signature(packetizer.set_inbound_cipher).parameters
+    outbound = inspect.signature(packetizer.set_outbound_cipher).parameters
+    return (
+        private <= vars(packetizer).keys()
+        and hasattr(packetizer, "_check_keepalive")
+        and {"block_engine", "aead", "iv_in"} <= inbound.keys()
+        and {"block_engine", "aead", "iv_out"} <= outbound.keys()
+    )
+
+
+_NO_SOCKET: Any = None
+#: What an SSH connection uses: ours, or paramiko's own where that is another one than we know.
+PACKETIZER: type[Packetizer] = FastPacketizer if is_known(Packetizer(_NO_SOCKET)) else Packetizer
