@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, 
     options = parser.parse_args()
     if options.quick:
         options.runs = 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and files go also when `timeout` ends it
     with tempfile.TemporaryDirectory(prefix="wlmctl-bench-", dir=options.folder) as folder:
         compile_once(Path(folder))
         report = Report(options.quick)
