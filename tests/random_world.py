@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from random import Random
+
+from msgspec.structs import replace
 
 from tests.orchestra import WORKER, Orchestra
 from tests.play import BROKEN, DEFERRED, DONE, FAILED, RUNNING, STOPPED, InterruptibleDatabase, away

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import DONE, FAILED, NOW_S, Clock, InterruptibleDatabase, play_types

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 
 import msgspec
@@ -35,15 +34,19 @@ from wlmctl.task import Resources
 KEY = TaskKey(1, 2, 3, 4)
 MACHINE = Machine("nas", host="h", passphrase=Reference("env", "P"), labels=("a",))
 INFO = WorkerInfo("w", "h", "h", "u", "b", 1, "2", 4, ("job",))
-RESULT = ResultMessage("w", KEY, "n", "x", Outcome("done", outputs={"e": "1"}, handle={"pid": 1}, stdout=b"o"))
+RESULT = ResultMessage(
+    "w", KEY, "n", "x",
+    Outcome("done", "r", "user", 3, {"e": "1"}, "/f", {"pid": 1}, False, True, "nas", b"o", b"e"),
+)  # fmt: skip
 MESSAGES = [
     RESULT,
     PollAnswerMessage("w", "nas", 3, [Answer(KEY, Outcome("failed", "no", "user", 3))]),
     HeartbeatMessage("w", INFO, 3, 7, False, [KEY], [KEY], [KEY], ["p"]),
     PermitsBackMessage("w", ["a"]),
-    TaskMessage(KEY, "n", "t", "e", "a", "job", {"command": "x"}, {"r": "nas"}, {"nas": MACHINE}, "/f", Resources(1)),
+    TaskMessage(KEY, "n", "t", "e", "a", "job", {"command": "x"}, {"r": "nas"}, {"nas": MACHINE}, "/f", Resources(1),
+                (1,), {"f": b"x"}, True, 5, True, True),
     PollMessage(MACHINE, 7, 1.0, [Deferral(KEY, "job", {"pid": 5})]),
-]
+]  # fmt: skip
 
 
 def plain(message, *, escaped):
@@ -170,7 +173,7 @@ def test_deep_nesting_is_refused(escaped, depth, opening, closing):
 
 def test_what_is_deep_only_in_its_texts_is_taken():
     outcome = Outcome("done", "[{" * 1000 + '"\\"[[', outputs={"[" * 500: "\\"})
-    message = dataclasses.replace(RESULT, outcome=outcome)
+    message = msgspec.structs.replace(RESULT, outcome=outcome)
     assert decode(encode(message)) == message
 
 
@@ -179,7 +182,7 @@ def test_what_a_worker_says_in_other_bytes_than_utf8_can_be_stored_and_its_handl
         outcome = Outcome(
             "failed", bad, "user", outputs={bad: bad}, folder=bad, handle={"path": "\udcff"}, stdout=b"\xff"
         )
-        read = decode(encode(dataclasses.replace(RESULT, outcome=outcome))).outcome
+        read = decode(encode(msgspec.structs.replace(RESULT, outcome=outcome))).outcome
         assert (read.reason, read.folder, read.outputs) == (shown, shown, {shown: shown})
         assert (read.handle, read.stdout) == ({"path": "\udcff"}, b"\xff")
 
@@ -188,7 +191,7 @@ def test_a_text_as_deep_as_an_experiment_file_may_be_is_taken():
     deep = "x"
     for _ in range(100):
         deep = {"a": deep}
-    message = dataclasses.replace(MESSAGES[4], text=deep)
+    message = msgspec.structs.replace(MESSAGES[4], text=deep)
     assert decode(encode(message)) == message
 
 

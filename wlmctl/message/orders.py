@@ -1,4 +1,4 @@
-"""What a leader tells workers: frozen dataclasses."""
+"""What a leader tells workers: frozen dataclasses, and a structure, made more quickly, for task contexts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import msgspec
+
 from wlmctl.machine import Machine
 from wlmctl.message.words import Int64, Seconds, TaskKey
 from wlmctl.task import Resources
 
 
-@dataclass(frozen=True, slots=True)
-class TaskMessage:
+class TaskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task context: all that a worker needs to execute a dispatch, and no secret.
 
     ``careful``: the worker says that it has started, and waits for the confirm, before it does anything, since this
@@ -32,7 +33,7 @@ class TaskMessage:
     folder: str
     resources: Resources
     devices: tuple[Int64, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = msgspec.field(default_factory=dict)
     cancel: bool = False
     priority: Int64 = 0
     careful: bool = False

@@ -1,4 +1,4 @@
-"""What workers tell their leader: frozen dataclasses."""
+"""What workers tell their leader: frozen dataclasses, and a structure, made more quickly, for results."""
 
 from __future__ import annotations
 
@@ -130,8 +130,7 @@ class GoodbyeMessage:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultMessage:
+class ResultMessage(msgspec.Struct, frozen=True):
     """The outcome of one dispatch; counts only with the dispatch's own nonce. ``took_s``: how long it executed."""
 
     kind: ClassVar[str] = "result"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -22,8 +21,7 @@ _WHAT = "done|failed|cancelled|deferred|running|unknown|unreachable|declined"
 _CLASS = "|".join(FailureClass)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskKey:
+class TaskKey(msgspec.Struct, frozen=True, gc=False):
     """One dispatch of one attempt of one task."""
 
     exp: Int64
@@ -32,8 +30,7 @@ class TaskKey:
     dispatch: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of an execution, a deferred task or its cancel.
 
     ``what``: done, failed, cancelled (proven not to run), deferred, running, unknown, unreachable, declined.
@@ -43,7 +40,7 @@ class Outcome:
     reason: str = ""
     failure_class: Annotated[str, msgspec.Meta(pattern=f"^({_CLASS})?\\Z")] = ""
     exit_code: Int64 | None = None
-    outputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = msgspec.field(default_factory=dict)
     folder: str | None = None
     handle: Mapping[str, Any] | None = None
     started: bool = True

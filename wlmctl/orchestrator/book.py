@@ -41,6 +41,11 @@ class Book:
         """Dispatches get these running numbers."""
         self._numbers = numbers
 
+    def has_read(self, seq: int, events: int) -> None:
+        """An experiment was read in this transaction: its event counter need not be asked for."""
+        if seq not in self._recorders:
+            self._counts[seq] = events
+
     def of(self, work: Work) -> Recorder:
         """The experiment's recorder."""
         return self.of_number(work.seq)

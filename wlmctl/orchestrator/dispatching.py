@@ -88,12 +88,9 @@ class Dispatcher:
 
     def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
         """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
-        if not any(
-            group.tasks
-            for work in works.values()
-            if work.state is ExperimentState.RUNNING
-            for group in work.ready.values()
-        ):
+        for work in works.values():
+            work.forget_empty()
+        if not any(work.ready for work in works.values() if work.state is ExperimentState.RUNNING):
             self.gate.reset()
             return False, set()
         mine = [active for work in works.values() for active in work.active.values()]

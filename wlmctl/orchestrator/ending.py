@@ -30,15 +30,25 @@ def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
         active.idx,
         TaskState.SUCCEEDED,
         ended=book.now_s,
-        exit_code=outcome.exit_code,
-        outputs=json.dumps(dict(outcome.outputs)) if outcome.outputs else None,
-        folder=outcome.folder,
-        handle=None,
         reason=None,
-        failure_class=None,
+        **_left_by(active, outcome),
         **active.beginning(),
         **_released(active),
     )
+
+
+def _left_by(active: Active, outcome: Outcome) -> dict[str, object]:
+    """What a success has brought; what an earlier attempt, or a deferral, may have left goes."""
+    left: dict[str, object] = {
+        "exit_code": outcome.exit_code,
+        "outputs": json.dumps(dict(outcome.outputs)) if outcome.outputs else None,
+        "folder": outcome.folder,
+        "handle": None,
+        "failure_class": None,
+    }
+    if active.attempt == 1 and active.handle is None:  # there is nothing of that kind, and most tasks bring nothing
+        return {name: value for name, value in left.items() if value is not None}
+    return left
 
 
 def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:

@@ -81,7 +81,7 @@ class Needs:
 
     def concerned(self, template: int, position: int) -> list[tuple[int, int | None]]:
         """Whom the end of an instance concerns: (template, position), with None for all of its instances."""
-        concerned = list[tuple[int, int | None]]()
+        concerned: list[tuple[int, int | None]] = []  # to call the type would take longer than all of this
         for number, need in self.dependents[template]:
             if need.which == "all":
                 tally = self.tallies[template]

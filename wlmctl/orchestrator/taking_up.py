@@ -52,6 +52,7 @@ class Works(dict[int, Work]):
         if self._unusable.get(row.seq) == row.revision:
             return None
         try:
+            book.has_read(row.seq, row.events)
             work = Work(book.db, row, local=self._local(book.db, row), upto=self._upto)
         except WlmctlError as error:
             if not self._is_leader:

@@ -6,7 +6,7 @@ that experiment. Slots count as free for a task when what is to execute there ha
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
 from wlmctl.orchestrator.registry import Member
@@ -62,17 +62,12 @@ class Loads:
         """The loads as the dispatches under way make them."""
         loads, moving = cls(members), dict[str, bool]()
         for work in works.values():
-            priority = _level(work.row.priority)
-            for active in work.active.values():
-                if active.handle is None:
-                    worker = active.holder or active.likely or ""
-                    counts = loads._counts.get(worker)
-                    if counts is not None:
-                        for level in range(priority + 1):
-                            counts[level] += 1
-                        if active.type not in moving:
-                            moving[active.type] = moves_data(active.type)
-                        loads._moving[worker] += moving[active.type]
+            here = Counter([(a.holder or a.likely or "", a.type) for a in work.active.values() if a.handle is None])
+            for (worker, kind), count in here.items():
+                if worker in members:
+                    if kind not in moving:
+                        moving[kind] = moves_data(kind)
+                    loads.add(worker, work.row.priority, count, moves=moving[kind])
         return loads
 
     def copy(self) -> Loads:
@@ -82,12 +77,12 @@ class Loads:
         other._moving = dict(self._moving)
         return other
 
-    def add(self, worker: str, priority: int, *, moves: bool = False) -> None:
-        """One more goes, most likely, to this worker."""
-        self._moving[worker] += moves
+    def add(self, worker: str, priority: int, count: int = 1, *, moves: bool = False) -> None:
+        """So many more go, most likely, to this worker."""
+        self._moving[worker] += count if moves else 0
         counts = self._counts[worker]
         for level in range(_level(priority) + 1):
-            counts[level] += 1
+            counts[level] += count
 
     def total(self) -> dict[str, int]:
         """How many each worker has."""

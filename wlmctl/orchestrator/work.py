@@ -12,6 +12,7 @@ from typing import Any
 from wlmctl import plugins
 from wlmctl.experiment import Instances, from_document
 from wlmctl.experiment.model import Experiment, Instance
+from wlmctl.experiment.names import instance_name
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
@@ -68,7 +69,7 @@ class Work:
         self.due: list[tuple[float, int]] = []
         self.delayed: set[int] = set()
         self.look_at: deque[int] = deque()
-        self.failed_for_good = 0
+        self.failed_for_good = self._ended = 0
         #: True once a failure has stopped what is not under way (``on_failure: stop``).
         self.stopping = bool(row.stopping)
         #: Machines of which the store knows that the experiment has a folder there.
@@ -83,6 +84,7 @@ class Work:
             state = TaskState(row.state)
             self.states[row.idx] = state
             self.needs.tallies[row.template].count(state, 1)
+            self._ended += state in FINAL
             if state is TaskState.FAILED and not self.templates[row.template].may_fail:
                 self.failed_for_good += 1
             if row.attempt > 1:
@@ -168,7 +170,7 @@ class Work:
     def name(self, idx: int) -> str:
         """The task's name, with its instance."""
         template, position = self.place(idx)
-        return self.templates[template].instance_name(position)
+        return instance_name(self.templates[template].name, self.templates[template].rows[position], position)
 
     def instance(self, idx: int, runtime: dict[str, str] | None = None) -> Instance:
         """What the task asks for."""
@@ -186,9 +188,11 @@ class Work:
         tally = self.needs.tallies[template]
         if old in FINAL:
             tally.count(old, -1)
+            self._ended -= 1
         self.states[idx] = state
         if state in FINAL:
             tally.count(state, 1)
+            self._ended += 1
             self.done_with(idx)
             self.care.pop(idx, None)
             if state is TaskState.FAILED and not self.templates[template].may_fail:
@@ -225,6 +229,11 @@ class Work:
             bisect.insort(group.tasks, idx)
         else:
             group.tasks.append(idx)
+
+    def forget_empty(self) -> None:
+        """Groups without tasks are made again when they get one: a long graph has very many in the course of time."""
+        for key in [key for key, group in self.ready.items() if not group.tasks]:
+            del self.ready[key]
 
     def _group_key(self, idx: int, template: int, instance: Instance) -> str:
         """The name of the group of ready tasks that a scheduler may take for one another."""
@@ -282,7 +291,7 @@ class Work:
 
     def is_over(self) -> bool:
         """True when every task is final."""
-        return all(tally.ended == tally.total for tally in self.needs.tallies)
+        return self._ended == len(self.states)
 
     @property
     def under_way(self) -> int:

@@ -22,12 +22,10 @@ from wlmctl.store.postgres_connection import connect
 from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
 
 log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 #: Seconds to ask what became of a commit whose answer was lost, where nobody has more patience.
 DOUBT_S = 15.0
-
 #: Rows fetched at once by ``pull``.
 _CHUNK = 1000
 
@@ -46,7 +44,7 @@ class PostgresDatabase(Database):
     """The store's connection; one that breaks is made again at the next use outside a transaction."""
 
     dialect = POSTGRESQL
-    look_s = 0.008
+    look_s = 0.006
 
     def __init__(
         self, url: str, *, password: str | None = None, create: bool = True, any_version: bool = False
@@ -269,7 +267,10 @@ class PostgresDatabase(Database):
         self._send_written()
         with self._connection.cursor(f"pull_{os.urandom(4).hex()}") as cursor:
             self._guarded(lambda _: cursor.execute(placeholders(sql), values or None))
-            while rows := self._guarded(lambda _: cursor.fetchmany(_CHUNK)):
+            is_more = True
+            while is_more:
+                rows = self._guarded(lambda _: cursor.fetchmany(_CHUNK))
+                is_more = len(rows) == _CHUNK
                 yield from rows
 
     def data_version(self) -> int:

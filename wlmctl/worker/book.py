@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from wlmctl.worker.outbox import Parcel
 
 
+#: Seconds within which a step is instant: whoever begins so many takes what has come before another slot has woken.
+INSTANT_S = 0.0002
+
+
 class Stage(Enum):
     """How far a dispatch is. ``OVER``: it has ended, or was taken back before it began."""
 
@@ -64,7 +68,9 @@ class Book:
         self._waiting = self._executing = self._idle = 0
         self._alone: Dispatch | None = None
         self._epoch = 0
-        self._is_closed = False
+        self._is_closed = self._is_called = False
+        self._began_s = 0.0
+        self._looked_s, self._taken_then = 0.0, 0
         self._mark = 0  # the newest on this connection
         #: How many dispatches slots have begun with.
         self.taken = 0
@@ -108,7 +114,32 @@ class Book:
                     self._alone = dispatch
                 else:
                     heapq.heappush(self._lines[dispatch.moves], (-message.priority, next(self._order), dispatch))
-            self._changed.notify(min(len(arrived), self._idle))
+            if self._idle and not self._is_called and (not self._executing or not self._is_instant()):
+                self._is_called = True
+                self._changed.notify()
+
+    def _is_instant(self) -> bool:
+        return monotonic() - self._began_s < INSTANT_S
+
+    @property
+    def is_held_up(self) -> bool:
+        """True while slots are idle that could begin with something: ``spread`` is to be called."""
+        return self._waiting > 0 and self._idle > 0 and self._alone is None and self._may_begin()
+
+    def _may_begin(self) -> bool:
+        """True unless all that waits moves data, and as much as may does already."""
+        still, moving = self._lines
+        return bool(still) or (bool(moving) and self._moving < self._most_moving)
+
+    def spread(self) -> None:
+        """Wake the idle slots for what waits, unless the others have begun so many since the last call that all they
+        do is instant: more slots would only be in one another's way."""
+        with self._changed:
+            now_s = monotonic()
+            begun, spent_s = self.taken - self._taken_then, now_s - self._looked_s
+            self._looked_s, self._taken_then = now_s, self.taken
+            if begun * INSTANT_S < spent_s:
+                self._changed.notify(min(self._waiting, self._idle))
 
     def marked(self, number: int, epoch: int) -> None:
         """All that was delivered before this mark is in the book."""
@@ -124,7 +155,7 @@ class Book:
             while not self._is_closed:
                 if (found := self._pop()) is not None:
                     found.stage, found.has_begun = Stage.BEGUN, True
-                    found.began_s = monotonic()
+                    found.began_s = self._began_s = monotonic()
                     self.taken += 1
                     self._waiting -= 1
                     self._executing += 1
@@ -133,13 +164,14 @@ class Book:
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
+                self._is_called = False
         return None
 
     def _pop(self) -> Dispatch | None:
         if (alone := self._alone) is not None:
             return alone if alone.stage is Stage.WAITING and not self._executing else None
         still, moving = self._lines
-        while still or (moving and self._moving < self._most_moving):
+        while self._may_begin():
             is_next_moving = bool(moving) and self._moving < self._most_moving and not (still and still[0] < moving[0])
             found = heapq.heappop(self._lines[is_next_moving])[2]
             if found.stage is Stage.WAITING:

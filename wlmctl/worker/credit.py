@@ -17,8 +17,8 @@ class Credit:
     """The credit of the queues with dispatches; changed by one thread alone, told by many what is finished.
 
     Beside its slots less the leased ones a queue gets what was finished of it in 100 ms, by the last second. A change
-    costs the broker a consumer, and what is on its way to one that is cancelled comes again: so it is raised by more
-    than a quarter, and lowered by more than half, or where nothing is finished.
+    costs the broker a consumer: so it is raised by more than a quarter, and lowered by more than half, or where nothing
+    is finished.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,17 @@ from wlmctl.worker.watch import Watcher
 log = logging.getLogger(__name__)
 
 
+#: The same few folders, again and again.
+_path = lru_cache(maxsize=64)(Path)
+
+
 def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = False) -> Outcome:
     """Execute a dispatch; every error becomes an outcome. ``can_decline``: other workers may have what it needs."""
     message = context.message
     main = message.roles.get(next(iter(message.roles), ""), LOCAL)
     try:
         task_type = plugins.task_type(message.type)
-        spec = task_type.parse(message.text, Path(message.folder))
+        spec = task_type.parse(message.text, _path(message.folder))
         main = message.roles[task_type.machines(spec)[0]]
         context.check_cancelled()
         if message.cancel:

@@ -24,6 +24,9 @@ BATCH = 500
 #: Seconds a dispatch of a shared queue waits here while no slot comes free, before others may have it.
 BUSY_S = 0.1
 
+#: Seconds until idle slots get what the one that was woken first has not begun with.
+SPREAD_S = 0.005
+
 #: Seconds between two looks while something may change by itself, and else.
 LOOK_S, IDLE_LOOK_S = 0.05, 0.25
 
@@ -49,7 +52,7 @@ class Intake:
         self._shared = frozenset(credit.queues) - {worker_queue(settings.prefix, worker_id)}
         self.is_draining = self.is_closing = False
         self.error: WlmctlError | None = None
-        self._looked_s = 0.0
+        self._looked_s = self._spread_s = 0.0
         self._is_quiet = self._is_ending = False
         self._taken = self._stuck_looks = 0
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
@@ -69,12 +72,21 @@ class Intake:
                 deliveries = self._channel.receive_many(BATCH, self._pause_s())
                 self._is_quiet = not deliveries
                 self._take(deliveries)
+                if self._book.is_held_up:
+                    self._spread()
                 if monotonic() - self._looked_s >= LOOK_S:
                     self._look()
         except WlmctlError as error:  # the broker refuses, or is closed: nothing will come
             self.error = error
 
+    def _spread(self) -> None:
+        if (now_s := monotonic()) - self._spread_s >= SPREAD_S:
+            self._spread_s = now_s
+            self._book.spread()
+
     def _pause_s(self) -> float:
+        if self._book.is_held_up:
+            return SPREAD_S
         is_moving = self._book.waiting or self._book.wants_to_be_alone or self._credit.is_raised or self.is_draining
         return LOOK_S if is_moving else IDLE_LOOK_S
 

@@ -19,8 +19,14 @@ log = logging.getLogger(__name__)
 #: The most messages, and bytes, of one bundle; a larger message travels alone.
 BUNDLE, BUNDLE_BYTES = 500, 2**20
 
+#: Seconds from one bundle to the next while more will end in a moment: each costs all who touch it, whatever is in it.
+GATHER_S = 0.004
+
 #: Seconds before it is said that a step has started: most end sooner, and their result says it.
 STARTED_S = 0.02
+
+#: Seconds between two looks for such steps: each at its own moment would mean a wake-up each.
+LOOK_S = 0.01
 
 #: Seconds before the broker is asked again to take what it did not take.
 AGAIN_S = 1.0
@@ -40,8 +46,8 @@ class Parcel:
 
 class Outbox:
     """One line to the results, in order, with one unconfirmed bundle at a time. Nothing put here gets lost with a
-    connection. ``started`` gives the message that says so; ``settled`` is told what is confirmed, ``too_large`` what
-    can never be sent, both on the broker's thread.
+    connection. ``is_busy`` says whether more is about to end, ``started`` gives the message that says so of a step;
+    ``settled`` is told what is confirmed, ``too_large`` what can never be sent, both on the broker's thread.
     """
 
     def __init__(
@@ -50,18 +56,20 @@ class Outbox:
         channel: Channel,
         queue: str,
         *,
+        is_busy: Callable[[], bool],
         started: Callable[[Dispatch], bytes],
         settled: Callable[[list[Dispatch]], None],
         too_large: Callable[[Parcel, str], None],
     ) -> None:
         self._broker, self._channel, self._queue = broker, channel, queue
-        self._started, self._settled, self._too_large = started, settled, too_large
+        self._is_busy, self._started, self._settled, self._too_large = is_busy, started, settled, too_large
         self._changed = threading.Condition(threading.Lock())
         self._waiting: deque[Parcel] = deque()
         self._later: deque[tuple[float, Dispatch]] = deque()
         self._again_s: float | None = None
         self._is_under_way = self._is_closed = False
         self._sender = 0
+        self._sent_s = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -90,9 +98,13 @@ class Outbox:
             if dispatch.started is not None:
                 dispatch.started.is_dropped = True
             self._waiting.append(Parcel(body, dispatch))
-            if self._is_under_way:
+            if self._is_under_way or self._is_early():
                 return
         self._pump()
+
+    def _is_early(self) -> bool:
+        """True where more results will come before the thread looks, as it does soon while something is ``later``."""
+        return bool(self._later) and self._is_busy() and monotonic() < self._sent_s + GATHER_S
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is confirmed; False after the time-out."""
@@ -119,7 +131,7 @@ class Outbox:
                     self._sender = 0
                 if self._is_under_way or self._again_s is not None or not (parcels := self._take()):
                     return
-                self._is_under_way, self._sender = True, me
+                self._is_under_way, self._sender, self._sent_s = True, me, monotonic()
             body = bundle([parcel.body for parcel in parcels])
             self._channel.send([Outgoing(self._queue, body, told=partial(self._told, parcels))])
 
@@ -146,6 +158,8 @@ class Outbox:
             self._is_under_way = False
             if not self._waiting:
                 self._changed.notify_all()
+            if self._is_early():
+                return
             if self._sender == threading.get_ident():
                 return  # it was answered within ``send``, whose loop goes on
         self._pump()
@@ -193,6 +207,6 @@ class Outbox:
                     self._again_s = None
                 dues_s = [due_s for due_s in (self._again_s, self._later[0][0] if self._later else None) if due_s]
                 if not self._waiting or self._is_under_way or self._again_s is not None:
-                    self._changed.wait(min(dues_s) - now_s if dues_s else None)
+                    self._changed.wait(max(min(dues_s) - now_s, LOOK_S) if dues_s else None)
                     continue
             self._pump()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any
+
+from msgspec.structs import replace
 
 from wlmctl.message import Deferral, Outcome, ResultMessage, StartedMessage, TaskKey, TaskMessage, encode
 from wlmctl.plugins import task_type

@@ -68,6 +68,7 @@ class Worker:
             self._results.declare(results)
         self._outbox = Outbox(
             broker, self._results, results,
+            is_busy=lambda: self._is_fleet and self._book.waiting > 0,
             started=lambda dispatch: self._slots.started_message(dispatch),
             settled=self._settled, too_large=self._too_large,
         )  # fmt: skip

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import stat as modes
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
@@ -16,17 +15,11 @@ from wlmctl.errors import Broken, Denied
 from wlmctl.text import shown
 from wlmctl.transport import CHUNK_BYTES, FileInfo, Kind
 from wlmctl_transport_local.blocks import beginning, shares_blocks
+from wlmctl_transport_local.contents import fill, flush, open_file, write_or_skip
 from wlmctl_transport_local.faults import told
 
-#: A chunk of nothing but zeros becomes a hole, so that a sparse file stays one.
-_ZEROS = bytes(CHUNK_BYTES)
-#: Without O_NONBLOCK the opening of a FIFO would wait for its other end.
-_OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 #: How many files are kept open between writing them and flushing them together.
 _FLUSH_TOGETHER = 64
-_FLUSH_THREADS = 16
-#: A flush that takes less has not waited for a disk.
-_QUICK_S = 0.0003
 
 
 class LocalFiles:
@@ -47,7 +40,7 @@ class LocalFiles:
     def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
         """The file's bytes from ``offset``."""
         with told(path):
-            descriptor = _open_file(path, os.O_RDONLY)
+            descriptor = open_file(path, os.O_RDONLY)
             try:
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 while chunk := os.read(descriptor, CHUNK_BYTES):
@@ -58,9 +51,9 @@ class LocalFiles:
     def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
         """Create or replace the file with exactly ``info.size_bytes`` bytes, flushed to the disk."""
         with told(path):
-            descriptor = _open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             try:
-                _fill(descriptor, path, chunks, info)
+                fill(descriptor, path, chunks, info)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -68,14 +61,14 @@ class LocalFiles:
     def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
         """Write ``chunks`` at ``offset``, which must be the file's size; at 0 the file may be missing."""
         with told(path):
-            descriptor = _open_file(path, os.O_WRONLY | (0 if offset else os.O_CREAT))
+            descriptor = open_file(path, os.O_WRONLY | (0 if offset else os.O_CREAT))
             try:
                 size_bytes = os.fstat(descriptor).st_size
                 if size_bytes != offset:
                     raise Broken(f"{shown(path)}: has {size_bytes} bytes, cannot go on at {offset}")
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 for chunk in chunks:
-                    offset += _write_or_skip(descriptor, chunk)
+                    offset += write_or_skip(descriptor, chunk)
                 os.ftruncate(descriptor, offset)
                 os.fsync(descriptor)
             finally:
@@ -99,12 +92,12 @@ class LocalFiles:
         try:
             for path, content, info in files:
                 with told(path):
-                    descriptor = _open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                     pending.append(descriptor)
-                    _fill(descriptor, path, (content,), info)
+                    fill(descriptor, path, (content,), info)
                 if len(pending) >= _FLUSH_TOGETHER:
-                    _flush(pending)
-            _flush(pending)
+                    flush(pending)
+            flush(pending)
         finally:
             for descriptor in pending:
                 os.close(descriptor)
@@ -184,17 +177,17 @@ class LocalFiles:
     def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
         """Copy a file, or its beginning; blocks are shared where the file system can."""
         with told(f"{source} -> {destination}"), ExitStack() as opened:
-            descriptor = _open_file(source, os.O_RDONLY)
+            descriptor = open_file(source, os.O_RDONLY)
             opened.callback(os.close, descriptor)
             with suppress(FileNotFoundError):
                 os.unlink(destination)
-            copy = _open_file(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            copy = open_file(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             opened.callback(os.close, copy)
             if size_bytes is None and shares_blocks(descriptor, copy):
                 return True
             copied_bytes = 0
             for chunk in beginning(iter(lambda: os.read(descriptor, CHUNK_BYTES), b""), size_bytes):
-                copied_bytes += _write_or_skip(copy, chunk)
+                copied_bytes += write_or_skip(copy, chunk)
             os.ftruncate(copy, copied_bytes)
         return True
 
@@ -253,60 +246,3 @@ def _info(name: str, path: str, status: os.stat_result) -> FileInfo:
         inode=f"{status.st_dev}:{status.st_ino}",
         target=target,
     )
-
-
-def _open_file(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | _OPEN, 0o600)
-    if not modes.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise Denied(f"{shown(path)}: is not a regular file")
-    return descriptor
-
-
-def _fill(descriptor: int, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
-    """Write ``chunks`` into the empty file, then set size, mode and time; ``Broken`` if not as many as announced."""
-    done_bytes = 0
-    try:
-        for chunk in chunks:
-            if done_bytes + len(chunk) > info.size_bytes:
-                raise Broken(f"{shown(path)}: more than the {info.size_bytes} bytes announced were given")
-            done_bytes += _write_or_skip(descriptor, chunk)
-    finally:
-        os.ftruncate(descriptor, done_bytes)  # a hole at the end counts, also for who goes on from here
-    if done_bytes != info.size_bytes:
-        raise Broken(f"{shown(path)}: {done_bytes} of the {info.size_bytes} bytes announced were given")
-    os.fchmod(descriptor, info.mode & 0o7777)
-    mtime_ns = round(info.mtime_s * 1e9)
-    os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-
-
-def _write_or_skip(descriptor: int, chunk: bytes) -> int:
-    """Write the chunk, or leave a hole for it, which the caller ends by ``ftruncate``; returns its length."""
-    if len(chunk) == CHUNK_BYTES and chunk == _ZEROS:
-        os.lseek(descriptor, CHUNK_BYTES, os.SEEK_CUR)
-        return CHUNK_BYTES
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(chunk)
-
-
-def _flush(descriptors: list[int]) -> None:
-    """Flush and close; where that takes time side by side: a journal takes many in one turn (4-18 x as fast)."""
-    waiting = iter(descriptors)
-    with told("the files just written"):
-        for descriptor in waiting:  # one by one while it costs nothing, as on a RAM disk
-            began_s = time.perf_counter()
-            os.fsync(descriptor)
-            if time.perf_counter() - began_s > _QUICK_S:
-                _flush_together(list(waiting))
-    while descriptors:
-        os.close(descriptors.pop())
-
-
-def _flush_together(descriptors: list[int]) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # 25 ms, which a call that writes no batch need not spend
-
-    with ThreadPoolExecutor(min(_FLUSH_THREADS, len(descriptors) or 1)) as threads:
-        for _ in threads.map(os.fsync, descriptors):
-            pass

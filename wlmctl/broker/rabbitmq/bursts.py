@@ -15,8 +15,10 @@ from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol, AbstractStreamTransport
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
-#: Bytes of one ``recv``: pika cuts each frame off the front of what it has, so that more would cost more.
-READ_BYTES = 32 * 1024
+from wlmctl.broker.rabbitmq.contents import Contents
+
+#: Bytes of one ``recv``.
+READ_BYTES = 64 * 1024
 
 #: Bytes given to the system in one ``send``; more would be copied again and again behind a slow reader.
 WRITE_BYTES = 1024 * 1024
@@ -27,6 +29,7 @@ class BurstServices(SelectorIOServicesAdapter):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(IOLoop())
+        self.contents = Contents()
         self.transport: AbstractStreamTransport | None = None
         self._connecting: socket.socket | None = None
 
@@ -46,17 +49,20 @@ class BurstServices(SelectorIOServicesAdapter):  # type: ignore[misc]
         server_hostname: str | None = None,
     ) -> AbstractIOReference:
         """Link a connected socket with pika's protocol (see pika's interface of that name)."""
-        if ssl_context is None:
-            link = _Linking(self, protocol_factory, sock, on_done)
-            self.add_callback_threadsafe(link.link)
-            return link
+
+        def begin() -> Contents:
+            return self.contents.before(protocol_factory())
 
         def linked(result: Any) -> None:
             if isinstance(result, tuple):
-                self.transport = result[0]
+                self.transport, result = result[0], (result[0], self.contents.pika)
             on_done(result)
 
-        return super().create_streaming_connection(protocol_factory, sock, linked, ssl_context, server_hostname)
+        if ssl_context is None:
+            link = _Linking(self, begin, sock, linked)
+            self.add_callback_threadsafe(link.link)
+            return link
+        return super().create_streaming_connection(begin, sock, linked, ssl_context, server_hostname)
 
     def cut(self) -> None:
         """Drop the line at once, without a word to the broker."""

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pika import BasicProperties, SelectConnection
+from pika import SelectConnection
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed, ChannelClosedByBroker
 
 from wlmctl.broker.contract import Delivery, Depth
 from wlmctl.broker.rabbitmq.acks import ack
+from wlmctl.broker.rabbitmq.contents import Properties, unseen
 from wlmctl.broker.rabbitmq.dead_letters import reason_and_origin
 from wlmctl.broker.rabbitmq.errands import NO_ANSWER, PATIENCE_TICKS, Errands
 from wlmctl.broker.rabbitmq.faults import Fault
@@ -47,8 +48,8 @@ class ConsumeLine:
         #: Queues whose end was told: they are not made again, however late another credit for them comes.
         self._ended: set[str] = set()
         self._unacked: dict[int, tuple[Subscription, str]] = {}
-        self._late: list[tuple[list[Delivery], bool]] = []
-        self._cancels = 0
+        #: By consumer, those that are being cancelled included.
+        self._served: dict[str, Subscription] = {}
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
         self._is_closed = False
@@ -66,10 +67,7 @@ class ConsumeLine:
                 self._open()
 
     def settle(self, deliveries: list[Delivery], *, is_done: bool) -> None:
-        """Ack these deliveries, or hand them back; after every cancel that was asked for before."""
-        if self._cancels:
-            self._late.append((deliveries, is_done))
-            return
+        """Ack these deliveries, or hand them back."""
         tags = [found.tag for found in deliveries if found.epoch == self.epoch and found.tag in self._unacked]
         channel = self._channel
         if not tags or channel is None or not channel.is_open:
@@ -120,6 +118,7 @@ class ConsumeLine:
         self._link.detach(self)
         channel, self._channel = self._channel, None
         if channel is not None and channel.is_open:
+            self._link.contents.takers.pop(channel.channel_number, None)
             channel.close()
 
     def _open(self) -> None:
@@ -134,6 +133,7 @@ class ConsumeLine:
         self._channel = channel
         channel.add_on_close_callback(self._link.guard(self._channel_closed))
         channel.add_on_cancel_callback(self._link.guard(self._cancelled))
+        self._link.contents.takers[channel.channel_number] = self._link.guard(self._delivered)
         for subscription in list(self._subscriptions.values()):
             self._subscribe(subscription)
 
@@ -190,9 +190,10 @@ class ConsumeLine:
             is_free = plan.add.credit == 0
             if not is_free:
                 channel.basic_qos(prefetch_count=min(plan.add.credit, 65535))
+            self._served[plan.add.tag] = subscription
             channel.basic_consume(
                 subscription.queue,
-                self._link.guard(lambda *message: self._delivered(subscription, *message)),
+                unseen,
                 auto_ack=is_free,
                 consumer_tag=plan.add.tag,
                 callback=self._link.guard(plan.add.answered),
@@ -201,25 +202,20 @@ class ConsumeLine:
             self._subscriptions.pop(subscription.queue, None)
 
     def _cancel(self, channel: Channel, tag: str) -> None:
-        """Acks wait for the answer, lest one of them brings a message to a consumer that is on its way out."""
-        self._cancels += 1
+        """What is on its way to the consumer still comes, before the answer."""
         epoch = self.epoch
 
         def cancelled(_frame: Any) -> None:
-            if epoch != self.epoch:
-                return
-            self._cancels -= 1
-            if not self._cancels:
-                late, self._late = self._late, []
-                for deliveries, is_done in late:
-                    self.settle(deliveries, is_done=is_done)
+            if epoch == self.epoch:
+                self._served.pop(tag, None)
 
         channel.basic_cancel(tag, self._link.guard(cancelled))
 
-    def _delivered(
-        self, subscription: Subscription, channel: Channel, method: Any, properties: BasicProperties, body: bytes
-    ) -> None:
-        tag, queue = method.delivery_tag, subscription.queue
+    def _delivered(self, consumer: str, tag: int, is_redelivered: bool, about: Properties, body: bytes) -> None:
+        subscription, channel = self._served.get(consumer), self._channel
+        if subscription is None or channel is None:
+            return
+        queue = subscription.queue
         if len(body) > self._link.settings.message_limit_bytes and queue != self._topology.dead:
             log.error("a message of %d bytes in %s is over the limit: to the dead letters", len(body), queue)
             if subscription.credit is not None:
@@ -228,11 +224,11 @@ class ConsumeLine:
         if subscription.credit is None:
             subscription.served_at_s = time.monotonic()
         else:
-            subscription.delivered(method.consumer_tag, time.monotonic())
-            self._unacked[tag] = (subscription, method.consumer_tag)
-        reason, origin = reason_and_origin(properties.headers) if properties.headers else ("", "")
-        user, priority = properties.user_id or "", properties.priority or 0
-        self._inbox.put(Delivery(queue, body, tag, method.redelivered, self.epoch, reason, origin, user, priority))
+            subscription.delivered(consumer, time.monotonic())
+            self._unacked[tag] = (subscription, consumer)
+        reason, origin = reason_and_origin(about.headers) if about.headers else ("", "")
+        epoch, user, priority = self.epoch, about.user, about.priority
+        self._inbox.put(Delivery(queue, body, tag, is_redelivered, epoch, reason, origin, user, priority))
 
     def _cancelled(self, frame: Any) -> None:
         """The broker has ended a consumer: its queue was deleted, or has moved."""
@@ -240,6 +236,7 @@ class ConsumeLine:
             if frame.method.consumer_tag in subscription.consumers:
                 log.warning("the broker cancelled a consumer of %s", subscription.queue)
                 subscription.drop(frame.method.consumer_tag)
+                self._served.pop(frame.method.consumer_tag, None)
                 self._subscribe(subscription)
                 return
 
@@ -264,8 +261,7 @@ class ConsumeLine:
         """All that was delivered and not acked belongs to others now."""
         had_channel, self._channel = self._channel is not None, None
         self._unacked.clear()
-        self._late.clear()
-        self._cancels = 0
+        self._served.clear()
         for subscription in self._subscriptions.values():
             subscription.reset()
         if had_channel:

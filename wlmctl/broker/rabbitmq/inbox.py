@@ -15,15 +15,16 @@ class Inbox:
     def __init__(self) -> None:
         self._arrived: deque[Delivery] = deque()
         self._changed = threading.Condition()
-        self._waiting = 0
+        self._is_awaited = False
         self.is_closed = False
 
     def put(self, delivery: Delivery) -> None:
         """A message has come."""
         self._arrived.append(delivery)
-        if self._waiting:
+        if self._is_awaited:
+            self._is_awaited = False
             with self._changed:
-                self._changed.notify()
+                self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget all: the broker gives them to others."""
@@ -43,16 +44,14 @@ class Inbox:
             return found
         end_s = None if timeout_s is None else monotonic() + timeout_s
         with self._changed:
-            self._waiting += 1  # before the look: who puts afterwards sees it
-            try:
-                while not (found := self._pop(limit)) and not self.is_closed:
-                    left_s = None if end_s is None else end_s - monotonic()
-                    if left_s is not None and left_s <= 0:
-                        break
-                    self._changed.wait(left_s)
-            finally:
-                self._waiting -= 1
-        return found
+            while True:
+                self._is_awaited = True  # before the look: who puts afterwards sees it
+                if (found := self._pop(limit)) or self.is_closed:
+                    return found
+                left_s = None if end_s is None else end_s - monotonic()
+                if left_s is not None and left_s <= 0:
+                    return found
+                self._changed.wait(left_s)
 
     def _pop(self, limit: int) -> list[Delivery]:
         found: list[Delivery] = []

@@ -20,6 +20,7 @@ from pika import SelectConnection
 
 from wlmctl.broker.contract import BrokerError, BrokerRefused, LinkState
 from wlmctl.broker.rabbitmq.bursts import BurstServices
+from wlmctl.broker.rabbitmq.contents import Contents
 from wlmctl.broker.rabbitmq.crossing import Crossing
 from wlmctl.broker.rabbitmq.faults import Fault, connection_fault
 from wlmctl.broker.rabbitmq.line import Line
@@ -50,6 +51,7 @@ class Link:
     def __init__(self, settings: RabbitSettings) -> None:
         self.settings, self.address = settings, settings.address()
         self.connection: SelectConnection | None = None
+        self.contents = Contents()
         self.is_blocked = False
         self.refusal: BrokerRefused | None = None
         self._prepare: Callable[[Callable[[], None]], None] = lambda ready: ready()
@@ -195,7 +197,7 @@ class Link:
             )
             connection.add_on_connection_blocked_callback(self.guard(self._blocked))
             connection.add_on_connection_unblocked_callback(self.guard(self._unblocked))
-            self._services, self.connection = services, connection
+            self._services, self.connection, self.contents = services, connection, services.contents
             self._crossing.reach(services)
             services.run()
         except BrokerRefused as error:

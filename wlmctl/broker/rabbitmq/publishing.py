@@ -16,6 +16,7 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
 from wlmctl.broker.contract import BrokerError, BrokerRefused, Outgoing, TooLarge, Unroutable
+from wlmctl.broker.rabbitmq.contents import Writer
 from wlmctl.broker.rabbitmq.errands import Errands
 from wlmctl.broker.rabbitmq.faults import Fault
 from wlmctl.broker.rabbitmq.link import Link
@@ -61,6 +62,7 @@ class PublishLine:
         self._stuck = StuckQueues()
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
+        self._writer: Writer
         self._is_ready = False
         self._is_closed = False
 
@@ -135,6 +137,7 @@ class PublishLine:
             channel.close()
             return
         self._channel, self._count = channel, 0
+        self._writer = Writer(channel, self._link.contents, self._user)
         channel.add_on_close_callback(self._link.guard(self._channel_closed))
         channel.add_on_return_callback(self._link.guard(self._returned))
 
@@ -165,15 +168,8 @@ class PublishLine:
             self._count += 1
             post.sent_tick = self._stuck.now
             self._unconfirmed[self._count] = post
-            properties = BasicProperties(
-                delivery_mode=1 if message.transient else 2,
-                priority=message.priority or None,
-                correlation_id=str(self._count),  # says which one, if it comes back
-                headers=post.headers,
-                user_id=self._user,  # the broker refuses another's
-            )
             exchange = self._topology.exchange_of(message.queue)
-            channel.basic_publish(exchange, message.queue, message.body, properties, mandatory=True)
+            self._writer.publish(exchange, message, self._count, post.headers)
 
     def _confirmed(self, frame: Any) -> None:
         method = frame.method
