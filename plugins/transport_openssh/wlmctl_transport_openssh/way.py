@@ -17,6 +17,7 @@ _QUIET = (
     "-T", "-x", "-a", "-oBatchMode=yes", "-oLogLevel=ERROR", "-oClearAllForwardings=yes", "-oPermitLocalCommand=no",
     "-oRemoteCommand=none",
 )  # fmt: skip
+#: Debian's ssh asks every 300 s where nobody is at the keyboard, and gives up after three questions.
 _KEEPALIVE_S = 15
 #: The answers of ``ssh -G`` that mean: connect to a host whose key is not the known one.
 _CARELESS = frozenset({"false", "no", "off"})
@@ -65,8 +66,9 @@ def way_of(machine: Machine, timeout_s: float, control_path: str | None) -> Way:
     said = _said(plain)
     if said.get("stricthostkeychecking") in _CARELESS:
         arguments.append("-oStrictHostKeyChecking=yes")
-    if said.get("serveraliveinterval") == "0":
-        arguments.append(f"-oServerAliveInterval={_KEEPALIVE_S}")
+    keepalive_s = max(1, min(_KEEPALIVE_S, round(timeout_s / 3)))
+    if not 0 < int(said.get("serveraliveinterval", "0")) <= keepalive_s:
+        arguments.append(f"-oServerAliveInterval={keepalive_s}")
     socket = said.get("controlpath", "none")
     return replace(
         plain,
