@@ -121,6 +121,18 @@ def test_a_delivery_that_was_coming_when_its_channel_was_left_is_nobodys() -> No
     assert b"late" not in pika.heard  # which would not know what it belongs to
 
 
+def test_a_new_connection_begins_with_nothing_that_was_coming_on_the_old_one() -> None:
+    contents, _, _ = listening(1)
+    deliver = marshalled(1, spec.Basic.Deliver("wlm-1", 1, False, "e", "q"), BasicProperties(), [b"cut"])
+    contents.data_received(deliver[0])
+    contents.takers.clear()
+    later = Pika()
+    contents.before(later)  # type: ignore[arg-type]
+    returned = b"".join(marshalled(1, spec.Basic.Return(312, "NO_ROUTE", "e", "q"), BasicProperties(), [b"back"]))
+    contents.data_received(returned)
+    assert later.heard == returned
+
+
 def test_what_a_broker_of_another_protocol_says_reaches_pika_at_once() -> None:
     contents, pika, _ = listening()
     contents.data_received(b"AMQP\0\0\x09\x01")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 
 from wlmctl.batch import BatchJob, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.script import job_script
 from wlmctl.jobs.sections import answers
+from wlmctl.jobs.talk import each, listed, submitted
 from wlmctl.jobs.texts import arguments, assignments, program, wrapper
 from wlmctl.machine import Machine
 from wlmctl.task import PollAnswer
@@ -64,27 +63,11 @@ class ShellBatch:
 
     def submitted(self, job: BatchJob, completed: Completed) -> JobRef:
         """The reference, when the submit says that it came to its end."""
-        text = completed.stdout.decode("utf-8", "replace")
-        if refused := re.search(r"^wlm-refused (.*)", text, re.MULTILINE | re.DOTALL):
-            raise TaskFailed(" ".join(refused[1].split()))
-        if completed.exit_code != 0 or not re.search(r"^wlm-submitted$", text, re.MULTILINE):
-            said = completed.stderr.decode("utf-8", "replace").strip().splitlines()
-            because = f": {said[-1]}" if said else ""
-            raise Broken(f"the submit did not come to its end (exit code {completed.exit_code}){because}")
-        return self.reference(job)
+        return submitted(self.reference(job), completed)
 
     def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:
         """One command, with the jobs on stdin."""
-        lines = []
-        for number, (key, ref) in enumerate(jobs.items()):
-            stdout, stderr = offsets.get(key, ("-", "-"))
-            lines.append(f"look {number} {quote(ref['folder'])} {quote(ref['token'])} {stdout} {stderr}\n")
-        text = (
-            self._prelude(wait_s)
-            + program(_TEXTS, *_LOOK)
-            + f"each() {{\n{''.join(lines)}:\n}}\n"
-            + program(_TEXTS, "poll")
-        )
+        text = self._prelude(wait_s) + program(_TEXTS, *_LOOK) + each(jobs, offsets) + program(_TEXTS, "poll")
         return Command("exec sh", text.encode("utf-8", "surrogateescape"), wait_s + LOOK_TIMEOUT_S)
 
     def polled(self, jobs: Mapping[str, JobRef], completed: Completed) -> Mapping[str, PollAnswer]:
@@ -126,8 +109,8 @@ class ShellBatch:
 
     def found(self, completed: Completed) -> Mapping[str, JobRef]:
         """Their folders and tokens."""
-        lines = completed.stdout.decode("utf-8", "surrogateescape").splitlines()
-        if completed.exit_code != 0 or "wlm-listed" not in lines:
+        lines = listed(completed)
+        if lines is None:
             raise Broken("the processes of the machine cannot be listed")
         jobs: dict[str, JobRef] = {}
         for line in lines:

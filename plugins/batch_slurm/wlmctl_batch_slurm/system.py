@@ -14,6 +14,7 @@ from wlmctl.batch import BatchJob, Capacity, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.script import job_script
 from wlmctl.jobs.sections import answers
+from wlmctl.jobs.talk import each, listed, submitted
 from wlmctl.jobs.texts import arguments, assignments, program, wrapper
 from wlmctl.machine import Machine
 from wlmctl.task import PollAnswer, Resources
@@ -69,30 +70,11 @@ class SlurmBatch:
 
     def submitted(self, job: BatchJob, completed: Completed) -> JobRef:
         """The reference, when the submit says that it came to its end."""
-        text = completed.stdout.decode("utf-8", "replace")
-        if refused := re.search(r"^wlm-refused (.*)", text, re.MULTILINE | re.DOTALL):
-            raise TaskFailed(" ".join(refused[1].split()))
-        done = re.search(r"^wlm-submitted (\d*)$", text, re.MULTILINE)
-        if completed.exit_code != 0 or not done:
-            said = completed.stderr.decode("utf-8", "replace").strip().splitlines()
-            because = f": {said[-1]}" if said else ""
-            raise Broken(f"the submit did not come to its end (exit code {completed.exit_code}){because}")
-        return {**self.reference(job), "id": done[1]} if done[1] else self.reference(job)
+        return submitted(self.reference(job), completed)
 
     def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:
         """One command and one listing, with the jobs on stdin."""
-        lines = []
-        for number, (key, ref) in enumerate(jobs.items()):
-            stdout, stderr = offsets.get(key, ("-", "-"))
-            lines.append(
-                f"look {number} {quote(ref['folder'])} {quote(ref['token'])} {stdout} {stderr} {quote(ref['name'])}\n"
-            )
-        text = (
-            self._prelude(wait_s)
-            + program(_TEXTS, *_LOOK)
-            + f"each() {{\n{''.join(lines)}:\n}}\n"
-            + program(_TEXTS, "poll")
-        )
+        text = self._prelude(wait_s) + program(_TEXTS, *_LOOK) + each(jobs, offsets, "name") + program(_TEXTS, "poll")
         return Command("exec sh", text.encode("utf-8", "surrogateescape"), wait_s + LOOK_TIMEOUT_S)
 
     def polled(self, jobs: Mapping[str, JobRef], completed: Completed) -> Mapping[str, PollAnswer]:
@@ -120,8 +102,8 @@ class SlurmBatch:
 
     def found(self, completed: Completed) -> Mapping[str, JobRef]:
         """Those whose comment has a folder of ours."""
-        lines = completed.stdout.decode("utf-8", "surrogateescape").splitlines()
-        if completed.exit_code != 0 or "wlm-listed" not in lines:
+        lines = listed(completed)
+        if lines is None:
             raise Broken("squeue gave no whole answer")
         jobs: dict[str, JobRef] = {}
         for line in lines:

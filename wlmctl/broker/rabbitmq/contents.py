@@ -145,6 +145,7 @@ class Contents(AbstractStreamProtocol):  # type: ignore[misc]
     def before(self, pika: AbstractStreamProtocol) -> Contents:
         """Stand before pika's side of a new connection."""
         self.pika, self._rest = pika, b""
+        self._coming.clear()
         return self
 
     def write(self, frames: bytes) -> None:
