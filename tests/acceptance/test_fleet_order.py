@@ -94,7 +94,7 @@ def test_a_priority_changed_while_it_waits_lets_an_experiment_overtake(line: Com
     assert line.state(many) == "running"
 
 
-@pytest.mark.parametrize(("step", "is_starved"), [("1s", False), ("0s", True)])
+@pytest.mark.parametrize(("step", "is_starved"), [("1s", False), pytest.param("0s", True, marks=pytest.mark.long)])
 def test_with_ageing_a_low_priority_overtakes_what_is_higher_and_came_later(
     line: CommandLine, step: str, is_starved: bool
 ) -> None:

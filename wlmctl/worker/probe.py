@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from wlmctl.batch import Capacity, TellsCapacity
+from wlmctl.errors import PluginError
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory
 from wlmctl.transport import Runs, Transport
@@ -22,10 +25,11 @@ def facts(machine: Machine, transport: Transport) -> Capacity:
         transport.stat("/")
         return Capacity()
     if machine.has_queue:
-        batch = batch_factory(machine.batch)(machine, machine.batch_options)
-        if isinstance(batch, TellsCapacity):
-            command = batch.capacity()
-            return batch.told_capacity(transport.run(command.text, command.stdin, command.timeout_s))
+        with suppress(PluginError):  # whoever needs the batch system says so
+            batch = batch_factory(machine.batch)(machine, machine.batch_options)
+            if isinstance(batch, TellsCapacity):
+                command = batch.capacity()
+                return batch.told_capacity(transport.run(command.text, command.stdin, command.timeout_s))
     done = transport.run(_FACTS, timeout_s=30)
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         words = line.split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -58,6 +59,8 @@ def _storage(settings: Settings) -> dict[str, Any]:
     if settings.protocol in _WEB:
         import aiohttp
 
+        # fsspec gives a session 0.1 s to close. On a busy host that is over before it begins: then it is closed without.
+        warnings.filterwarnings("ignore", "coroutine 'ClientSession.close' was never awaited", RuntimeWarning)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.timeout_s, sock_read=settings.timeout_s)
         storage["client_kwargs"] = {"timeout": timeout, "trust_env": True, **storage.get("client_kwargs", {})}
         # A compressed answer would have another size than the one that was announced.
