@@ -127,7 +127,7 @@ def test_a_new_connection_begins_with_nothing_that_was_coming_on_the_old_one() -
     contents.data_received(deliver[0])
     contents.takers.clear()
     later = Pika()
-    contents.before(later)  # type: ignore[arg-type]
+    contents.before(later)
     returned = b"".join(marshalled(1, spec.Basic.Return(312, "NO_ROUTE", "e", "q"), BasicProperties(), [b"back"]))
     contents.data_received(returned)
     assert later.heard == returned

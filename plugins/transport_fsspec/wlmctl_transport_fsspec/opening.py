@@ -59,7 +59,7 @@ def _storage(settings: Settings) -> dict[str, Any]:
     if settings.protocol in _WEB:
         import aiohttp
 
-        # fsspec gives a session 0.1 s to close. On a busy host that is over before it begins: then it is closed without.
+        # fsspec gives a session 0.1 s to close, which may be over before it begins; then it is closed in another way
         warnings.filterwarnings("ignore", "coroutine 'ClientSession.close' was never awaited", RuntimeWarning)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.timeout_s, sock_read=settings.timeout_s)
         storage["client_kwargs"] = {"timeout": timeout, "trust_env": True, **storage.get("client_kwargs", {})}
