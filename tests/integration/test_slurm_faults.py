@@ -65,7 +65,7 @@ def test_submits_side_by_side_make_one_job(jobs: Jobs, slurm: Slurm) -> None:
     ref = jobs.batch.reference(job)
     release(jobs)
     assert jobs.end(ref).__class__.__name__ == "Done"
-    assert states(slurm, ref) == ["COMPLETED"]
+    wait_until(lambda: states(slurm, ref) == ["COMPLETED"], "one job has ended")
     assert jobs.text(f"witness-{job.task}") == "ran\n"
 
 

@@ -23,6 +23,7 @@ def quickly(name: str, *arguments: str, timeout_s: float = 100) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_start_of_each_command_is_compared_with_click() -> None:
     said = quickly("startup")
     for command in ("import click", "wlmctl --help", "wlmctl status -o json", "wlmctl submit"):
@@ -49,6 +50,7 @@ def test_match_making_is_measured_beside_greedy() -> None:
         assert f"| {part} |" in said or "left out: " in said
 
 
+@pytest.mark.long
 def test_a_file_is_staged_up_and_down_beside_openssh() -> None:
     require_sshd()
     said = quickly("staging", "--only", "large")
@@ -85,6 +87,7 @@ def test_a_trace_that_is_not_there_says_what_to_set() -> None:
 needs_rabbitmq = pytest.mark.skipif(not rabbitmq_node.is_available(), reason="RabbitMQ is not installed")
 
 
+@pytest.mark.long
 @needs_rabbitmq
 def test_a_fleet_is_measured() -> None:
     said = quickly("fleet", "--only", "chain")

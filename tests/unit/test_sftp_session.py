@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -133,3 +134,17 @@ def test_forgotten_answers_take_no_memory(line, session):
     line.says(b"".join(status(number) for number in range(1, wanted + 1) if number != session.home_asked))
     session.take(wanted)
     assert (session._answers, len(session._asked)) == ({}, 1)
+
+
+def test_requests_of_two_threads_get_numbers_of_their_own(line, session):
+    threads = [
+        threading.Thread(target=lambda: [session.send(Packet.STAT, string(b"x")) for _ in range(2000)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    session.flush()
+    numbers = [number for kind, number in line.requests if kind == Packet.STAT]
+    assert len(numbers) == len(set(numbers)) == 8000

@@ -25,7 +25,7 @@ from tests.transfers import (
 )
 from wlmctl.errors import Broken, Cancelled, Denied, NoSpace, TaskFailed
 from wlmctl.transfer import Place, Progress, Verify, copy
-from wlmctl.transport import FileInfo
+from wlmctl.transport import FileInfo, Transport
 
 ODD_NAMES = [
     "plain", "with space", "new\nline", "quo'te\"s", "$(touch pwned)", ";semi", "-dash", "*star", "[x]", "~tilde",
@@ -278,6 +278,30 @@ def test_a_full_disk_or_a_refusal_is_told_with_its_path_and_leaves_nothing(
     with pytest.raises(type(error), match=f"^nas:{tmp_path}/out/.*: {error}"):
         copied(f"{data}/{name}", f"{tmp_path}/out/", target=place("nas", lambda: Refusing(error)))
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+class ReadToTheEnd(Narrow):
+    """Notes which reads have been closed."""
+
+    def __init__(self, inner: Transport, closed: list[str]) -> None:
+        super().__init__(inner)
+        self.closed = closed
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        try:
+            yield from self.inner.read(path, offset)
+        finally:
+            self.closed.append(path)
+
+
+def test_a_source_is_closed_at_once_when_its_target_is_full(tmp_path: Path, data: Path) -> None:
+    closed: list[str] = []
+    (tmp_path / "out").mkdir()
+    source = place("nas", lambda: ReadToTheEnd(this_host(), closed))
+    full = place("full", lambda: Refusing(NoSpace("full")))
+    with pytest.raises(NoSpace) as told:
+        copied(f"{data}/big", f"{tmp_path}/out/", source=source, target=full)
+    assert closed == [f"{data}/big"], f"left to whoever collects it, with {told.value!r}"
 
 
 def test_a_cancel_stops_at_the_next_chunk_and_leaves_nothing(tmp_path: Path, data: Path) -> None:

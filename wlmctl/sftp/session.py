@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import threading
 import time
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
@@ -48,6 +49,8 @@ class Session:
 
     def __init__(self, line: Line, name: str, timeout_s: float) -> None:
         self._line, self._name, self._timeout_s = line, name, timeout_s
+        #: What was left half-read may be closed by whatever thread collects it, while another one sends.
+        self._sending = threading.RLock()
         self._number = 0
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
@@ -77,20 +80,22 @@ class Session:
 
     def send(self, kind: Packet, *fields: bytes | memoryview) -> int:
         """Send a request and return its number; it may wait for others that follow, at most until ``flush``."""
-        self._number = self._number % 0xFFFF_FFFF + 1
-        self._asked[self._number] = _Fate.TAKE
-        length = sum(map(len, fields))
-        self._unsent += (_HEAD.pack(5 + length, kind, self._number), *fields)
-        self._unsent_bytes += _HEAD.size + length
-        if self._unsent_bytes >= _TOGETHER_BYTES:
-            self.flush()
-        return self._number
+        with self._sending:
+            self._number = number = self._number % 0xFFFF_FFFF + 1
+            self._asked[number] = _Fate.TAKE
+            length = sum(map(len, fields))
+            self._unsent += (_HEAD.pack(5 + length, kind, number), *fields)
+            self._unsent_bytes += _HEAD.size + length
+            if self._unsent_bytes >= _TOGETHER_BYTES:
+                self.flush()
+        return number
 
     def flush(self) -> None:
         """Send what has been waiting for more."""
-        if self._unsent:
-            unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
-            self._line.send(*unsent if len(unsent) < _MANY_PARTS else (b"".join(unsent),))
+        with self._sending:
+            if self._unsent:
+                unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+                self._line.send(*unsent if len(unsent) < _MANY_PARTS else (b"".join(unsent),))
 
     def take(self, number: int, timeout_s: float | None = None) -> Answer:
         """The answer to a request; ``Broken`` when the connection is lost, or silent for too long."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
 from wlmctl.errors import Broken, Denied, TransportError
 from wlmctl.transfer.items import Item
@@ -94,8 +95,9 @@ def _read(source: Transport, items: Sequence[Item], check: Callable[[], None]) -
     if not items:
         return contents
     try:
-        with items[0].place.told(items[0].path):
-            for item, (_, content) in zip(items, content_of(source, [item.path for item in items]), strict=True):
+        asked = content_of(source, [item.path for item in items])
+        with items[0].place.told(items[0].path), closing(asked) as read:
+            for item, (_, content) in zip(items, read, strict=True):
                 check()
                 if len(content) != item.info.size_bytes:
                     raise how_changed(source, [item]) or changed(
@@ -132,10 +134,10 @@ def _compare(ends: Ends, pairs: Sequence[tuple[Pair, bytes]], verify: Verify, ta
         return
     if isinstance(ends.destination, Bulk):
         # many small reads in flight cost less than a digest command for each
-        arrived = ends.destination.read_many([path for (_, path), _ in pairs])
-        for ((item, _), content), (_, back) in zip(pairs, arrived, strict=True):
-            if back != content:
-                raise Broken(f"{ends.to.shown(item.target)}: arrived with another content than it was sent with")
+        with closing(content_of(ends.destination, [path for (_, path), _ in pairs])) as arrived:
+            for ((item, _), content), (_, back) in zip(pairs, arrived, strict=True):
+                if back != content:
+                    raise Broken(f"{ends.to.shown(item.target)}: arrived with another content than it was sent with")
         tally.read_back += len(pairs)
         return
     for (item, path), content in pairs:

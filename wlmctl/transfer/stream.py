@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
 from wlmctl.errors import Broken, Denied, TransportError, WlmctlError
 from wlmctl.transfer.asked import Asked
@@ -33,7 +34,7 @@ class Stream:
         self._offset, self._hashing = offset, hashing
         self.fault: BaseException | None = None
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """The source's bytes, pulled by the destination; never more than were announced."""
         item, done_bytes = self._item, self._offset
         try:
@@ -102,13 +103,15 @@ def send(
 
 def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> None:
     destination = ends.destination
-    if not offset:
-        destination.write(path, stream.chunks(), item.info)
-        return
-    assert isinstance(destination, Appends)  # what can_resume has looked at
-    assert isinstance(destination, Attributes)
-    if offset < item.info.size_bytes:
-        destination.append(path, offset, stream.chunks())
+    # closed here and now, after an error too: else it would be by whatever thread collects it, over a connection in use
+    with closing(stream.chunks()) as chunks:
+        if not offset:
+            destination.write(path, chunks, item.info)
+            return
+        assert isinstance(destination, Appends)  # what can_resume has looked at
+        assert isinstance(destination, Attributes)
+        if offset < item.info.size_bytes:
+            destination.append(path, offset, chunks)
     check_size(ends.to, destination, path, item.info.size_bytes)
     destination.set_attributes(path, item.info)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -60,8 +60,8 @@ def beginning(chunks: Iterator[bytes], size_bytes: int | None) -> Iterator[bytes
             return
 
 
-def content_of(transport: Transport, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """The content of small files, in order; many in flight where the transport can."""
+def content_of(transport: Transport, paths: Sequence[str]) -> Generator[tuple[str, bytes], None, None]:
+    """The content of small files, in order; many in flight where the transport can. To be closed by who asks."""
     if isinstance(transport, Bulk):
         yield from transport.read_many(paths)
         return
