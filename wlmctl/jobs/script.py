@@ -1,7 +1,8 @@
-"""The script of a job: what the machine's shell is given to run."""
+"""The script of a job: what the machine's shell is given to run, and for how long."""
 
 from __future__ import annotations
 
+import math
 from shlex import quote
 
 from wlmctl.batch import BatchJob
@@ -33,6 +34,12 @@ def job_script(job: BatchJob, machine: Machine) -> str:
         job.script,
     ]
     return "\n".join(lines) + "\n"
+
+
+def walltime_text(job: BatchJob) -> str:
+    """The walltime in whole seconds, empty where there is none."""
+    walltime_s = job.resources.walltime_s
+    return "" if walltime_s is None else str(max(1, math.ceil(walltime_s)))
 
 
 def _exports(values: dict[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wlmctl.batch import BatchJob, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
-from wlmctl.jobs.script import job_script
+from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
 from wlmctl.jobs.talk import each, listed, submitted
 from wlmctl.jobs.texts import arguments, assignments, program, wrapper
@@ -135,9 +135,3 @@ class ShellBatch:
             grace=self.grace_s,
             wait=round(wait_s * 100),
         )
-
-
-def walltime_text(job: BatchJob) -> str:
-    """The walltime in whole seconds, empty where there is none."""
-    walltime_s = job.resources.walltime_s
-    return "" if walltime_s is None else str(max(1, math.ceil(walltime_s)))

@@ -4,6 +4,7 @@
 # settings of the login that would change what a command lists or submits
 for v in $(env | grep -Eo '^(SQUEUE|SBATCH|SCANCEL)_[A-Z0-9_]*'); do unset "$v"; done
 turn=0
+over='BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT'
 
 # list: false when the listing is not complete. Jobs in all states and hidden partitions, elements of arrays singly; only
 # names of ours, and of two jobs with one name that which lives.
@@ -12,10 +13,10 @@ list() {
   case $listed in *wlm-listed) ;; *) return 1 ;; esac
   turn=$((turn + 1))
   held=$(printf '%s\n' "$listed" | awk -F'|' '$2 == "PENDING" && $6 ~ /^JobHeld/ && $5 ~ /^wlm:/ { print $1, $5 }')
-  eval "$(printf '%s\n' "$listed" | awk -F'|' -v turn=$turn '
+  eval "$(printf '%s\n' "$listed" | awk -F'|' -v turn=$turn -v over="^($over)$" '
     length($3) != 15 || $3 !~ /^w[a-z2-7]+$/ || $1 !~ /^[0-9]+$/ || $2 !~ /^[A-Z_]+$/ { next }
     {
-      lives = $2 !~ /^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT)$/
+      lives = $2 !~ over
       ids[$3] = ids[$3] " " $1
       if ($3 in state && !lives) next
       gsub(/[^A-Za-z0-9_ .,:()-]/, "?", $NF)
@@ -40,8 +41,6 @@ job() {
 
 # has_ended STATE: Slurm says that the job is over; a job that it does not know is, too
 has_ended() {
-  case $1 in
-  '' | BOOT_FAIL | CANCELLED | COMPLETED | DEADLINE | FAILED | NODE_FAIL | OUT_OF_MEMORY | PREEMPTED | REVOKED | TIMEOUT) return 0 ;;
-  esac
+  case "||$over|" in *"|$1|"*) return 0 ;; esac
   return 1
 }

@@ -12,7 +12,7 @@ from shlex import quote
 
 from wlmctl.batch import BatchJob, Capacity, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
-from wlmctl.jobs.script import job_script
+from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
 from wlmctl.jobs.talk import each, listed, submitted
 from wlmctl.jobs.texts import arguments, assignments, program, wrapper
@@ -30,8 +30,6 @@ SUBMIT_TIMEOUT_S = 300.0
 LOOK_TIMEOUT_S = 180.0
 #: How long a cancel waits for the proof at least.
 CANCEL_WAIT_S = 3.0
-_ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
-          "REVOKED", "TIMEOUT")  # fmt: skip
 #: Seconds between two signs of life of a wrapper, at most.
 BEAT_S = 60.0
 
@@ -97,8 +95,7 @@ class SlurmBatch:
 
     def find(self) -> Command:
         """All jobs of the login that have not ended, with what their comments say."""
-        text = program(_TEXTS, "listing") + "list && printf '%s\\n' \"$listed\""
-        return Command(text, timeout_s=LOOK_TIMEOUT_S)
+        return Command(program(_TEXTS, "listing", "find"), timeout_s=LOOK_TIMEOUT_S)
 
     def found(self, completed: Completed) -> Mapping[str, JobRef]:
         """Those whose comment has a folder of ours."""
@@ -108,7 +105,7 @@ class SlurmBatch:
         jobs: dict[str, JobRef] = {}
         for line in lines:
             match line.split("|"):
-                case [number, state, name, _, comment, _] if comment.startswith("wlm:") and state not in _ENDED:
+                case [number, _, name, _, comment, _] if comment.startswith("wlm:"):
                     folder = comment.removeprefix("wlm:")
                     jobs[folder] = {"folder": folder, "name": name, "id": number}
         return jobs
@@ -135,8 +132,7 @@ class SlurmBatch:
 
     def _batch_script(self, job: BatchJob, nonce: str, file: str, options: SlurmOptions) -> str:
         """What Slurm runs on the first node: the wrapper, in the job's private folder."""
-        walltime_s = job.resources.walltime_s
-        walltime = "" if walltime_s is None else str(max(1, math.ceil(walltime_s)))
+        walltime = walltime_text(job)
         shell = self.machine.shell or ""
         beat_s = max(1, round(min(BEAT_S, options.lost_after_s / 3)))
         return (
