@@ -153,3 +153,40 @@ def test_an_event_tells_whether_pieces_can_be_read():
     pieces.close()
     pieces.read(1)
     assert event.is_set()
+
+
+def test_a_connection_that_is_being_closed_takes_nothing_of_the_one_that_gets_its_descriptor(sockets):
+    class Watched(socket.socket):
+        asked = staticmethod(lambda: None)
+
+        def fileno(self) -> int:
+            number = super().fileno()
+            self.asked()
+            return number
+
+    sock = Watched(fileno=sockets[0].detach())
+    sock.settimeout(0.1)
+    packetizer = ciphered(FastPacketizer(sock))
+    followed = threading.Event()
+    next_connection: list[socket.socket] = []
+
+    def close_and_open_another() -> None:
+        packetizer.close()
+        next_connection.extend(socket.socketpair())
+        next_connection[1].send(b"SSH-2.0-next")
+        followed.set()
+
+    closing = threading.Thread(target=close_and_open_another)
+
+    def between_the_descriptor_and_its_use() -> None:
+        sock.asked = staticmethod(lambda: None)
+        closing.start()
+        followed.wait(0.3)
+
+    sock.asked = between_the_descriptor_and_its_use
+    with pytest.raises(EOFError):
+        packetizer.read_message()
+    closing.join(10)
+    with next_connection[0], next_connection[1]:
+        next_connection[0].settimeout(5)
+        assert next_connection[0].recv(100) == b"SSH-2.0-next"

@@ -95,6 +95,8 @@ class FastPacketizer(Packetizer):
         self._opening: _Cipher | None = None
         self._sealing: _Cipher | None = None
         self._sending = threading.Lock()
+        #: Held while the descriptor is asked for and used: once it is closed another connection may have its number.
+        self._reading, self._writing = threading.Lock(), threading.Lock()
         self._view = memoryview(b"")
         self._start = self._end = 0  # of what has arrived and is not yet read
         self._readable: select.poll | None = None
@@ -105,10 +107,11 @@ class FastPacketizer(Packetizer):
 
     def close(self) -> None:
         """End the connection; whoever waits for the peer notices at once."""
-        if self._readable is not None:
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-        super().close()
+        with self._reading, self._writing:
+            if self._readable is not None:
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)
+            super().close()
 
     def set_inbound_cipher(self, *args: Any, **options: Any) -> None:
         """Change the cipher of what arrives; called between two packets."""
@@ -182,7 +185,8 @@ class FastPacketizer(Packetizer):
         while True:
             try:
                 if self._readable is not None:
-                    count = os.readv(self._sock.fileno(), (into,))
+                    with self._reading:
+                        count = os.readv(self._sock.fileno(), (into,))
                 else:
                     data = self._sock.recv(len(into))
                     count = len(data)
@@ -209,7 +213,8 @@ class FastPacketizer(Packetizer):
         waiting: list[bytes | memoryview] = [size, sealed]
         while waiting:
             try:
-                count = os.writev(self._sock.fileno(), waiting)
+                with self._writing:
+                    count = os.writev(self._sock.fileno(), waiting)
             except BlockingIOError:
                 if not self._writable.poll(self.longest_silence_s * 1000) or self.closed:
                     raise EOFError from None
