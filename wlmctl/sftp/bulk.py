@@ -168,7 +168,8 @@ class _Reader:
                 while waiting and len(self._opening) < most:
                     path = waiting.popleft()
                     self._opening.append((self._open(path), path))
-            if len(self._begun) <= most // 2:
+            if len(self._begun) <= most // 2 and self._opening:
+                self._session.wait_for(self._opening[min(len(self._opening), most - len(self._begun)) - 1][0])
                 while self._opening and len(self._begun) < most and self._begin():
                     pass
             while self._begun and self._rest_bytes < _BYTES and (not self._ending or not self._ending[0].is_whole):

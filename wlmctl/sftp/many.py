@@ -25,6 +25,7 @@ def pipelined(session: Session, requests: Iterable[tuple[Packet, Sequence[bytes]
         for kind, fields in requests:
             flying.append(session.send(kind, *fields))
             if len(flying) >= _DEPTH:  # the half of them: so that the next ones go out together, too
+                session.wait_for(flying[len(flying) - _DEPTH // 2 - 1])
                 while len(flying) > _DEPTH // 2:
                     yield session.take(flying.popleft())
         while flying:

@@ -12,10 +12,10 @@ import struct
 import threading
 import time
 from enum import Enum, auto
-from queue import Empty, SimpleQueue
 
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.answers import Answer, Cutter
+from wlmctl.sftp.arrivals import ANY, Arrivals
 from wlmctl.sftp.line import Line, no_sftp
 from wlmctl.sftp.wire import Packet, Reader, string
 
@@ -55,7 +55,7 @@ class Session:
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
         self._cutter = Cutter()
-        self._arrived: SimpleQueue[list[Answer] | None] = SimpleQueue()
+        self._arrivals = Arrivals()
         self._heard_s = 0.0
         self._asked: dict[int, _Fate] = {}
         self._answers: dict[int, Answer] = {}
@@ -99,8 +99,13 @@ class Session:
 
     def take(self, number: int, timeout_s: float | None = None) -> Answer:
         """The answer to a request; ``Broken`` when the connection is lost, or silent for too long."""
+        self.wait_for(number, timeout_s)
+        return self._answers.pop(number)
+
+    def wait_for(self, number: int, timeout_s: float | None = None) -> None:
+        """Wait until the answer to a request is here; who is about to take many asks for the last: that is one wait."""
         while number not in self._answers:
-            for answer in self._receive(timeout_s or self._timeout_s):
+            for answer in self._receive(number, timeout_s or self._timeout_s):
                 fate = self._asked.pop(answer.number, None)
                 if fate is None:
                     raise Broken(f"machine {self._name}: the host answers what it was not asked")
@@ -108,7 +113,6 @@ class Session:
                     self._answers[answer.number] = answer
                 elif fate is _Fate.CLOSE:
                     self._close_it(answer)
-        return self._answers.pop(number)
 
     def ask(self, kind: Packet, *fields: bytes, timeout_s: float | None = None) -> Answer:
         """Send a request and wait for its answer."""
@@ -145,10 +149,10 @@ class Session:
         return self.extensions.get(extension) == version
 
     def _begin(self) -> None:
-        self._line.start(self._take_piece, self._take_end)
+        self._line.start(self._take_piece, self._arrivals.end)
         try:
             self._line.send(struct.pack(">IBI", 5, Packet.INIT, 3))
-            (first, *_) = self._receive(self._timeout_s)
+            (first, *_) = self._receive(ANY, self._timeout_s)
         except Broken as error:
             raise Unreachable(f"{no_sftp(self._name)}: {error}") from error
         if first.kind != Packet.VERSION:
@@ -176,33 +180,24 @@ class Session:
         self._heard_s = time.monotonic()
         answers = self._cutter.cut(piece)
         if answers:
-            self._arrived.put(answers)
+            self._arrivals.add(answers)
         if self._cutter.fault is not None:
-            self._arrived.put(None)
+            self._arrivals.end()
 
-    def _take_end(self) -> None:
-        """In the line's thread, or in that which closes it."""
-        self._arrived.put(None)
-
-    def _receive(self, timeout_s: float) -> list[Answer]:
+    def _receive(self, wanted: int, timeout_s: float) -> list[Answer]:
         """The answers that have arrived next; the line may be silent for ``timeout_s`` at most."""
         self.flush()
         begun_s = time.monotonic()
         wait_s = timeout_s
-        while True:
-            try:
-                answers = self._arrived.get(timeout=wait_s)
-                break
-            except Empty:
-                # A part of a large answer may have come over a slow line.
-                wait_s = max(begun_s, self._heard_s) + timeout_s - time.monotonic()
-                if wait_s <= 0:
-                    raise Broken(f"machine {self._name}: no answer for {timeout_s:g} s") from None
-        if answers is None:
-            self._arrived.put(None)  # for whoever asks once more
-            if self._cutter.fault is not None:
-                raise self._not_sftp(self._cutter.fault)
-            raise Broken(f"machine {self._name}: the connection was lost")
+        while not (answers := self._arrivals.take(wanted, wait_s)):
+            if answers is None:
+                if self._cutter.fault is not None:
+                    raise self._not_sftp(self._cutter.fault)
+                raise Broken(f"machine {self._name}: the connection was lost")
+            # A part of a large answer may have come over a slow line.
+            wait_s = max(begun_s, self._heard_s) + timeout_s - time.monotonic()
+            if wait_s <= 0:
+                raise Broken(f"machine {self._name}: no answer for {timeout_s:g} s")
         self._line.dealt_with(sum(answer.size_bytes for answer in answers))
         return answers
 
