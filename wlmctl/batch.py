@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from wlmctl.task import PollAnswer, Resources
 
 if TYPE_CHECKING:
+    from wlmctl.errors import Broken, TaskFailed
     from wlmctl.machine import Machine
     from wlmctl.transport import Completed, Spawns
 
@@ -35,6 +36,10 @@ class BatchJob:
     where ``script`` (shell text) runs. ``token`` names the attempt and stands as ``WLMCTL_TOKEN`` in the environment
     of all its processes; tokens of one store are equally long. ``devices`` are the GPUs handed out, None where the
     machine has none to hand out. ``options`` are the task's own for this batch system, checked by ``submit``.
+
+    ``group`` is the task's name without its instance: of one experiment's jobs those of one group are alike. ``pack``:
+    so many of a group may share one job of the queue, 0 or 1: each has its own. ``together``: of those that are
+    submitted as one array no more may run at once, None: as many as can.
     """
 
     token: str
@@ -49,6 +54,9 @@ class BatchJob:
     resources: Resources = field(default_factory=Resources)
     devices: Sequence[int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+    pack: int = 0
+    together: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,27 @@ class BatchSystem(Protocol):
 
     def cancelled(self, job: JobRef, completed: Completed) -> PollAnswer:
         """``Gone`` when proven; ``Done`` or ``Failed`` when it had ended by itself; ``Unknown``: ask again."""
+        ...
+
+
+@runtime_checkable
+class SubmitsMany(Protocol):
+    """A batch system that can start many jobs by one command: of one login, maybe of several experiments."""
+
+    def submit_many(self, jobs: Mapping[str, BatchJob]) -> Command:
+        """As ``submit`` for each of the jobs, up to 1,000; harmless to repeat, with any other company, too.
+
+        One that cannot be submitted is left out, and keeps none of the others from starting.
+        """
+        ...
+
+    def submitted_many(
+        self, jobs: Mapping[str, BatchJob], completed: Completed
+    ) -> Mapping[str, JobRef | TaskFailed | Broken]:
+        """For each job what ``submitted`` returns or raises: ``Broken`` for one of which the answer does not tell.
+
+        References of jobs that share one job of the queue have the same ``JobRef["pack"]``, a text.
+        """
         ...
 
 

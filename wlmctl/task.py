@@ -225,6 +225,25 @@ class Defers(Protocol):
 
 
 @runtime_checkable
+class Gathers(Protocol):
+    """A deferring task type that can start many attempts on one machine together, for little more than one of them.
+
+    It is asked only where the machine's batch system ``SubmitsMany``.
+    """
+
+    def execute_many(self, members: Sequence[tuple[Any, TaskContext]]) -> Sequence[Done | Deferred | Exception]:
+        """For each spec and context what ``execute`` returns or raises; a fault of one is no fault of another.
+
+        ``machines`` gives the same one machine for all of them.
+        """
+        ...
+
+    def pack(self, spec: Any) -> int:
+        """How many of such attempts may share one job of the machine's queue, 1 for none."""
+        ...
+
+
+@runtime_checkable
 class Prepares(Protocol):
     """A deferring task type that can name the handle of an attempt before it has started."""
 
