@@ -83,12 +83,11 @@ class Orchestrator:
         self._version = -1
         #: By experiment: its event counter, as long as nobody else writes.
         self._counts: dict[int, int] = {}
-        self._beat_at = 0.0
+        self._beat_at = self._wake_at = 0.0
         self._dirty = True
         self._unsent: list[Letter] = []
         self._undelivered: undelivered.Undelivered = []
         self._cleaning: cleaning.Cleaning = {}
-        self._wake_at = 0.0
         self._recall()
 
     def _recall(self) -> None:
@@ -123,8 +122,7 @@ class Orchestrator:
             raise lost
         self._db.patience(lost)
         outage.take_back(self.works, self._inbox.messages, self._unsent, self._cleaning, self._fleet)
-        self._unsent = []
-        self._polls = deferred.Polls()
+        self._unsent, self._polls = [], deferred.Polls()
         self._version, self._dirty = -1, True
         self._counts.clear()
         if self._watch is not None:
@@ -173,12 +171,15 @@ class Orchestrator:
                 self._sender.write(self._db)
             shares.write(book)
             book.flush()
+            # point 1: all is written, not committed
+        # point 2: committed, nothing acked
         self._registry.committed()
         self._sender.committed()
         self._inbox.settle()
-        self._undelivered = []
-        self._unsent = []
+        self._undelivered, self._unsent = [], []
+        # point 3: acked, nothing sent
         self._sender.post(book.outbox)
+        # point 4: sent, not confirmed
 
     def _beat(self) -> None:
         """A sign of life for whoever watches the leases, and, within a long transaction, for the store."""
@@ -276,8 +277,8 @@ class Orchestrator:
         self._polls.ask(book, live, self._routing, now)
         cleaning.order(book, self.works, self._routing, self._cleaning)
         end_due = ends.order(book, live, self._routing, now)
-        for place, worker in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
-            book.send(self._routing.control(worker), ProbeMessage(self._fleet.machine(place)))
+        for place, asked in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
+            book.send(self._routing.control(asked), ProbeMessage(self._fleet.machine(place)))
         if self._leader is not None:  # a daemon must not grow by what has ended
             for seq in self._ended():
                 del self.works[seq]

@@ -116,12 +116,14 @@ class Slots:
         dispatch.context = self._executing[message.key] = context
         if self._is_stopped(message) and not message.cancel:
             context.stopped.set()
+        # point 1: taken, nothing done
         try:
             outcome = self._declined(message) or self._outcome(dispatch, context)
         except BaseException as error:  # a plugin that raises even SystemExit must not take a slot with it
             outcome = of_error(error, "")
         finally:
             self._executing.pop(message.key, None)
+        # point 2: executed, nothing said
         self.answer(dispatch, outcome, context.execution)
         if outcome.watched:
             self._watcher.arm(Deferral(message.key, message.type, {}, nonce=message.nonce))

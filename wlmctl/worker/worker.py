@@ -169,7 +169,9 @@ class Worker:
     def _settled(self, dispatches: list[Dispatch]) -> None:
         """Their last messages are confirmed. Those that are leased are acked already, which does no harm."""
         self._book.settled(dispatches)
+        # point 1: said, not acked
         self._work.ack(*(dispatch.delivery for dispatch in dispatches))
+        # point 2: acked
 
     def _cancelled(self, dispatch: Dispatch) -> None:
         self._slots.answer(dispatch, Outcome("cancelled", reason="cancelled"))
