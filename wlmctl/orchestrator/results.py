@@ -221,7 +221,17 @@ def probed(book: Book, works: Mapping[int, Work], routing: Routing, message: Pro
 def release(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str) -> None:
     """A machine answers: it is held no longer."""
     if fleet.release(book.db, machine):
-        for work in works.values():
-            if machine in work.told_held:
-                work.told_held.discard(machine)
-                book.of(work).note("released", f"machine {machine} answers again", machine=machine)
+        _released(book, works, machine, f"machine {machine} answers again")
+
+
+def let_go(book: Book, works: Mapping[int, Work], fleet: Fleet) -> None:
+    """What users held, and hold no longer."""
+    for machine in fleet.let_go(book.db, book.now_s):
+        _released(book, works, machine, f"machine {machine} is released")
+
+
+def _released(book: Book, works: Mapping[int, Work], machine: str, reason: str) -> None:
+    for work in works.values():
+        if machine in work.told_held:
+            work.told_held.discard(machine)
+            book.of(work).note("released", reason, machine=machine)
