@@ -278,11 +278,10 @@ class Orchestrator:
         self._polls.ask(book, live, self._routing, now)
         cleaning.order(book, self.works, self._routing, self._cleaning)
         end_due = ends.order(book, live, self._routing, now)
-        for place, asked in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
-            book.send(self._routing.control(asked), ProbeMessage(self._fleet.machine(place)))
-        if self._leader is not None:  # a daemon must not grow by what has ended
-            for seq in self._ended():
-                del self.works[seq]
+        for place, worker in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
+            book.send(self._routing.control(worker), ProbeMessage(self._fleet.machine(place)))
+        for seq in self._ended() if self._leader is not None else ():  # a daemon must not grow by what has ended
+            del self.works[seq]
         self._dirty = again or more or any(map(releasing.has_more, live.values()))
         self._wake_at = self._next_due(live, end_due, book.now_s, now)
 
