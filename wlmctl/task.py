@@ -70,7 +70,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The work goes on without a worker; ``handle`` (plain JSON values) is how to ask for it."""
+    """The work goes on without a worker; ``handle`` (plain JSON values) is how to ask for it.
+
+    Attempts that share one job of the machine's queue have the same text as ``handle["shares"]``.
+    """
 
     handle: Mapping[str, Any]
     started: bool = True
