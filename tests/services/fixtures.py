@@ -95,8 +95,7 @@ def cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The Slurm's login node, ``cluster``: an sshd whose logins find Slurm's commands."""
     require_sshd()
     with open_farm(tmp_path_factory.mktemp("login"), names=["cluster"]) as farm:
-        exports = "".join(f"export {name}='{value}'\n" for name, value in slurm.env.items())
-        (farm["cluster"].home / ".bashrc").write_text(exports)
+        slurm.greet(farm["cluster"])
         yield farm
 
 

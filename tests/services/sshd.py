@@ -151,6 +151,12 @@ class Sshd:
         except OSError:
             return False
 
+    @property
+    def pid(self) -> int:
+        """The process that listens."""
+        assert self._process is not None
+        return self._process.pid
+
     def sessions(self) -> list[int]:
         """The pids of the connections' processes and of all that they run."""
         return descendants(self._process.pid) if self._process else []

@@ -1,0 +1,64 @@
+"""Which faults there are, and which job gets which: all one after the other, then at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.cluster.points import points
+
+#: Who is killed at a point of the leader's transactions, of a worker, of the texts.
+PROCESSES = ("worker", "leader", "connection")
+
+#: What the transactions of the leader mean to a task: at the last two points only a dispatch is under way.
+LED = {1: ("intent", "deferral", "end"), 2: ("intent", "deferral", "end"), 3: ("intent",), 4: ("intent",)}
+
+#: Points that only a job that is cancelled comes to.
+_ENDING = ("cancel.", "control.3", "control.4")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``victim`` is killed at the point; ``of_cancel``: only a job that is cancelled comes there."""
+
+    point: str
+    victim: str
+
+    @property
+    def of_cancel(self) -> bool:
+        """True where only a job that is cancelled comes there."""
+        return self.point.startswith(_ENDING)
+
+    def __str__(self) -> str:
+        return f"{self.victim} at {self.point}"
+
+
+def all_faults() -> Sequence[Fault]:
+    """Each victim at each point."""
+    return [Fault(name, victim) for name, victims in _places() for victim in victims]
+
+
+def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
+    for point in points():
+        match point.file:
+            case "loop":
+                yield from ((f"{point.name}.{kind}", PROCESSES) for kind in LED[point.number])
+            case "wrapper" if point.number > 1:
+                yield point.name, (*PROCESSES, "shell", "requeue")
+            case "submit" if point.number in (6, 7, 8):
+                yield point.name, (*PROCESSES, "shell", "controller")
+            case "wrapper" | "submit" | "cancel":
+                yield point.name, (*PROCESSES, "shell")
+            case _:
+                yield point.name, PROCESSES
+
+
+def draw(chance: Random, count: int, only: str = "") -> Sequence[Fault]:
+    """So many faults: every one there is (whose text contains ``only``) in a random order, and again."""
+    drawn = list[Fault]()
+    while len(drawn) < count:
+        turn = [fault for fault in all_faults() if only in str(fault)]
+        chance.shuffle(turn)
+        drawn += turn
+    return drawn[:count]

@@ -1,0 +1,171 @@
+"""What is done inside the processes of the fleet: points become calls as code and texts are loaded, and kill.
+
+A fault is a file ``armed/<task>@<point>`` whose content is the victim; who moves it to ``fired`` first strikes. So each
+strikes once, and what has not been reached is still armed in the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from tests.chaos.cluster.points import MODULES
+
+#: The environment variable that names the folder with the faults.
+FOLDER = "WLM_TEST_FAULTS"
+
+_POINT = re.compile(r"^( *)# point (\d+): .*$", re.MULTILINE)
+_TEXTS = "wlmctl.jobs.texts"
+_SELF = "tests.chaos.cluster.inside"
+
+#: Put before each text that has points. $1 is the point, $2 the private folder of the job: .../<task>/<attempt>.
+_SHELL = r"""wlm_point() {
+  wlm_at=${2%%/*}
+  wlm_at=${wlm_at##*/}@$1
+  [ -e "%(folder)s/armed/$wlm_at" ] || return 0
+  mv "%(folder)s/armed/$wlm_at" "%(folder)s/fired/$wlm_at" 2>/dev/null || return 0
+  read -r wlm_victim <"%(folder)s/fired/$wlm_at"
+  case $wlm_victim in
+  shell) kill -KILL $$ ;;
+  worker) kill -KILL %(worker)s ;;
+  leader) kill -KILL $(cat "%(folder)s/leader") ;;
+  controller) kill -KILL $(cat "%(folder)s/controller") ;;
+  requeue) scontrol update JobId=$SLURM_JOB_ID Requeue=1; scontrol requeue $SLURM_JOB_ID ;;
+  connection)
+    wlm_pid=$$
+    while [ "$wlm_pid" -gt 1 ] && read -r wlm_name </proc/$wlm_pid/comm && [ "$wlm_name" != sshd ]; do
+      read -r _ _ _ wlm_pid _ </proc/$wlm_pid/stat
+    done
+    if [ "$wlm_pid" -gt 1 ]; then kill -KILL $wlm_pid; else pkill -KILL -P $(cat "%(folder)s/sshd"); fi
+    ;;
+  esac 2>/dev/null
+}
+"""
+
+
+def install() -> None:
+    """Begin, as the first thing in a process; workers and the leader note their pids."""
+    folder = Path(os.environ[FOLDER])
+    if "orchestrator" in sys.orig_argv:
+        (folder / "leader").write_text(f"{os.getpid()}\n")
+    if "worker" in sys.orig_argv:
+        (folder / "workers" / str(os.getpid())).touch()
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(PathFinder):
+    """Finds the modules with points, to be loaded with them as calls."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname not in MODULES and fullname != _TEXTS:
+            return None
+        spec = super().find_spec(fullname, path, target)
+        if spec is not None and spec.origin is not None:
+            spec.loader = _Loader(fullname, spec.origin)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        text = Path(self.path).read_text("utf-8")
+        if fullname == _TEXTS:
+            text += f"\nimport {_SELF}\n_text = {_SELF}.armed_text(_text)\n"
+        else:
+            name = Path(self.path).stem
+            text = _POINT.sub(rf'\1__import__("{_SELF}", fromlist=["it"]).reached("{name}.\2", locals())', text)
+        return compile(text, self.path, "exec", dont_inherit=True)
+
+
+def armed_text(read: Any) -> Any:
+    """As ``wlmctl.jobs.texts._text``, of texts whose points are calls."""
+
+    def text(folder: Path, name: str) -> str:
+        path = folder / f"{name}.sh"
+        if not path.exists() or "# point " not in path.read_text("utf-8"):
+            plain: str = read(folder, name)
+            return plain
+        where = "$PWD" if name == "wrapper" else "$folder"
+        called = _POINT.sub(rf'\1wlm_point {name}.\2 "{where}"', path.read_text("utf-8"))
+        hook = _SHELL % {"folder": os.environ[FOLDER], "worker": os.getpid()}
+        return hook + re.sub(r"^\s*#.*\n|^\n", "", called, flags=re.MULTILINE)
+
+    return text
+
+
+def reached(point: str, here: Mapping[str, Any]) -> None:
+    """A point of the code: strike, where a fault is armed for a task that is there."""
+    found = _led(here) if point.startswith("loop.") else ((task, "") for task in _tasks(here))
+    for task, kind in list(found):
+        strike(f"{task}@{point}{kind}")
+
+
+def strike(name: str) -> None:
+    """What is armed under the name, once."""
+    folder = Path(os.environ[FOLDER])
+    try:
+        os.rename(folder / "armed" / name, folder / "fired" / name)
+    except FileNotFoundError:
+        return
+    match (folder / "fired" / name).read_text().strip():
+        case "worker" if "worker" in sys.orig_argv:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "worker":
+            pids = [int(path.name) for path in (folder / "workers").iterdir()]
+            _kill(pids[len(name) % len(pids)])
+        case "connection":
+            for child in _children(int((folder / "sshd").read_text())):
+                _kill(child)
+        case victim:
+            _kill(int((folder / victim).read_text()))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _led(here: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The tasks that a transaction of the leader is about, and what it means for each."""
+    loop, book = here["self"], here["book"]
+    for letter in book.outbox:
+        if type(letter.message).__name__ == "TaskMessage":
+            yield letter.message.task, ".end" if letter.message.cancel else ".intent"
+    for message in loop._inbox.messages:
+        told = [(message.key, message.outcome)] if hasattr(message, "outcome") else ()
+        for key, outcome in told or [(each.key, each.outcome) for each in getattr(message, "answers", ())]:
+            if key.exp in loop.works and outcome.what in ("deferred", "done", "failed", "cancelled"):
+                yield loop.works[key.exp].name(key.idx), ".deferral" if outcome.what == "deferred" else ".end"
+
+
+def _tasks(value: Any, depth: int = 0) -> Iterator[str]:
+    """The names of the tasks that the local variables of a worker's function are about."""
+    match type(value).__name__:
+        case "TaskMessage":
+            yield value.task
+        case "Dispatch" | "ExecutionContext" if not isinstance(value, type):
+            yield value.message.task
+        case "Deferral" if "job" in value.handle:
+            yield value.handle["job"]["folder"].split("/")[-2]
+        case "PollMessage":
+            yield from _tasks(value.deferrals, depth)
+        case _ if depth < 3 and isinstance(value, Mapping):
+            for name, each in value.items():
+                if name not in ("self", "left"):
+                    yield from _tasks(each, depth + 1)
+        case _ if depth < 3 and isinstance(value, list | tuple | deque):
+            for each in value:
+                yield from _tasks(each, depth + 1)

@@ -1,0 +1,197 @@
+"""Plays jobs with faults: a fleet, a Slurm, an experiment that goes to its end and one that is cancelled."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.cluster import checks, inside
+from tests.chaos.cluster.faults import Fault
+from tests.chaos.fleet import Fleet
+from tests.chaos.rounds import wait_for_nothing
+from tests.services.slurm import Slurm
+from tests.services.sshd import Farm
+from wlmctl.states import EXPERIMENT_FINAL, FINAL
+from wlmctl.store import Database, experiments, open_database
+
+WORKERS, SLOTS = 2, 4
+
+#: Seconds in which everything ends, and more for each job; in which the queue is empty after that; between two looks.
+END_WITHIN_S, EACH_S, LEFT_WITHIN_S, LOOK_S = 120.0, 3.0, 30.0, 0.3
+
+PROJECT = Path(__file__).parents[3]
+
+SETTINGS = 'batch = "slurm"\nmax_connections = 8\n[machines.cluster.batch_options]\nlost_after = "3s"\n'
+GOING = """
+name: going
+tasks:
+  going:
+    type: job
+    machine: cluster
+    foreach: {{n: 1..{count}}}
+    retry: {{delay: 0s}}
+    command: >-
+      echo ran >> witness-${{n}}-$WLMCTL_ATTEMPT; sleep 0.$(( ${{n}} % 10 ));
+      exit $(( ${{n}} % {odd} ? 0 : {code} ))
+"""
+GONE = """
+name: gone
+tasks:
+  gone:
+    type: job
+    machine: cluster
+    foreach: {{n: 1..{count}}}
+    command: "echo ran >> witness-${{n}}-$WLMCTL_ATTEMPT; sleep 3600"
+"""
+LAST = "name: last\ntasks: {it: {type: job, machine: cluster, command: 'true'}}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The services: ``vhost`` is the URL of one of its own."""
+
+    folder: Path
+    slurm: Slurm
+    farm: Farm
+    vhost: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it went. ``not_reached`` are faults whose point the job did not come to."""
+
+    jobs: int
+    took_s: float = 0.0
+    attempts: int = 0
+    dispatches: int = 0
+    not_reached: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """For people."""
+        struck = self.jobs - len(self.not_reached)
+        right = "all is well" if not self.wrong else f"{len(self.wrong)} WRONG"
+        head = (
+            f"{self.jobs} jobs, {struck} of their faults struck: {right} after {self.took_s:.0f} s, "
+            f"{self.attempts} attempts, {self.dispatches} dispatches"
+        )
+        return "\n".join([head, *(f"  wrong: {each}" for each in self.wrong[:20])])
+
+
+class Play:
+    """So many jobs, each with a fault, in a folder of their own."""
+
+    def __init__(self, site: Site, faults: Sequence[Fault]) -> None:
+        self.site = site
+        self.folder = site.folder / f"play-{uuid.uuid4().hex[:6]}"
+        self.faults = self.folder / "faults"
+        for name in ("armed", "fired", "workers"):
+            (self.faults / name).mkdir(parents=True)
+        (self.folder / "python").mkdir()
+        (self.folder / "python" / "sitecustomize.py").write_text(f"import {inside.__name__} as it\nit.install()\n")
+        self.going = [fault for fault in faults if not fault.of_cancel]
+        self.gone = [fault for fault in faults if fault.of_cancel]
+
+    def play(self) -> Outcome:
+        """Everything, in order; never raises for what goes wrong with wlmctl."""
+        outcome = Outcome(len(self.going) + len(self.gone))
+        begin_s = time.monotonic()
+        fleet = self._fleet()
+        try:
+            self._run(fleet, outcome)
+        except AssertionError as error:
+            outcome.wrong.append(str(error))
+        finally:
+            fleet.close()
+            outcome.took_s = time.monotonic() - begin_s
+        return outcome
+
+    def _fleet(self) -> Fleet:
+        inventory = self.site.farm.write_inventory(self.folder, extra={"cluster": SETTINGS})
+        python = os.pathsep.join(
+            [str(self.folder / "python"), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
+        self.store = f"sqlite:///{self.folder}/wlmctl.db"
+        env = {
+            **inventory.env, "WLMCTL_STORE": self.store, "WLMCTL_BROKER": self.site.vhost, "PYTHONPATH": python,
+            inside.FOLDER: str(self.faults),
+        }  # fmt: skip
+        (self.faults / "sshd").write_text(f"{self.site.farm['cluster'].pid}\n")
+        self._note_controller()
+        fleet = Fleet(self.folder, uuid.uuid4().hex, env)
+        fleet.add("leader", "orchestrator", env={}, ways={})
+        for number in range(WORKERS):
+            name = f"worker-{number}"
+            fleet.add(name, "worker", "--slots", str(SLOTS), "--name", name, env={}, ways={})
+        return fleet
+
+    def _note_controller(self) -> None:
+        (self.faults / "controller").write_text(f"{self.site.slurm.pid('slurmctld')}\n")
+
+    def _run(self, fleet: Fleet, outcome: Outcome) -> None:
+        db = open_database(self.store, create=True)
+        try:
+            self._go(fleet, db, outcome)
+        finally:
+            db.close()
+
+    def _go(self, fleet: Fleet, db: Database, outcome: Outcome) -> None:
+        ids = dict[str, str]()
+        for name, text, faults in (("gone", GONE, self.gone), ("going", GOING, self.going)):
+            if faults:
+                for number, fault in enumerate(faults, 1):
+                    (self.faults / "armed" / f"{name}[{number}]@{fault.point}").write_text(f"{fault.victim}\n")
+                written = text.format(count=len(faults), odd=checks.ODD, code=checks.ODD_CODE)
+                (self.folder / f"{name}.yaml").write_text(written)
+                ids[name] = fleet.order("submit", f"{name}.yaml")
+        if "gone" in ids:
+            self._wait(db, ids["gone"], "half of what is to be cancelled has begun", _is_half_begun)
+            fleet.order("cancel", ids["gone"])
+        for name in ids:
+            self._wait(db, ids[name], f"{name} has ended", _is_over)
+        outcome.not_reached = sorted(path.name for path in (self.faults / "armed").iterdir())
+        # a controller that lost its last seconds shows as held what has run, until the next poll
+        (self.folder / "last.yaml").write_text(LAST)
+        self._wait(db, fleet.order("submit", "last.yaml"), "the last job has ended", _is_over)
+        wrong = outcome.wrong
+        for name, identifier in ids.items():
+            row = experiments.find(db, identifier)
+            tasks = list(experiments.tasks(db, row.seq))
+            outcome.attempts += sum(task.attempt for task in tasks)
+            outcome.dispatches += sum(task.dispatch for task in tasks)
+            witnesses = self.site.farm["cluster"].home / ".wlmctl" / identifier
+            look = checks.went_to_their_ends if name == "going" else checks.were_cancelled
+            wrong += look(tasks, witnesses)
+            wrong += checks.told_in_full(db, [row.seq])
+        wrong += wait_for_nothing(lambda: checks.nothing_in_the_queue(self.site.slurm), LEFT_WITHIN_S)
+        wrong += wait_for_nothing(lambda: checks.nothing_runs(self.site.slurm), LEFT_WITHIN_S)
+        wrong += checks.no_bug(fleet)
+
+    def _wait(self, db: Database, identifier: str, what: str, is_so: Callable[[Database, int], bool]) -> None:
+        """Until it is so; a controller that was killed is started again, as an init system would."""
+        seq = experiments.find(db, identifier).seq
+        deadline_s = time.monotonic() + END_WITHIN_S + len(self.going) * EACH_S
+        while not is_so(db, seq):
+            if not self.site.slurm.is_alive("slurmctld"):
+                self.site.slurm.start_controller()
+                self._note_controller()
+            self.site.slurm.undrain()
+            if time.monotonic() > deadline_s:
+                left = [task for task in experiments.tasks(db, seq) if task.state not in FINAL]
+                shown = "; ".join(f"{task.name} {task.state} ({task.reason})" for task in left[:10])
+                raise AssertionError(f"waited in vain until {what}: {len(left)} have not ended: {shown}")
+            time.sleep(LOOK_S)
+
+
+def _is_half_begun(db: Database, seq: int) -> bool:
+    states = [task.state for task in experiments.tasks(db, seq)]
+    return 2 * sum(state not in ("waiting", "ready", "assigned") for state in states) >= len(states)
+
+
+def _is_over(db: Database, seq: int) -> bool:
+    row = experiments.get(db, seq)
+    return row is not None and row.state in EXPERIMENT_FINAL
