@@ -276,7 +276,7 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
         ("worker: [a]", "worker: found a list, expected a mapping with labels"),
         ("worker: {label: a}", "worker.label: unknown key, expected one of labels (did you mean 'labels'?)"),
         ("may_fail: yes", "may_fail: found 'yes', expected true or false"),
-        ("pack: 10", f"pack: a reserved key ({NOT_YET})"),
+        ("pack: 10", "pack: found without foreach, expected a task with foreach, whose instances share jobs of a queue"),
         ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
         ("env: {N: 99999999999999999999}", "env.N: found '99999999999999999999', "
          "expected a number of at most 64 bits, or quotes around it"),
@@ -301,6 +301,14 @@ def test_a_wrong_key_of_the_type_has_its_line(tmp_path: Path, written: str, begi
     (line,) = mistakes(tmp_path, job(written))
     assert line.startswith(f"x.yaml:6: tasks.t.{beginning}")
     assert line.endswith(end)
+
+
+@pytest.mark.parametrize("size", ["0", "1001", "lots", "true"])
+def test_a_pack_is_a_whole_number_of_instances(tmp_path: Path, size: str) -> None:
+    text = job(f"pack: {size}").replace("\n    type: job", "\n    foreach: {n: 1..3}\n    type: job")
+    (line,) = mistakes(tmp_path, text)
+    assert "tasks.t.pack: found" in line
+    assert line.endswith("expected how many instances may share one job of a queue, 1 to 1000")
 
 
 def test_an_unknown_type_says_what_is_installed(tmp_path: Path) -> None:

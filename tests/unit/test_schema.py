@@ -120,7 +120,7 @@ MUTATIONS = [
     ("timeout: 2h", "timeout: soon"),
     ("worker: {labels: [site=a]}", "worker: [site=a]"),
     ("may_fail: false", "may_fail: no"),
-    ("may_fail: false", "pack: 10"),
+    ("may_fail: false", "pack: 0"),
     ("file: \"out-${seed}.json\", json", "text: a, json"),
     ("simulate: ended", "simulate: finished"),
     ("foreach: [{t: 300, p: 1}, {t: 310, p: 2}]", "foreach: []"),

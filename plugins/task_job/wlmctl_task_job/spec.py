@@ -14,7 +14,9 @@ from wlmctl_task_job.jsonpath import JsonPath
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OUTPUT_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}\Z")
-_KEYS = ("machine", "directory", "command", "env", "batch", "outputs")
+_KEYS = ("machine", "directory", "command", "env", "batch", "outputs", "pack")
+#: So many instances at most share one job of a queue.
+PACK_MOST = 1000
 _COMMAND = "a text or a list of words"
 _TEXT: Any = {"type": ["string", "number"]}
 _OUTPUT: Any = {
@@ -35,7 +37,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A job's own keys. ``command`` is shell text or a list of words, ``env`` plain values, never secrets."""
+    """A job's own keys. ``command`` is shell text or a list of words, ``env`` plain values, never secrets.
+
+    ``pack``: so many instances may share one job of a queue, one after the other.
+    """
 
     command: str | tuple[str, ...] = field(
         metadata={
@@ -69,6 +74,8 @@ class JobSpec:
         },
     )
 
+    pack: int = field(default=1, metadata={"schema": {"type": "integer", "minimum": 1, "maximum": PACK_MOST}})
+
     @property
     def script(self) -> str:
         """The command as shell text; words are quoted."""
@@ -87,7 +94,15 @@ def parse_job(mapping: Mapping[str, Any]) -> JobSpec:
         env={_env_name(name): _scalar(f"env.{name}", value) for name, value in _table("env", mapping).items()},
         batch=_batch(_table("batch", mapping)),
         outputs={_output_key(key): _output(key, value) for key, value in _table("outputs", mapping).items()},
+        pack=_pack(mapping.get("pack", 1)),
     )
+
+
+def _pack(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= PACK_MOST:
+        expected = f"how many instances may share one job of a queue, 1 to {PACK_MOST}"
+        raise SpecError("pack", f"found {found(value)}", expected)
+    return value
 
 
 def _command(value: Any) -> str | tuple[str, ...]:
