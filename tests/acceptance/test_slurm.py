@@ -89,7 +89,7 @@ def test_a_job_that_somebody_cancels_in_slurm_says_so_and_is_not_tried_again(cli
             slurm.run("scancel", number)
     assert running.wait(60) == 1
     (task,) = cli.tasks("one").values()
-    assert task["reason"] == "cancelled in Slurm, not by wlmctl (scancel?)"
+    assert task["reason"] == "cancelled in Slurm, not by wlmctl"
     assert task["attempt"] == 1
 
 

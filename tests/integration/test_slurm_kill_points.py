@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import wlmctl_batch_slurm
 
 import wlmctl.jobs.texts
 from tests.services.commands_only import CommandsOnly
@@ -20,8 +19,8 @@ from wlmctl.task import Done, Failed, FailureClass, Gone, Unknown
 from wlmctl.testing.batch import Jobs
 
 TEXTS = {
-    "submit": Path(wlmctl_batch_slurm.__file__).parent / "submit.sh",
-    "cancel": Path(wlmctl_batch_slurm.__file__).parent / "cancel.sh",
+    "submit": Path(wlmctl.jobs.texts.__file__).parent / "queue/submit.sh",
+    "cancel": Path(wlmctl.jobs.texts.__file__).parent / "queue/cancel.sh",
     "wrapper": Path(wlmctl.jobs.texts.__file__).parent / "wrapper.sh",
 }
 ONCE = "echo ran >> witness"

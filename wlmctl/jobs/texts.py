@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 _COMMON = Path(__file__).parent
+_PLACES = (_COMMON / "queue", _COMMON)
 
 
 @cache
@@ -20,8 +21,7 @@ def program(folder: Path, *names: str) -> str:
 
 
 def _text(folder: Path, name: str) -> str:
-    own = folder / f"{name}.sh"
-    path = own if own.exists() else _COMMON / f"{name}.sh"
+    path = next(path for place in (folder, *_PLACES) if (path := place / f"{name}.sh").exists())
     return re.sub(r"^\s*#.*\n|^\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 

@@ -1,6 +1,7 @@
 # Submits one job held, records its id, releases it: each step is harmless to repeat, and may be where the connection or
 # this shell is killed (the points that are numbered, each of which has a test). Variables: folder, directory,
-# nonce, name, file, size (of the script on stdin, in bytes), batch (what Slurm is to run); "$@" are options for sbatch.
+# nonce, name, file, size (of the script on stdin, in bytes), batch (what the queue is to run),
+# program (the command that submits); "$@" are options for it.
 refuse() {
   printf '\nwlm-refused %s\n' "$1"
   exit 0
@@ -20,10 +21,10 @@ record() {
   printf '%s\n' "$1" >"jobid.$nonce.$$" && ln "jobid.$nonce.$$" jobid 2>/dev/null
   [ -s jobid ] || mv -f "jobid.$nonce.$$" jobid
   recorded || exit 1
-  [ "$recorded" = "$1" ] || scancel "$1"
+  [ "$recorded" = "$1" ] || queue_remove "$1"
 }
 # point 1: connected, nothing done
-command -v sbatch >/dev/null 2>&1 || refuse "there is no sbatch on this login (a preamble is not read here)"
+command -v "$program" >/dev/null 2>&1 || refuse "there is no $program on this login (a preamble is not read here)"
 e=$(umask 077; mkdir -p -- "$folder" 2>&1) || refuse "the folder of the job cannot be made: $e"
 e=$(mkdir -p -- "$directory" 2>&1) || refuse "directory cannot be made: $e"
 cd -- "$folder" || exit 1
@@ -42,17 +43,12 @@ if ! recorded; then
     [ "$(($(wc -c <"$file")))" -eq "$size" ] || exit 1
     # point 5: the script is written
     printf '%s' "$batch" >"batch.$nonce" || exit 1
-    id=$(timeout 120 sbatch --parsable --hold --no-requeue --job-name="$name" --comment="wlm:$folder" "$@" \
-      --output=/dev/null --error=/dev/null "batch.$nonce" 2>"said.$nonce") || {
+    id=$(queue_submit "batch.$nonce" "$@" 2>"said.$nonce") || {
       e=$(tail -n 3 "said.$nonce")
-      case $e in
-      *[Tt]'imed out'* | *'nable to contact'* | *'ocket'* | *'emporarily'* | *'ommunication'*) ;;
-      *) [ "$e" ] && refuse "$e" ;;
-      esac
+      [ -z "$e" ] || printf '%s\n' "$e" | grep -Eq -e "$away" || refuse "$e"
       printf '%s\n' "$e" >&2
       exit 1
     }
-    id=${id%%;*}
     # point 6: submitted, held, not recorded
   fi
   record "$id"
@@ -64,7 +60,7 @@ is_held() {
   job "$name"
   [ "$state" = PENDING ] && [ "$id" = "$recorded" ] && [ "$reason" = JobHeldUser ]
 }
-if is_held && ! scontrol release "$id"; then
+if is_held && ! queue_release "$id"; then
   list || exit 1
   is_held && exit 1
 fi

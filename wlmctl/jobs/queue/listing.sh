@@ -1,20 +1,16 @@
-# What Slurm knows of this login's jobs. After list, job NAME sets id, state, nodes and reason of the job with that name,
-# and all to the numbers of all jobs with it; held is a line for each that is held: its number and its comment.
-
-# settings of the login that would change what a command lists or submits
-for v in $(env | grep -Eo '^(SQUEUE|SBATCH|SCANCEL)_[A-Z0-9_]*'); do unset "$v"; done
+# What the queue knows of this login's jobs. After list, job NAME sets id, state, nodes and reason of the job with that
+# name, and all to the numbers of all jobs with it; held is a line for each that is held: its number and its comment.
 turn=0
 over='BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT'
 
-# list: false when the listing is not complete. Jobs in all states and hidden partitions, elements of arrays singly; only
-# names of ours, and of two jobs with one name that which lives.
+# list: false when the listing is not complete. Only names of ours, and of two jobs with one name that which lives.
 list() {
-  listed=$(LC_ALL=C timeout 60 squeue -a -r -h -t all -u "$(id -un)" -o '%A|%T|%j|%N|%k|%r' && echo wlm-listed) || return 1
+  listed=$(queue_list && echo wlm-listed) || return 1
   case $listed in *wlm-listed) ;; *) return 1 ;; esac
   turn=$((turn + 1))
   held=$(printf '%s\n' "$listed" | awk -F'|' '$2 == "PENDING" && $6 ~ /^JobHeld/ && $5 ~ /^wlm:/ { print $1, $5 }')
   eval "$(printf '%s\n' "$listed" | awk -F'|' -v turn=$turn -v over="^($over)$" '
-    length($3) != 15 || $3 !~ /^w[a-z2-7]+$/ || $1 !~ /^[0-9]+$/ || $2 !~ /^[A-Z_]+$/ { next }
+    length($3) != 15 || $3 !~ /^w[a-z2-7]+$/ || $1 !~ /^[0-9]+(_[0-9]+)?$/ || $2 !~ /^[A-Z_]+$/ { next }
     {
       lives = $2 !~ over
       ids[$3] = ids[$3] " " $1
@@ -39,7 +35,7 @@ job() {
   reason="$*"
 }
 
-# has_ended STATE: Slurm says that the job is over; a job that it does not know is, too
+# has_ended STATE: the queue says that the job is over; a job that it does not know is, too
 has_ended() {
   case "||$over|" in *"|$1|"*) return 0 ;; esac
   return 1

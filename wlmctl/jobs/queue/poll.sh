@@ -30,7 +30,7 @@ look() {
       fi
       judge "$2" "$6"
       [ "$verdict" = run ] && return
-      # a node was given to it and it has not begun: that was no scancel, but a launch that failed
+      # a node was given to it and it has not begun: that was nobody's cancel, but a launch that failed
       [ "$state" = CANCELLED ] && [ "$nodes" = placed ] && state=LAUNCH_FAILED
       note_end "$2"
       sweep "$6"
@@ -44,8 +44,8 @@ look() {
 # holds a job by hand does so after that.
 release_again() {
   [ -e "$1/released" ] || return 0
-  : "${booted:=$(date -d "$(scontrol show config | sed -n 's/^BOOT_TIME *= *//p')" +%s)}"
-  [ "$(stat -c %Y "$1/released")" -le "${booted:-0}" ] && scontrol release "$id" && : >"$1/released"
+  : "${booted:=$(queue_booted)}"
+  [ "$(stat -c %Y "$1/released")" -le "${booted:-0}" ] && queue_release "$id" && : >"$1/released"
 }
 
 printf '\nwlm-begin %s\n' "$sign"

@@ -12,7 +12,7 @@ judge() {
   if ended "$1"; then
     verdict=exit
     note_end "$1"
-    # what a signal meant is Slurm's to say, who may not have said it yet
+    # what a signal meant is the queue's to say, which may not have said it yet
     case $exitline in *' 1 '?' '?' self end')
       [ -s "$1/gone" ] || [ -e "$1/cancel" ] || { file_age "$1/exit" "$1"; [ "$age" -ge 30 ] || verdict=ending; }
       ;;
@@ -34,20 +34,27 @@ judge() {
   fi
   if has_ended "$state"; then
     verdict=new
-  elif [ "$reason" = 'launch failed requeued held' ]; then
+  elif [ "$state" = LAUNCH_FAILED ] || [ "$reason" = 'launch failed requeued held' ]; then
     verdict=new
   else
     verdict="wait $state ${reason:-None}"
   fi
 }
 
-# The first state in which Slurm shows an end, which it forgets after a while.
+# The first word of the queue for an end, which it forgets after a while; where it does not list it any more, what it
+# has kept of it.
 note_end() {
-  has_ended "$state" || return 0
-  [ -s "$1/gone" ] || printf '%s\n' "${state:-ABSENT} $reason" >"$1/gone"
+  has_ended "$state" || [ "$state" = LAUNCH_FAILED ] || return 0
+  [ -s "$1/gone" ] && return 0
+  if ! [ "$state" ]; then
+    number=
+    { read -r number <"$1/jobid"; } 2>/dev/null
+    if [ "$number" ]; then queue_told "$number"; else state=ABSENT; fi
+  fi
+  printf '%s\n' "$state $reason" >"$1/gone"
 }
 
-# Slurm says that the job is over; its processes are only believed to be after a time without a sign of life.
+# The queue says that the job is over; its processes are only believed to be after a time without a sign of life.
 judge_lost() {
   verdict=ending
   file_age "$1/gone" "$1"
@@ -73,7 +80,7 @@ sweep_held() {
   [ "$held" ] || return 0
   while read -r id folder; do
     folder=${folder#wlm:}
-    { ended "$folder" || owner "$folder"; } && scancel "$id"
+    { ended "$folder" || owner "$folder"; } && queue_remove "$id"
   done <<WLM_HELD
 $held
 WLM_HELD
@@ -82,10 +89,10 @@ WLM_HELD
 # sweep NAME: cancels all that carries the name and has not ended
 sweep() {
   job "$1"
-  [ "$all" ] && scancel $all 2>/dev/null
+  [ "$all" ] && queue_remove $all >/dev/null 2>&1
 }
 
-# tell_end NUMBER FOLDER: a verdict with what Slurm said of the end
+# tell_end NUMBER FOLDER: a verdict with what the queue said of the end
 tell_end() {
   was=
   { read -r was <"$2/gone"; } 2>/dev/null

@@ -12,7 +12,7 @@ if ! [ "$verdict" ]; then
     while list; do
       job "$name"
       has_ended "$state" || sweep "$name"
-      # point 3: cancelled in Slurm, nothing proven
+      # point 3: cancelled in the queue, nothing proven
       judge "$folder" "$name"
       case $verdict in
       never) has_ended "$state" && break ;;
