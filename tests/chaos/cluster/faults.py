@@ -56,9 +56,9 @@ def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def draw(chance: Random, count: int, only: str = "") -> Sequence[Fault]:
     """So many faults: every one there is (whose text contains ``only``) in a random order, and again."""
+    known = [fault for fault in all_faults() if only in str(fault)]
     drawn = list[Fault]()
-    while len(drawn) < count:
-        turn = [fault for fault in all_faults() if only in str(fault)]
-        chance.shuffle(turn)
-        drawn += turn
+    while known and len(drawn) < count:
+        chance.shuffle(known)
+        drawn += known
     return drawn[:count]
