@@ -74,16 +74,18 @@ judge_lost() {
   fi
 }
 
-# Cancels held jobs that can do nothing any more: a submit whose client was killed may come into the queue when its token
-# is sealed already, and a controller that lost its last seconds may hold again what has run.
-sweep_held() {
-  [ "$held" ] || return 0
-  while read -r id folder; do
+# Cancels jobs that wait and can do nothing any more: a submit whose client was killed may come into the queue when its
+# token is sealed already, a controller that lost its last seconds may hold again what has run, an administrator may
+# re-queue what has ended. One that is not held and has an owner may run, whatever the queue says.
+sweep_pending() {
+  [ "$pending" ] || return 0
+  while read -r id how folder; do
     folder=${folder#wlm:}
-    { ended "$folder" || owner "$folder"; } && queue_remove "$id"
-  done <<WLM_HELD
-$held
-WLM_HELD
+    ended "$folder" || { owner "$folder" && case $how,$ohost in held,* | *,sealed) ;; *) false ;; esac } || continue
+    queue_remove "$id"
+  done <<WLM_PENDING
+$pending
+WLM_PENDING
 }
 
 # sweep NAME: cancels all that carries the name and has not ended

@@ -1,5 +1,5 @@
 # What the queue knows of this login's jobs. After list, job NAME sets id, state, nodes and reason of the job with that
-# name, and all to the numbers of all jobs with it; held is a line for each that is held: its number and its comment.
+# name, and all to the numbers of all jobs with it; pending is a line for each that waits: its number, held or -, its comment.
 turn=0
 over='BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT'
 
@@ -8,7 +8,8 @@ list() {
   listed=$(queue_list && echo wlm-listed) || return 1
   case $listed in *wlm-listed) ;; *) return 1 ;; esac
   turn=$((turn + 1))
-  held=$(printf '%s\n' "$listed" | awk -F'|' '$2 == "PENDING" && $6 ~ /^JobHeld/ && $5 ~ /^wlm:/ { print $1, $5 }')
+  pending=$(printf '%s\n' "$listed" |
+    awk -F'|' '$2 == "PENDING" && $5 ~ /^wlm:/ { print $1, $6 ~ /^JobHeld/ ? "held" : "-", $5 }')
   eval "$(printf '%s\n' "$listed" | awk -F'|' -v turn=$turn -v over="^($over)$" '
     length($3) != 15 || $3 !~ /^w[a-z2-7]+$/ || $1 !~ /^[0-9]+(_[0-9]+)?$/ || $2 !~ /^[A-Z_]+$/ { next }
     {

@@ -50,7 +50,7 @@ release_again() {
 
 printf '\nwlm-begin %s\n' "$sign"
 list || exit 1
-sweep_held
+sweep_pending
 clock
 began=$now spent=0 some=
 while :; do
