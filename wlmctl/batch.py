@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Bytes of each log, from its end, that come with the answer of an ended job.
 TAIL_BYTES = 64 * 1024
 
+#: The most jobs of one command that starts them.
+MANY = 1_000
+
 #: The plain JSON values by which a batch system finds a job again; they outlive this process.
 JobRef = Mapping[str, Any]
 
@@ -108,7 +111,7 @@ class SubmitsMany(Protocol):
     """A batch system that can start many jobs by one command: of one login, maybe of several experiments."""
 
     def submit_many(self, jobs: Mapping[str, BatchJob]) -> Command:
-        """As ``submit`` for each of the jobs, up to 1,000; harmless to repeat, with any other company, too.
+        """As ``submit`` for each of the jobs, up to ``MANY``; harmless to repeat, with any other company, too.
 
         One that cannot be submitted is left out, and keeps none of the others from starting.
         """

@@ -80,7 +80,7 @@ class Worker:
         self._contact = Contact(broker, settings.redelivery_s) if self._is_fleet else None
         queues = [own, *(type_queue(prefix, name) for name in info.types if self._is_fleet)]
         moving = [type_queue(prefix, name) for name in info.types if moves_data(name)]
-        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {}, moving)
+        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {}, moving, own)
         self._control = Control(
             worker_id, self._orders, self._book, machines, self._watcher, permits,
             say=self._say, cancelled=self._cancelled, drain=self.drain,
