@@ -8,33 +8,60 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wlmctl.cli.common import note, output_option, table, with_all_machines, write, write_json
+from wlmctl.cli.common import note, open_store, output_option, table, with_all_machines, write, write_json
 from wlmctl.cli.groups import SpreadGroup
-from wlmctl.errors import ExitCode, NotYet, Unreachable, WlmctlError
+from wlmctl.errors import ExitCode, StoreError, Unreachable, WlmctlError
 from wlmctl.machine import Machine, Reference
+from wlmctl.text import shown
 
 if TYPE_CHECKING:
     from wlmctl.machine_check import Check
+    from wlmctl.store.machines import Hold
 
 
 @click.group(
-    cls=SpreadGroup, elsewhere={"clean": "wlmctl.cli.clean:machine_clean", "trust": "wlmctl.cli.machine_trust:trust"}
+    cls=SpreadGroup,
+    elsewhere={
+        "clean": "wlmctl.cli.clean:machine_clean",
+        "hold": "wlmctl.cli.machine_hold:hold",
+        "release": "wlmctl.cli.machine_hold:release",
+        "trust": "wlmctl.cli.machine_trust:trust",
+    },
 )
 def machine() -> None:
-    """List, test and trust the machines of the configuration."""
+    """List, test, trust and hold the machines of the configuration."""
 
 
 @machine.command("list")
 @output_option
 @click.pass_context
 def list_(ctx: click.Context, output: str) -> None:
-    """List the machines; contacts none of them."""
+    """List the machines, with those that are held; contacts none of them."""
+    from wlmctl.cli.machine_hold import held_as_json
+
     machines = [place for _, place in sorted(with_all_machines(ctx).machines.items())]
+    held = _holds(ctx)
     if output == "json":
-        write_json({"machines": [_settings(place) for place in machines]})
+        rows = [(place, held_as_json(held[place.name]) if place.name in held else None) for place in machines]
+        write_json({"machines": [{**_settings(place), "held": hold} for place, hold in rows]})
         return
-    rows = [(place.name, _where(place), place.transport, place.batch, ",".join(place.labels)) for place in machines]
-    table(("NAME", "LOGIN", "TRANSPORT", "BATCH", "LABELS"), rows)
+    lines = [
+        (place.name, _where(place), place.transport, place.batch, ",".join(place.labels) or None,
+         shown(held[place.name].text.partition("\n")[0]) if place.name in held else None)
+        for place in machines
+    ]  # fmt: skip
+    table(("NAME", "LOGIN", "TRANSPORT", "BATCH", "LABELS", "HELD"), lines)
+
+
+def _holds(ctx: click.Context) -> Mapping[str, Hold]:
+    from wlmctl.store.machines import holds
+
+    try:
+        with open_store(ctx) as db:
+            return holds(db)
+    except StoreError as error:
+        note(f"which machines are held is not known: {error}")
+        return {}
 
 
 @machine.command()
@@ -110,19 +137,6 @@ def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> 
     if "unreachable" in states:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if "problem" in states else ExitCode.DONE
-
-
-def _not_yet(name: str) -> click.Command:
-    def refuse(**_: object) -> None:
-        raise NotYet(f"machine {name}")
-
-    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
-    anything = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
-    return click.Command(name, callback=refuse, params=[anything], help="Not yet.", context_settings=settings)
-
-
-machine.add_command(_not_yet("hold"))
-machine.add_command(_not_yet("release"))
 
 
 def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:

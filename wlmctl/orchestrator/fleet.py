@@ -61,7 +61,7 @@ class Fleet:
         self._probing: dict[str, tuple[float, str]] = {}
         self._known: set[str] = set()
         self._backoff: dict[str, float] = {}
-        #: The held machines with the reasons: those that do not answer, and those that users hold, which are not probed.
+        #: The held machines with the reasons: those that do not answer and, never probed, those that users hold.
         self.held: dict[str, str] = {}
         self._away: dict[str, str] = {}
         self._by_users: dict[str, Hold] = {}

@@ -60,7 +60,9 @@ class Scene:
     @cached_property
     def instance(self) -> Instance:
         """What it asks for."""
-        return self.instances.at(self.task.position)
+        instance = self.instances.at(self.task.position)
+        changed = self.task.changed_resources
+        return instance.asking(changed) if changed else instance
 
     @cached_property
     def is_counted(self) -> bool:
@@ -74,8 +76,8 @@ class Scene:
 
     @cached_property
     def holds(self) -> Mapping[str, Hold]:
-        """The machines that do not answer."""
-        return machines.holds(self.db)
+        """The machines that do not answer, or that users hold."""
+        return machines.holds(self.db, self.now_s)
 
     @cached_property
     def events(self) -> list[EventRow]:
