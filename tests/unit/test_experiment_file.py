@@ -9,7 +9,7 @@ import pytest
 from tests.reading import experiment, job, mistakes
 from wlmctl import plugins
 from wlmctl.experiment import from_document, instance, to_document
-from wlmctl.experiment.model import Retry, Role
+from wlmctl.experiment.model import Retry, Role, Times
 from wlmctl.machine import Requirement
 from wlmctl.task import Resources
 
@@ -234,6 +234,21 @@ may_fail: true
     assert (made.timeout_s, made.worker_labels, template.may_fail) == (90, ("site=a",), True)
 
 
+def test_a_retry_says_what_the_attempt_after_each_class_of_failures_asks_for(tmp_path: Path) -> None:
+    lines = """foreach: {n: [2, 4]}
+resources: {memory: 512MiB, walltime: 10m}
+retry: {memory: {resources: {memory: "x${n}"}}, time: {resources: {walltime: 1h, cpus: x2}}}
+"""
+    made = instance(experiment(tmp_path, job(lines)).templates[0], 1, task_type=plugins.task_type).retry
+    assert made is not None
+    assert made.raises == {"memory": {"memory_bytes": Times(4)}, "time": {"walltime_s": 3600, "cpus": Times(2)}}
+    assert made.limit == 1, "who says what the next attempt asks for wants one"
+    quiet = "retry: {infra: {resources: {cpus: 2}}}"
+    made = instance(experiment(tmp_path, job(quiet)).templates[0], 0, task_type=plugins.task_type).retry
+    assert made is not None
+    assert made.limit == 0, "these are tried again without a limit of the file"
+
+
 def test_the_common_keys_may_depend_on_values(tmp_path: Path) -> None:
     lines = "foreach: {n: [1, 8]}\nresources: {cpus: '${n}', memory: '${n}GiB'}\ntimeout: ${n}h"
     template = experiment(tmp_path, job(lines)).templates[0]
@@ -266,12 +281,24 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
         ("resources: {counters: {matlab: 0}}",
          "resources.counters.matlab: found '0', expected a whole number of at least 1"),
         ("resources: {counters: {'mat lab': 1}}", f"resources.counters.mat lab: found this name, expected {NAME}"),
-        ("retry: 3", "retry: found '3', expected a mapping with limit, delay, backoff, on"),
+        ("retry: 3", "retry: found '3', expected a mapping with limit, delay, backoff, on, user, time, memory, "
+         "infra, preempted"),
         ("retry: {limit: -1}", "retry.limit: found '-1', expected a whole number of at least 0"),
         ("retry: {backoff: 0}", "retry.backoff: found '0', expected a number from 1 to 1000"),
         ("retry: {on: [usr]}", "retry.on: found 'usr', expected user, time or memory in the list "
          "(did you mean 'user'?)"),
-        ("retry: {memory: {resources: {}}}", f"retry.memory: a reserved key ({NOT_YET})"),
+        ("retry: {memory: {resources: {}}}", "retry.memory.resources: is empty, "
+         "expected what the next attempt asks for, as {memory: x2}"),
+        ("retry: {memory: x2}", "retry.memory: found 'x2', expected a mapping such as {resources: {memory: x2}}"),
+        ("retry: {time: {walltime: x2}}", "retry.time.walltime: unknown key, expected resources"),
+        ("retry: {time: {resources: {cpus: x1}}}",
+         "retry.time.resources.cpus: found 'x1', expected a factor above 1, such as x2 or x1.5"),
+        ("retry: {time: {resources: {walltime: long}}}",
+         f"retry.time.resources.walltime: found 'long', expected a factor such as x2, or {DURATION}"),
+        ("retry: {time: {resources: {walltime: x2}}}", "retry.time.resources.walltime: found a factor, "
+         "expected resources.walltime, of which this is a multiple"),
+        ("retry: {on: [user], memory: {resources: {memory: 1GiB}}}", "retry.memory: on is user, "
+         "expected memory under retry.on too: after such a failure there is no other attempt"),
         ("timeout: soon", f"timeout: found 'soon', expected {DURATION}"),
         ("worker: [a]", "worker: found a list, expected a mapping with labels"),
         ("worker: {label: a}", "worker.label: unknown key, expected one of labels (did you mean 'labels'?)"),

@@ -187,7 +187,7 @@ class Dispatcher:
                 to = self._bound[group.key] = bound(work, active.idx, group.roles, self._fleet)
             message = context(book, work, active, self._fleet, self._store_id, cancel=cancel, to=to)
         except WlmctlError as error:
-            ending.fail(book, work, active, Outcome("failed", str(error), "user"))
+            ending.fail(book, work, active, Outcome("failed", str(error), "user"), self._fleet)
             return
         active.sent, active.is_end = True, cancel
         work.unsent.discard(active.idx)

@@ -44,7 +44,7 @@ class Poison:
             book.of(work).task_fields(active.idx, "killed", reason, kills=care.kills)
             if care.kills >= QUARANTINE:
                 outcome = Outcome("failed", "it has killed three workers", "infra")
-                ending.fail(book, work, active, outcome, is_final=True)
+                ending.fail(book, work, active, outcome)
         if begun:
             self._blamed[member.process] = [(work.seq, active.idx) for work, active in begun]
             if len(self._blamed) > REMEMBERED:

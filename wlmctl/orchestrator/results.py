@@ -66,14 +66,14 @@ def result(
         case "done":
             ending.succeed(book, work, active, outcome)
         case "failed":
-            ending.fail(book, work, active, outcome)
+            ending.fail(book, work, active, outcome, routing.fleet)
         case "deferred" if outcome.handle is not None:
             _deferred(book, work, active, outcome, message.worker)
         case "cancelled":
             if active.state is TaskState.CANCELLING and not _is_proof(work, active, routing):
                 work.send_again(active)  # now to be ended, if it runs
             elif active.state is TaskState.CANCELLING or active.timed_out:
-                ending.cancelled(book, work, active, outcome)
+                ending.cancelled(book, work, active, outcome, routing.fleet)
             else:
                 ending.hand_back(book, work, active, outcome.reason)
         case "unreachable":
@@ -170,14 +170,14 @@ def answers(
         elif outcome.what == "done":
             ending.succeed(book, work, active, outcome)
         elif outcome.what == "failed":
-            ending.fail(book, work, active, outcome)
+            ending.fail(book, work, active, outcome, fleet)
         elif outcome.what == "cancelled":
             if ending_now:
-                ending.cancelled(book, work, active, outcome)
+                ending.cancelled(book, work, active, outcome, fleet)
             else:
                 gone = Outcome("failed", outcome.reason or "the job was ended from outside", "infra",
                                stdout=outcome.stdout, stderr=outcome.stderr)  # fmt: skip
-                ending.fail(book, work, active, gone)
+                ending.fail(book, work, active, gone, fleet)
         elif outcome.what == "running" and newest:
             _running(book, work, active, outcome)
 

@@ -14,7 +14,9 @@ from wlmctl.connections import ConnectionPool
 from wlmctl.errors import SpecError, TaskFailed, TransportError, Unreachable, WlmctlError
 from wlmctl.experiment import Instances
 from wlmctl.experiment.model import Experiment, Instance, Role, Template
+from wlmctl.experiment.raising import is_at_most, steps, told
 from wlmctl.machine import LOCAL, Machine, Requirement
+from wlmctl.orchestrator.ending import INFRA_LIMIT
 from wlmctl.planning import Finding, Plans
 from wlmctl.plugins import batch_factory, scheduler_factory, task_type
 from wlmctl.quantities import format_size
@@ -166,6 +168,7 @@ def _findings(planner: _Planner, template: Template, kind: TaskType, one: Instan
         planner.written.update(place.machine.name for place in places if place is not None)
     if main is not None and isinstance(kind, Defers):
         yield from _capacity(main, one)
+        yield from _raises(main.machine, one)
     if not isinstance(kind, Plans):
         return
     try:
@@ -199,6 +202,19 @@ def _capacity(place: MachineSurvey, one: Instance) -> Iterator[Finding]:
             f"asks for {format_size(asks.memory_bytes)}, machine {machine.name} has {format_size(machine.memory_bytes)}"
         )
         yield Finding("memory", text, "problem")
+
+
+def _raises(machine: Machine, one: Instance) -> Iterator[Finding]:
+    """What further attempts ask for, up to what the machine has."""
+    if one.retry is None:
+        return
+    for failure_class, asked in one.retry.raises.items():
+        limit = one.retry.limit if failure_class in one.retry.on else INFRA_LIMIT
+        asks = steps(one.resources, asked, limit, machine)
+        if len(asks) > 1:
+            end = ", then no more" if is_at_most(asks[-1], asked, machine) else ""
+            text = f"{', then '.join(told(each, asked) for each in asks)}{end}"
+            yield Finding("retry", f"after failures of the class {failure_class}: {text}")
 
 
 @dataclass(frozen=True, slots=True)
