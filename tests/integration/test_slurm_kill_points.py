@@ -28,7 +28,7 @@ ONCE = "echo ran >> witness"
 
 def points(name: str) -> list[int]:
     """The numbers of the kill points in a text."""
-    found = [int(number) for number in re.findall(r"^ *# point (\d+):", TEXTS[name].read_text(), re.MULTILINE)]
+    found = sorted(int(number) for number in re.findall(r"^ *# point (\d+):", TEXTS[name].read_text(), re.MULTILINE))
     assert found == list(range(1, len(found) + 1))
     return found
 

@@ -26,6 +26,7 @@ list() {
     }')"
 }
 
+# job NAME FOLDER
 job() {
   id= state= nodes= reason= all=
   eval "line=\${j_$1-} all=\${a_$1-}"

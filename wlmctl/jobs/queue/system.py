@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from shlex import quote
 from typing import ClassVar, Generic, TypeVar
 
 from wlmctl.batch import BatchJob, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.queue.answers import judge_of
+from wlmctl.jobs.queue.bunch import Unit, job_name, submit_command
 from wlmctl.jobs.queue.options import QueueOptions, WrongOption
 from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
-from wlmctl.jobs.talk import each, listed, submitted
-from wlmctl.jobs.texts import arguments, assignments, program, wrapper
+from wlmctl.jobs.talk import each, listed, submitted_each
+from wlmctl.jobs.texts import assignments, program, wrapper
 from wlmctl.machine import Machine
 from wlmctl.task import PollAnswer
 from wlmctl.transport import Completed
 
 _LOOK = ("clock", "folder", "answer", "queue", "listing", "judge")
-#: A submit may wait for a lock, two listings, and a command that tries again by itself.
-SUBMIT_TIMEOUT_S = 300.0
 #: What a look at 1,000 jobs, or a cancel, may take beyond its waiting.
 LOOK_TIMEOUT_S = 180.0
 #: How long a cancel waits for the proof at least.
@@ -37,7 +35,7 @@ Options = TypeVar("Options", bound=QueueOptions)
 
 
 class QueueBatch(ABC, Generic[Options]):
-    """Jobs of a cluster; implements ``BatchSystem`` and ``FindsJobs`` for a system with a ``queue.sh`` in ``texts``.
+    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany`` and ``FindsJobs`` for a system with a ``queue.sh`` in ``texts``.
 
     ``title`` is its name for users. ``execution``: shell words that tell two executions of one job apart.
     """
@@ -63,26 +61,49 @@ class QueueBatch(ABC, Generic[Options]):
 
     def submit(self, job: BatchJob) -> Command:
         """One command with the job's script on stdin."""
-        options = self._options(job)
-        script = job_script(job, self.machine).encode("utf-8", "surrogateescape")
-        nonce = secrets.token_hex(8)
-        file = f"script.{nonce}"
-        values = assignments(
-            folder=job.folder,
-            directory=job.directory,
-            nonce=nonce,
-            name=job_name(job.token),
-            file=file,
-            size=len(script),
-            batch=self._batch_script(job, nonce, file, options),
-            program=options.program,
-        )
-        text = values + arguments(*self.words(job, options)) + self._program("folder", "queue", "listing", "submit")
-        return Command(text, script, SUBMIT_TIMEOUT_S)
+        return self._submit_command({0: (job, self._options(job))})
 
     def submitted(self, job: BatchJob, completed: Completed) -> JobRef:
         """The reference, when the submit says that it came to its end."""
-        return submitted(self.reference(job), completed)
+        answer = submitted_each({0: self.reference(job)}, completed)[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def submit_many(self, jobs: Mapping[str, BatchJob]) -> Command:
+        """One command with all scripts on stdin, and as many listings as for one job."""
+        numbered = {}
+        for number, job in enumerate(jobs.values()):
+            with suppress(TaskFailed):
+                numbered[number] = (job, self._options(job))
+        return self._submit_command(numbered)
+
+    def submitted_many(
+        self, jobs: Mapping[str, BatchJob], completed: Completed
+    ) -> Mapping[str, JobRef | TaskFailed | Broken]:
+        """Each job's reference, or why it has none."""
+        refs = {number: self.reference(job) for number, job in enumerate(jobs.values())}
+        answers = submitted_each(refs, completed)
+        for number, job in enumerate(jobs.values()):
+            try:
+                self._options(job)
+            except TaskFailed as error:
+                answers[number] = error
+        return dict(zip(jobs, answers.values(), strict=True))
+
+    def _submit_command(self, jobs: Mapping[int, tuple[BatchJob, Options]]) -> Command:
+        nonce = secrets.token_hex(8)
+        return submit_command(
+            {number: job for number, (job, _) in jobs.items()},
+            {number: job_script(job, self.machine) for number, (job, _) in jobs.items()},
+            [
+                Unit(number, self.words(job, options), self._run(job, options, nonce))
+                for number, (job, options) in jobs.items()
+            ],
+            self._program("folder", "queue", "listing", "submit"),
+            nonce=nonce,
+            program=self.options.program,
+        )
 
     def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:
         """One command and one listing, with the jobs on stdin."""
@@ -133,22 +154,18 @@ class QueueBatch(ABC, Generic[Options]):
         except WrongOption as error:
             raise TaskFailed(f"batch.{self.options.name}.{error}") from error
 
-    def _batch_script(self, job: BatchJob, nonce: str, file: str, options: Options) -> str:
-        """What the queue runs on the first node: the wrapper, in the job's private folder."""
+    def _run(self, job: BatchJob, options: Options, nonce: str) -> str:
+        """What the queue runs on the first node, behind lines that say folder and token."""
         walltime = walltime_text(job)
-        shell = self.machine.shell or ""
-        beat_s = max(1, round(min(BEAT_S, options.lost_after_s / 3)))
-        return (
-            "#!/bin/sh\n"
-            f"cd -- {quote(job.folder)} || exit 96\n"
-            f"export WLMCTL_TOKEN={quote(job.token)}\n"
-            "oom=\n"
-            'while read -r key value; do [ "$key" = oom_kill ] && oom=$value; done </proc/vmstat\n'
-            f"beat={beat_s} report=yes\n"
-            f'place="{self.execution}"\n'
-            f'set -- "{nonce}-${{place% *}}-${{place#* }}" {quote(shell)} "" {quote(file)} "$oom"'
-            f' "{walltime}" {self.grace_s}\n'
-        ) + wrapper(bool(walltime))
+        settings = assignments(
+            nonce=nonce,
+            shell=self.machine.shell or "",
+            wall=walltime,
+            grace=self.grace_s,
+            beat=max(1, round(min(BEAT_S, options.lost_after_s / 3))),
+            report="yes",
+        )
+        return f'{settings}place="{self.execution}"\n' + self._program("start") + wrapper(bool(walltime))
 
     def _prelude(self, wait_s: float) -> str:
         lost_after_s = math.ceil(self.options.lost_after_s)
@@ -159,8 +176,3 @@ class QueueBatch(ABC, Generic[Options]):
             lost_after=lost_after_s,
             settle=min(60, lost_after_s),
         )
-
-
-def job_name(token: str) -> str:
-    """The name under which a queue has the job: 15 characters, which is all that Torque takes."""
-    return "w" + base64.b32encode(bytes.fromhex(token)).decode("ascii")[:14].lower()
