@@ -96,7 +96,7 @@ class Dispatcher:
         mine = [active for work in works.values() for active in work.active.values()]
         taken = self._fleet.taken(book.db, mine, works, self.strangers.ended)
         views = {name: self._fleet.view(name, taken) for name in self._fleet.names()}
-        loads = Loads.of(works, self._routing.registry.members)
+        loads = Loads.of(works, self._routing)
         capacity = Capacity(self._routing, loads, self.window, now)
         counters = self._counters.left(book.db, mine, works, self.strangers.ended)
         placement = Placement(list(works.values()), self._fleet, views, capacity, counters)
@@ -137,10 +137,12 @@ class Dispatcher:
         if len(devices) < group.resources.gpus and not self._fleet.machine(placed.place).has_queue:
             return
         care = work.care.get(idx)
-        queue = common.queue if care is None and not placed.is_chosen else None
+        # what is started together goes to one worker, as long as that does not decline it
+        is_chosen = placed.is_chosen if capacity.company(group.key) is None else care is None
+        queue = common.queue if care is None and not is_chosen else None
         if queue is None:
             queue = self._routing.queue(
-                group.type, capacity.able(group.key), care, placed.worker if placed.is_chosen else None,
+                group.type, capacity.able(group.key), care, placed.worker if is_chosen else None,
                 lambda able: _one_of(able, placed.worker, capacity.loads, work.row.priority),
             )  # fmt: skip
         if queue is None:
@@ -245,7 +247,7 @@ class Dispatcher:
         chosen: list[Member] = []
 
         def choose(members: Sequence[Member]) -> Member:
-            loads = Loads.of(works, self._routing.registry.members)
+            loads = Loads.of(works, self._routing)
             chosen.append(loads.likely(members, work.row.priority))
             return chosen[0]
 
