@@ -56,6 +56,8 @@ def _by_state(queue: str, ref: JobRef, section: Section, exit_code: int | None =
             return out_of_memory(section, exit_code)
         case "PREEMPTED":
             return failed(section, f"preempted by {queue}", FailureClass.PREEMPTED, exit_code)
+        case "REQUEUED":
+            return failed(section, f"re-queued in {queue} while it ran", FailureClass.PREEMPTED, exit_code)
         case "NODE_FAIL" | "BOOT_FAIL":
             return failed(section, f"its node failed ({queue}: {section.state})", FailureClass.INFRA, exit_code)
         case "CANCELLED" | "REVOKED":

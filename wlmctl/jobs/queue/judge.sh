@@ -14,6 +14,8 @@ judge() {
     note_end "$1"
     # what a signal meant is the queue's to say, which may not have said it yet
     case $exitline in *' 1 '?' '?' self end')
+      # ended to be run once more, which the fence refuses
+      [ "$state" != PENDING ] || [ -s "$1/gone" ] || printf '%s\n' "REQUEUED $reason" >"$1/gone"
       [ -s "$1/gone" ] || [ -e "$1/cancel" ] || { file_age "$1/exit" "$1"; [ "$age" -ge 30 ] || verdict=ending; }
       ;;
     esac
