@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.cluster.points import points
+from tests.chaos.cluster.points import OF_MANY, points
 
 #: Who is killed at a point of the leader's transactions, of a worker, of the texts.
 PROCESSES = ("worker", "leader", "connection")
@@ -50,7 +50,7 @@ def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
                 yield point.name, (*PROCESSES, "shell", "controller")
             case "wrapper" | "submit" | "cancel":
                 yield point.name, (*PROCESSES, "shell")
-            case _:
+            case _ if point.name not in OF_MANY:
                 yield point.name, PROCESSES
 
 

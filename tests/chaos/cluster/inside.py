@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from tests.chaos.cluster.points import MODULES
+from tests.chaos.cluster.points import MODULES, OF_MANY, TEXTS, path_of
 
 #: The environment variable that names the folder with the faults.
 FOLDER = "WLM_TEST_FAULTS"
@@ -26,6 +26,9 @@ FOLDER = "WLM_TEST_FAULTS"
 _POINT = re.compile(r"^( *)# point (\d+): .*$", re.MULTILINE)
 _TEXTS = "wlmctl.jobs.texts"
 _SELF = "tests.chaos.cluster.inside"
+
+#: Points of a submit at which something is done for all its jobs, whose folders are f_0, f_1 and so on.
+_FOR_ALL = ("submit.1", "submit.2", "submit.3", "submit.8")
 
 #: Put before each text that has points. $1 is the point, $2 the private folder of the job: .../<task>/<attempt>.
 _SHELL = r"""wlm_point() {
@@ -48,6 +51,13 @@ _SHELL = r"""wlm_point() {
     if [ "$wlm_pid" -gt 1 ]; then kill -KILL $wlm_pid; else pkill -KILL -P $(cat "%(folder)s/sshd"); fi
     ;;
   esac 2>/dev/null
+}
+wlm_points() {
+  wlm_number=0
+  while [ $wlm_number -lt "$count" ]; do
+    eval "wlm_point $1 \"\$f_$wlm_number\""
+    wlm_number=$((wlm_number + 1))
+  done
 }
 """
 
@@ -89,22 +99,29 @@ class _Loader(SourceFileLoader):
 def armed_text(read: Any) -> Any:
     """As ``wlmctl.jobs.texts._text``, of texts whose points are calls."""
 
+    paths = {path.stem: path for path in map(path_of, TEXTS)}
+
     def text(folder: Path, name: str) -> str:
-        path = folder / f"{name}.sh"
-        if not path.exists() or "# point " not in path.read_text("utf-8"):
+        if name not in paths:
             plain: str = read(folder, name)
             return plain
-        where = "$PWD" if name == "wrapper" else "$folder"
-        called = _POINT.sub(rf'\1wlm_point {name}.\2 "{where}"', path.read_text("utf-8"))
+        called = _POINT.sub(lambda found: f"{found[1]}{_call(f'{name}.{found[2]}')}", paths[name].read_text("utf-8"))
         hook = _SHELL % {"folder": os.environ[FOLDER], "worker": os.getpid()}
         return hook + re.sub(r"^\s*#.*\n|^\n", "", called, flags=re.MULTILINE)
 
     return text
 
 
+def _call(point: str) -> str:
+    if point in _FOR_ALL:
+        return f"wlm_points {point}"
+    return f'wlm_point {point} "{"$PWD" if point.startswith("wrapper.") else "$folder"}"'
+
+
 def reached(point: str, here: Mapping[str, Any]) -> None:
     """A point of the code: strike, where a fault is armed for a task that is there."""
     found = _led(here) if point.startswith("loop.") else ((task, "") for task in _tasks(here))
+    point = OF_MANY.get(point, point)
     for task, kind in list(found):
         strike(f"{task}@{point}{kind}")
 

@@ -149,7 +149,7 @@ class Play:
                 (self.folder / f"{name}.yaml").write_text(written)
                 ids[name] = fleet.order("submit", f"{name}.yaml")
         if "gone" in ids:
-            self._wait(db, ids["gone"], "half of what is to be cancelled has begun", _is_half_begun)
+            self._wait(db, ids["gone"], "all that is to be cancelled is in the queue", _are_in_the_queue)
             fleet.order("cancel", ids["gone"])
         for name in ids:
             self._wait(db, ids[name], f"{name} has ended", _is_over)
@@ -187,9 +187,8 @@ class Play:
             time.sleep(LOOK_S)
 
 
-def _is_half_begun(db: Database, seq: int) -> bool:
-    states = [task.state for task in experiments.tasks(db, seq)]
-    return 2 * sum(state not in ("waiting", "ready", "assigned") for state in states) >= len(states)
+def _are_in_the_queue(db: Database, seq: int) -> bool:
+    return all(task.state == "deferred" for task in experiments.tasks(db, seq))
 
 
 def _is_over(db: Database, seq: int) -> bool:

@@ -17,8 +17,16 @@ MODULES = (
     "wlmctl.worker.worker",
     "wlmctl.worker.control",
     "wlmctl_task_job.job",
+    "wlmctl_task_job.together",
 )
-TEXTS = ("wlmctl_batch_slurm/submit", "wlmctl_batch_slurm/cancel", "wlmctl.jobs/wrapper")
+TEXTS = ("wlmctl.jobs.queue/submit", "wlmctl.jobs.queue/cancel", "wlmctl.jobs/wrapper")
+
+#: Points of what is done for many jobs at once, and their names where it is done for one: a job comes to either.
+OF_MANY = {
+    "slots.3": "slots.1",
+    "slots.4": "slots.2",
+    **{f"together.{number}": f"job.{number}" for number in (1, 2, 3)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,6 @@ def points() -> Sequence[Point]:
     for where in (*MODULES, *TEXTS):
         path = path_of(where)
         here = [Point(path.stem, int(number), what) for number, what in _LINE.findall(path.read_text("utf-8"))]
-        assert [point.number for point in here] == list(range(1, len(here) + 1)), f"{path}: points are out of order"
-        found += here
+        assert {point.number for point in here} == set(range(1, len(here) + 1)), f"{path}: a number is missing or twice"
+        found += sorted(here, key=lambda point: point.number)
     return found
