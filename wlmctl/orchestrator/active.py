@@ -55,6 +55,8 @@ class Active:
     is_counted: bool = False
     #: What it takes of the counters that all machines share.
     counters: tuple[tuple[str, int], ...] = ()
+    #: So many like it may be one job of its machine's queue.
+    pack: int = 1
     #: The worker that was last heard to have it; ``is_begun``: and to execute it.
     holder: str | None = None
     #: The worker that is expected to get it, while none has said so.

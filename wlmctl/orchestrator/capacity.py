@@ -117,6 +117,14 @@ class Capacity:
         """How many of the group's tasks are one job of their machine's queue."""
         return self._shown[key].pack
 
+    def packs(self) -> dict[str, int]:
+        """By place: the most tasks of what is shown that are one job of its queue, where they are packed."""
+        most = dict[str, int]()
+        for shown in self._shown.values():
+            if shown.company is not None and shown.pack > most.get(shown.company[1], 1):
+                most[shown.company[1]] = shown.pack
+        return most
+
     def leading(self, key: str, loads: Loads) -> Member:
         """Who gets the next task of a group that is started together."""
         shown = self._shown[key]
@@ -180,6 +188,11 @@ class WorkerRoom:
         self._capacity, self._free, self._loads = capacity, free, capacity.loads.copy()
         #: The group that was asked about last, and how many of it may still be sent.
         self._left: tuple[str, int] = ("", 0)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What it is the room of."""
+        return self._capacity
 
     def refusal(self, group: ReadyGroup, worker: str | None) -> str | None:
         """Why one more task of the group cannot go to the workers; empty where it is only too early."""

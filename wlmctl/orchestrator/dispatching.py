@@ -155,6 +155,7 @@ class Dispatcher:
             group.type, machine, site, common.touches, placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
             kills=care.kills if care is not None else 0, is_counted=group.needs_capacity, counters=group.counters,
+            pack=capacity.pack(group.key),
         )  # fmt: skip
         work.dispatches[idx] = active.dispatch
         changes: dict[str, object] = {
@@ -251,8 +252,11 @@ class Dispatcher:
             chosen.append(loads.likely(members, work.row.priority))
             return chosen[0]
 
-        queue = self._routing.queue(active.type, able, work.care.get(active.idx), None, choose)
-        active.likely = (chosen or able)[0].id
+        care, wanted = work.care.get(active.idx), None
+        if care is None and active.state is not TaskState.CANCELLING and self._routing.company(active.type, where):
+            wanted = next((member.id for member in able if member.id == self._routing.asked(where[0])), None)
+        queue = self._routing.queue(active.type, able, care, wanted, choose)
+        active.likely = wanted or (chosen or able)[0].id
         return queue
 
 

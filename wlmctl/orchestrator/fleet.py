@@ -7,6 +7,7 @@ than the orchestrator's own, as ``local@...``. Only here and in a scheduler's sn
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -30,19 +31,33 @@ PROBE_LOST_S = 120.0
 class Taken:
     """What is taken of one machine: cpus, memory, gpus one by one, jobs."""
 
-    __slots__ = ("cpus", "devices", "jobs", "memory_bytes")
+    __slots__ = ("_jobs", "_packed", "_shared", "cpus", "devices", "memory_bytes")
 
     def __init__(self) -> None:
-        self.cpus = self.memory_bytes = self.jobs = 0
+        self.cpus = self.memory_bytes = self._jobs = 0
         self.devices: set[int] = set()
+        #: The jobs that several tasks share; and those tasks that will share one, by how many may.
+        self._shared: set[str] = set()
+        self._packed: Counter[int] = Counter()
 
-    def add(self, resources: Resources, devices: Iterable[int]) -> None:
-        """One more task is under way there."""
-        if resources.cpus:
-            self.cpus += resources.cpus
-            self.memory_bytes += resources.memory_bytes
-            self.jobs += 1
-            self.devices.update(devices)
+    def add(self, resources: Resources, devices: Iterable[int], shares: str | None = None, pack: int = 1) -> None:
+        """One more task is under way there, which ``shares`` a job with others or will be put into one of ``pack``."""
+        if not resources.cpus:
+            return
+        self.cpus += resources.cpus
+        self.memory_bytes += resources.memory_bytes
+        self.devices.update(devices)
+        if shares is not None:
+            self._shared.add(shares)
+        elif pack > 1:
+            self._packed[pack] += 1
+        else:
+            self._jobs += 1
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs these tasks are in the machine's queue."""
+        return self._jobs + len(self._shared) + sum(-(-count // pack) for pack, count in self._packed.items())
 
 
 class Fleet:
@@ -67,7 +82,9 @@ class Fleet:
         self._by_users: dict[str, Hold] = {}
         self._probe_due: dict[str, float] = {}
         self._others = OfOthers(
-            "exp, idx, attempt, site, cpus, memory_bytes, gpus, devices", "site IS NOT NULL AND cpus > 0"
+            "exp, idx, attempt, site, cpus, memory_bytes, gpus, devices, "
+            """CASE WHEN replace(handle, '"shares":', '') <> handle THEN handle END""",
+            "site IS NOT NULL AND cpus > 0",
         )
 
     def machine(self, name: str) -> Machine:
@@ -121,12 +138,16 @@ class Fleet:
         taken: dict[str, Taken] = {}
         for active in mine:
             if active.site is not None and active.resources is not None:
-                taken.setdefault(active.site, Taken()).add(active.resources, active.devices)
-        for *key, site, cpus, memory, gpus, devices in self._others.rows(db, my_experiments):
+                shares = active.handle.get("shares") if active.handle is not None else None
+                taken.setdefault(active.site, Taken()).add(
+                    active.resources, active.devices, shares, 1 if active.handle is not None else active.pack
+                )
+        for *key, site, cpus, memory, gpus, devices, sharing in self._others.rows(db, my_experiments):
             if tuple(key) in ended:
                 continue
+            shares = json.loads(sharing).get("shares") if sharing else None
             taken.setdefault(site, Taken()).add(
-                Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else ()
+                Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else (), shares
             )
         return taken
 

@@ -89,7 +89,7 @@ class Placement:
             0,
             groups,
             self._capacity.views(),
-            dict(self._views),
+            self._with_packs(),
             running=[active.view(work.seq) for work in self._works for active in work.active.values()],
             usage_by_user=by_user,
             usage_by_project=by_project,
@@ -103,6 +103,16 @@ class Placement:
             reservations=self._kept(reservations),
             counters=self._counters,
         )
+
+    def _with_packs(self) -> dict[str, MachineView]:
+        """The machines, with jobs left for so many tasks as packs have: a scheduler counts tasks."""
+        packs = self._capacity.packs()
+        return {
+            name: replace(view, jobs_left=view.jobs_left * packs[name])
+            if name in packs and view.jobs_left is not None
+            else view
+            for name, view in self._views.items()
+        }
 
     def _kept(self, reservations: Sequence[Reservation]) -> tuple[Reservation, ...]:
         works = [work for work in self._works if work.state is ExperimentState.RUNNING]
@@ -144,6 +154,10 @@ class Placement:
             return None
         roles = zip(ready.roles or (LOCAL,), places, strict=True)
         unbound = next((work.role_key(ready.tasks[0], role) for role, place in roles if place is None), None)
+        view = self._views.get(places[0] or "")
+        if view is not None and view.jobs_left and view.name in self._capacity.packs():
+            jobs = max(0, view.jobs_left * self._capacity.pack(ready.key))
+            room = jobs if room is None else min(room, jobs)
         return Group(
             ready.key,
             work.row.id,

@@ -58,7 +58,8 @@ def result(
         return
     work, active = found
     active.sent = False
-    window.finished(work.seq, active.type, now)
+    if routing.company(active.type, [active.place]) is None:  # a bunch that ends at once says nothing of a rate
+        window.finished(work.seq, active.type, now)
     outcome = message.outcome
     if active.state is TaskState.ASSIGNED:
         active.overtaken = message.worker, book.now_s - message.took_s
