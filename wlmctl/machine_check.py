@@ -17,6 +17,7 @@ from wlmctl.errors import (
     NoSuch,
     PluginError,
     TransportError,
+    TurnedAway,
     Unreachable,
     UntrustedHost,
     WlmctlError,
@@ -128,15 +129,21 @@ def _with_ssh(machine: Machine) -> Iterator[Check]:
     started = time.monotonic()
     with connect(machine) as ssh:
         yield Check("login", "ok", f"{ssh.login}, in {(time.monotonic() - started) * 1000:.0f} ms")
-        found = survey(ssh)
+        found, sftp = None, _sftp(machine, ssh)
         needs_shell = machine.shell != "none"
+        try:
+            found = survey(ssh)
+        except TurnedAway as error:
+            if sftp.state != "ok":  # as during a maintenance, or with a password that has expired
+                yield failed("shell", machine, error)
+                return
         if found is None:
             hint = 'say shell = "none" if it is meant to have none' if needs_shell else ""
             yield Check("shell", "problem" if needs_shell else "ok", "none: staging and files only", hint)
         else:
             unused = "" if needs_shell else '; not used, since shell = "none"'
             yield Check("shell", "ok", f"sh, home {found.home}{unused}")
-        yield _sftp(machine, ssh)
+        yield sftp
         if found is None or not found.has_scp:
             yield _unless_used(machine, "scp", "there is no scp program that could be run", "sftp")
         else:
@@ -251,6 +258,8 @@ def failed(part: str, machine: Machine, error: WlmctlError) -> Check:
         return Check("key", "unreachable", text.partition("; nothing was sent")[0], hint)
     if isinstance(error, LoginRefused):
         return Check("login", "unreachable", text, "give the key: key = ..., ~/.ssh/config or the SSH agent")
+    if isinstance(error, TurnedAway):
+        return Check(part, "unreachable", text, "see what the host wants: log in by hand")
     if isinstance(error, Unreachable):
         return Check(part, "unreachable", text, "check host, port and the network")
     return Check(part, "problem", text)
