@@ -40,7 +40,7 @@ def submitted_each(refs: Mapping[int, JobRef], completed: Completed) -> dict[int
         if kind == "refused":
             answers[number] = TaskFailed(words)
         elif completed.exit_code == 0:
-            answers[number] = {**refs[number], "id": words} if words else refs[number]
+            answers[number] = {**refs[number], **dict(zip(("id", "pack"), words.split(), strict=False))}
     return answers
 
 

@@ -35,7 +35,7 @@ def arguments(*values: str | int) -> str:
     return f"set -- {' '.join(quote(str(value)) for value in values)}\n"
 
 
-def wrapper(has_walltime: bool) -> str:
-    """The text of the process that runs a job; the watchdog comes with it only where there is a walltime."""
-    watched = ("clock", "processes", "walltime") if has_walltime else ()
+def wrapper(has_walltime: bool, is_packed: bool = False) -> str:
+    """The text of the process that runs a job; watchdogs come with it only where there is something to watch."""
+    watched = ("clock", "processes", "walltime") if has_walltime or is_packed else ()
     return program(_COMMON, *watched, "wrapper")

@@ -3,10 +3,13 @@
 # settings of the login that would change what a command lists or submits
 for v in $(env | grep -Eo '^(SQUEUE|SBATCH|SCANCEL)_[A-Z0-9_]*'); do unset "$v"; done
 away='[Tt]imed out|nable to contact|ocket|emporarily|ommunication'
+array=--array=
+# squeue shows an end for as long as slurmctld knows it
+absent=ABSENT
 
 # jobs in all states and hidden partitions, elements of arrays singly
 queue_list() {
-  LC_ALL=C timeout 60 squeue -a -r -h -t all -u "$(id -un)" -o '%A|%T|%j|%N|%k|%r'
+  LC_ALL=C timeout 60 squeue -a -r -h -t all -u "$(id -un)" -o '%i|%T|%j_%K|%N|%k|%r'
 }
 
 queue_submit() {
@@ -24,10 +27,7 @@ queue_remove() {
   scancel "$@"
 }
 
-# squeue shows an end for as long as slurmctld knows it
-queue_told() {
-  state=ABSENT
-}
+queue_told() { :; }
 
 queue_booted() {
   date -d "$(scontrol show config | sed -n 's/^BOOT_TIME *= *//p')" +%s

@@ -20,6 +20,7 @@ class SlurmBatch(QueueBatch[SlurmOptions]):
     title = "Slurm"
     texts = Path(__file__).parent
     execution = "$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}"
+    array_index = "$SLURM_ARRAY_TASK_ID"
 
     def words(self, job: BatchJob, options: SlurmOptions) -> list[str]:
         """Resources and options as words for sbatch."""

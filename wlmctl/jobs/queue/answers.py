@@ -72,6 +72,8 @@ def _by_state(queue: str, ref: JobRef, section: Section, exit_code: int | None =
 def _never(queue: str, state: str) -> str:
     if state in ("", "ABSENT", "ENDED"):
         return f"never started: {queue} does not know it, and it is kept from starting now"
+    if state == "PACK_OVER":
+        return f"never started: {queue} ended its pack at the pack's walltime, before its turn"
     if state == "LAUNCH_FAILED":
         return f"never started: {queue} gave it a node and could not launch it there"
     return f"never started: {_ended_in(queue, state)}; can the nodes see its folder?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -16,14 +17,58 @@ SUBMIT_TIMEOUT_S = 300.0
 FURTHER_TIMEOUT_S = 2.0
 
 
+#: So many alike jobs at least are worth an array.
+ARRAY_LEAST = 4
+#: Slurm's MaxArraySize, less one, unless a site says otherwise.
+ARRAY_MOST = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One job for the queue, by the number of what it runs. ``words`` are for the submitting command, ``run`` is the
-    batch script behind the lines that say folder and token."""
+    """What the queue gets as one, by the numbers of the jobs that it runs.
 
-    number: int
+    ``words`` are for the submitting command; ``run`` is the batch script behind the lines that say folder and token.
+    ``kind`` is ``single``, ``array``, of which ``together`` may run at once, or ``pack``.
+    """
+
+    kind: str
+    numbers: Sequence[int]
     words: Sequence[str]
     run: str
+    name: str = ""
+    together: int | None = None
+
+    @property
+    def call(self) -> str:
+        """The call of the shell function, with ``%s`` for the variable that holds ``run``."""
+        words = "".join(f" {quote(word)}" for word in self.words)
+        if self.kind == "single":
+            return f'single {self.numbers[0]} "$%s"{words}\n'
+        numbers = quote(" ".join(map(str, self.numbers)))
+        return f'group {self.kind} {self.name} {quote(str(self.together or ""))} {numbers} "$%s"{words}\n'
+
+
+def chunks(jobs: Mapping[int, BatchJob], arrays: bool) -> list[tuple[str, list[int]]]:
+    """The kind and the numbers of each unit: packs are full as far as they can be, what is left alone is single."""
+    groups: dict[object, list[int]] = {}
+    for number, job in jobs.items():
+        alike = (job.experiment, job.group, job.pack, job.together, job.resources, repr(job.options))
+        groups.setdefault(alike if job.group else number, []).append(number)
+    units: list[tuple[str, list[int]]] = []
+    for numbers in groups.values():
+        pack = jobs[numbers[0]].pack
+        most = pack if pack > 1 else ARRAY_MOST if arrays and len(numbers) >= ARRAY_LEAST else 1
+        for start in range(0, len(numbers), most):
+            chunk = numbers[start : start + most]
+            kind = "single" if len(chunk) == 1 else "pack" if pack > 1 else "array"
+            units.append((kind, chunk))
+    return units
+
+
+def group_name(kind: str, jobs: Iterable[BatchJob]) -> str:
+    """The name of an array or a pack of these jobs in this order."""
+    tokens = " ".join([kind, *(job.token for job in jobs)])
+    return job_name(hashlib.sha256(tokens.encode()).hexdigest()[:32])
 
 
 def submit_command(
@@ -31,10 +76,7 @@ def submit_command(
 ) -> Command:
     """One command that submits the units; what many of them share travels once. ``values``: further variables."""
     runs: dict[str, str] = {}
-    calls = []
-    for unit in units:
-        run = runs.setdefault(unit.run, f"run_{len(runs)}")
-        calls.append(f'unit {unit.number} "${run}" {" ".join(map(quote, unit.words))}\n')
+    calls = [unit.call % runs.setdefault(unit.run, f"run_{len(runs)}") for unit in units]
     lines = [
         assignments(count=max(jobs, default=-1) + 1, **values),
         assignments(**{name: text for text, name in runs.items()}),

@@ -8,14 +8,15 @@ file_age() {
 
 # judge FOLDER NAME: sets verdict to exit, new, wait, run, ending, never, lost or gone
 judge() {
-  job "$2"
+  job "$2" "$1"
   if ended "$1"; then
     verdict=exit
     note_end "$1"
     # what a signal meant is the queue's to say, which may not have said it yet
     case $exitline in *' 1 '?' '?' self end')
-      # ended to be run once more, which the fence refuses
-      [ "$state" != PENDING ] || [ -s "$1/gone" ] || printf '%s\n' "REQUEUED $reason" >"$1/gone"
+      if [ "$state" = PENDING ] && ! [ -s "$1/gone" ]; then
+        case $reason in JobHeld*) swept "$1" held gone ;; *) swept "$1" - gone ;; esac
+      fi
       [ -s "$1/gone" ] || [ -e "$1/cancel" ] || { file_age "$1/exit" "$1"; [ "$age" -ge 30 ] || verdict=ending; }
       ;;
     esac
@@ -30,7 +31,7 @@ judge() {
       rm -f "$1/gone"
     else
       note_end "$1"
-      judge_lost "$1"
+      judge_lost "$1" "$2"
     fi
     return
   fi
@@ -38,22 +39,28 @@ judge() {
     verdict=new
   elif [ "$state" = LAUNCH_FAILED ] || [ "$reason" = 'launch failed requeued held' ]; then
     verdict=new
+  elif [ "$shared" ] && [ "$state" = RUNNING ]; then
+    verdict='wait PENDING its pack runs, and its turn comes'
   else
     verdict="wait $state ${reason:-None}"
   fi
 }
 
-# The first word of the queue for an end, which it forgets after a while; where it does not list it any more, what it
-# has kept of it.
+# The first word of the queue for an end, which it forgets after a while.
 note_end() {
   has_ended "$state" || [ "$state" = LAUNCH_FAILED ] || return 0
   [ -s "$1/gone" ] && return 0
-  if ! [ "$state" ]; then
-    number=
-    { read -r number <"$1/jobid"; } 2>/dev/null
-    if [ "$number" ]; then queue_told "$number"; else state=ABSENT; fi
-  fi
-  printf '%s\n' "$state $reason" >"$1/gone"
+  if [ -s "$1/swept" ]; then cat "$1/swept"; else printf '%s\n' "${state:-$absent} $reason"; fi >"$1/gone"
+}
+
+# ask_kept FOLDER NAME: what the queue has kept of the end of a job that it does not list any more
+ask_kept() {
+  was= number=
+  { read -r was _ <"$1/gone" && read -r number <"$1/jobid"; } 2>/dev/null
+  [ "$was" = "$absent" ] && [ "$number" ] || return 0
+  state= reason=
+  queue_told "$number" "$2"
+  [ "$state" ] && printf '%s\n' "$state $reason" >"$1/gone"
 }
 
 # The queue says that the job is over; its processes are only believed to be after a time without a sign of life.
@@ -65,6 +72,7 @@ judge_lost() {
   [ "$age" -ge "$lost_after" ] || return 0
   # a listing of the folder makes a late file of another host seen
   ls -- "$1" >/dev/null
+  ask_kept "$1" "$2"
   if ended "$1"; then
     verdict=exit
   elif [ -e "$1/cancel" ]; then
@@ -76,6 +84,19 @@ judge_lost() {
   fi
 }
 
+# swept FOLDER HOW FILE: writes what is to be said of the end of a job that waits, held or -, though it has begun, since
+# the queue's word for what we remove is none for its end. It has ended and was to be run once more, or was ended for
+# that, or the controller has forgotten it.
+swept() {
+  [ -s "$1/$3" ] && return
+  ended "$1" || exitline=
+  case $exitline,$2 in
+  ,* | *' 1 '?' '?' self end,held') printf '%s\n' "$absent -" ;;
+  *' 1 '?' '?' self end,'*) echo REQUEUED - ;;
+  *) echo ENDED - ;;
+  esac >"$1/$3"
+}
+
 # Cancels jobs that wait and can do nothing any more: a submit whose client was killed may come into the queue when its
 # token is sealed already, a controller that lost its last seconds may hold again what has run, an administrator may
 # re-queue what has ended. One that is not held and has an owner may run, whatever the queue says.
@@ -83,17 +104,34 @@ sweep_pending() {
   [ "$pending" ] || return 0
   while read -r id how folder; do
     folder=${folder#wlm:}
+    case $folder in *.pack)
+      if (pack_is_over "$folder"); then
+        while read -r member; do swept "$member" "$how" swept; done <"$folder"
+        queue_remove "$id"
+      fi
+      continue
+      ;;
+    esac
     ended "$folder" || { owner "$folder" && case $how,$ohost in held,* | *,sealed) ;; *) false ;; esac } || continue
+    swept "$folder" "$how" swept
     queue_remove "$id"
   done <<WLM_PENDING
 $pending
 WLM_PENDING
 }
 
-# sweep NAME: cancels all that carries the name and has not ended
+# sweep NAME FOLDER: cancels all that carries the name and has not ended, and its pack when nobody in it needs it any more
 sweep() {
-  job "$1"
+  job "$1" "$2"
   [ "$all" ] && queue_remove $all >/dev/null 2>&1
+  [ "$shared" ] && (pack_is_over "$shared") && queue_remove "$id" >/dev/null 2>&1
+}
+
+# pack_is_over MEMBERS: each of them has ended or is sealed
+pack_is_over() {
+  while read -r member; do
+    ended "$member" || { owner "$member" && [ "$ohost" = sealed ]; } || return
+  done <"$1"
 }
 
 # tell_end NUMBER FOLDER: a verdict with what the queue said of the end

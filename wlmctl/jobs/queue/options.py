@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
+from wlmctl.errors import ConfigError
+from wlmctl.machine import Machine
 from wlmctl.quantities import parse_duration
 from wlmctl.suggest import did_you_mean
 
@@ -47,6 +49,14 @@ class QueueOptions:
     def check_extra(cls, words: Sequence[str]) -> None:
         """``WrongOption`` for a word that is no option of the submitting command, or would take the job from us."""
         raise NotImplementedError
+
+    @classmethod
+    def of(cls, machine: Machine, options: Mapping[str, Any]) -> Self:
+        """The machine's ``batch_options``; ``ConfigError`` for a wrong one."""
+        try:
+            return cls().over(options)
+        except WrongOption as error:
+            raise ConfigError(f"machines.{machine.name}.batch_options.{error}") from error
 
     def over(self, options: Mapping[str, Any]) -> Self:
         """``options`` over these; ``WrongOption`` for one that is unknown, of a wrong type or refused."""

@@ -31,9 +31,13 @@ look() {
       judge "$2" "$6"
       [ "$verdict" = run ] && return
       # a node was given to it and it has not begun: that was nobody's cancel, but a launch that failed
-      [ "$state" = CANCELLED ] && [ "$nodes" = placed ] && state=LAUNCH_FAILED
+      case $shared,$state,$nodes in
+      ,CANCELLED,placed) state=LAUNCH_FAILED ;;
+      ?*,TIMEOUT,* | ?*,DEADLINE,*) state=PACK_OVER ;;
+      esac
       note_end "$2"
-      sweep "$6"
+      ask_kept "$2" "$6"
+      sweep "$6" "$2"
     fi
     tell_end "$1" "$2"
     ;;

@@ -1,8 +1,8 @@
 # Submits jobs held, records their numbers, releases them: each step is harmless to repeat, in any other company, and may
 # be where the connection or this shell is killed (the points that are numbered, each of which has a test). Variables:
-# nonce, program (the command that submits), count (of the jobs); of each job, with its number behind the name, f_ its
-# folder, d_ its directory, n_ its name, t_ its script, h_ lines for the batch script that say its folder and its token.
-# The function units calls unit for what the queue is to get as one.
+# nonce, program (the command that submits), index (by which an element of an array knows itself), count (of the jobs); of
+# each job, with its number behind the name, f_ its folder, d_ its directory, n_ its name, t_ its script, h_ lines for the
+# batch script that say its folder and its token. The function units calls single or group for what the queue is to get.
 
 # take NUMBER: that job becomes the one that is spoken of
 take() {
@@ -67,21 +67,22 @@ adopt() {
   if ! recorded "$folder/jobid"; then
     job "$name" "$folder"
     [ "$id" ] && ! has_ended "$state" || return
-    keep "$1" "$id"
+    [ -z "$shared" ] || [ -s "$shared.id" ] || record "$shared.id" "$id"
+    keep "$1" "$id" "$shared"
   fi
   mark "$1" recorded
 }
 
-# keep NUMBER ID: what the queue has for it, unless something is recorded already
+# keep NUMBER ID PACK: what the queue has for it, unless something is recorded already; a pack has others as well
 keep() {
   take "$1"
   record "$folder/jobid" "$2" || { mark "$1" unsure; return; }
   mark "$1" recorded
-  [ "$recorded" = "$2" ] || queue_remove "$2"
+  [ "$recorded" = "$2" ] || [ "$3" ] || queue_remove "$2"
 }
 
-# unit NUMBER RUN WORDS: one job for the queue, whose batch script is RUN behind the job's own lines
-unit() {
+# single NUMBER RUN WORDS: one job for the queue, whose batch script is RUN behind the job's own lines
+single() {
   number=$1 run=$2
   shift 2
   take "$number"
@@ -93,29 +94,124 @@ unit() {
 
 # enter WORDS: into the queue, held
 enter() {
-  take "$number"
-  eval "text=\$t_$number own=\$h_$number"
-  if ! e=$({ printf '%s' "$text" >"$folder/script.$nonce"; } 2>&1); then
-    refuse "$number" "the script cannot be written: $e"
-    return
-  fi
+  written "$number" || return
+  eval "own=\$h_$number"
   # point 5: the script is written
   printf '#!/bin/sh\n%s\n%s' "$own" "$run" >"$folder/batch.$nonce" || { mark "$number" unsure; return; }
-  if ! id=$(queue_submit "$folder/batch.$nonce" "$@" 2>"$folder/said.$nonce"); then
-    e=$(tail -n 3 "$folder/said.$nonce")
-    if [ -z "$e" ] || printf '%s\n' "$e" | grep -Eq -e "$away"; then
-      # the others would wait in vain as well
-      unreachable=1
-      printf '%s\n' "$e" >&2
-    else
-      refuse "$number" "$e"
-    fi
+  if ! queued "$folder" "$@"; then
+    [ "$unreachable" ] || refuse "$number" "$e"
     return
   fi
   # point 6: submitted, held, not recorded
-  fresh=1
   keep "$number" "$id"
   # point 7: recorded, still held
+}
+
+# written NUMBER: what the machine's shell is to run
+written() {
+  take "$1"
+  eval "text=\$t_$1"
+  e=$({ printf '%s' "$text" >"$folder/script.$nonce"; } 2>&1) || {
+    refuse "$1" "the script cannot be written: $e"
+    false
+  }
+}
+
+# queued PLACE WORDS: submits the batch script of that folder and sets id, or e to why not
+queued() {
+  place=$1
+  shift
+  id=$(queue_submit "$place/batch.$nonce" "$@" 2>"$place/said.$nonce") && fresh=1 && return
+  e=$(tail -n 3 "$place/said.$nonce")
+  if [ -z "$e" ] || printf '%s\n' "$e" | grep -Eq -e "$away"; then
+    # the others would wait in vain as well
+    unreachable=1
+    printf '%s\n' "$e" >&2
+  fi
+  false
+}
+
+# group KIND NAME TOGETHER NUMBERS RUN WORDS: one array or one pack for those of the jobs that have nothing in the queue.
+# The name stands for these jobs in this order, so that the place of each is the same whoever submits them.
+group() {
+  kind=$1 group=$2 together=$3 numbers=$4 run=$5
+  shift 5
+  [ "$unreachable" ] && return
+  take "${numbers%% *}"
+  lock "$folder"
+  wanted=
+  for number in $numbers; do
+    adopt "$number" || { written "$number" && wanted="$wanted $number"; }
+  done
+  [ "$unreachable" ] || [ -z "$wanted" ] && return
+  # point 9: the scripts of a group are written
+  compose || { for number in $wanted; do mark "$number" unsure; done; return; }
+  # point 10: each member knows of its group, and nothing is submitted
+  name=$group folder=$members
+  if ! queued "$place" ${option:+"$option"} "$@"; then
+    for number in $wanted; do
+      take "$number"
+      if [ "$unreachable" ]; then return
+      elif [ "$kind" = array ]; then enter "$@"
+      else refuse "$number" "$e"; fi
+    done
+    return
+  fi
+  # point 11: a group is submitted, held, not recorded
+  record "$members.id" "$id" || { for number in $wanted; do mark "$number" unsure; done; return; }
+  [ "$recorded" = "$id" ] || queue_remove "$id"
+  id=$recorded
+  # point 12: the group is recorded, its members are not
+  [ "$kind" = array ] && arrays="$arrays $id"
+  for number in $wanted; do
+    eval "at=\$p_$number"
+    case $kind in
+    array) keep "$number" "${id}_$at" ;;
+    pack) keep "$number" "$id" pack ;;
+    esac
+    # point 13: one member is recorded
+  done
+}
+
+# compose: the batch script of a group, and its list of members, in the folder of the first; a line in the folder of each
+compose() {
+  first=${wanted# }
+  take "${first%% *}"
+  place=$folder members=$folder/$group.$kind folders= body= list= at=0
+  for number in $numbers; do
+    take "$number"
+    folders="$folders$folder
+"
+    case "$wanted " in
+    *" $number "*)
+      eval "own=\$h_$number p_$number=\$at"
+      case $kind in
+      array) list="$list,$at" body="$body$at) $own ;;
+" && home "${group}_$at" || return ;;
+      pack) body="$body$own
+member
+" && home "$group $members" || return ;;
+      esac
+      ;;
+    esac
+    at=$((at + 1))
+  done
+  option=
+  case $kind in
+  array)
+    option=$array${list#,}${together:+%$together}
+    printf '#!/bin/sh\ncase %s in\n%s*) exit 96 ;;\nesac\n%s' "$index" "$body" "$run" >"$place/batch.$nonce"
+    ;;
+  pack) printf '#!/bin/sh\n%s\n%s' "$run" "$body" >"$place/batch.$nonce" ;;
+  esac && printf '%s' "$folders" >"$members.$nonce" && mv -f "$members.$nonce" "$members"
+}
+
+# home LINE: the job may be there, too
+home() {
+  if [ -e "$folder/homes" ]; then
+    while read -r line; do [ "$line" = "$1" ] && return; done <"$folder/homes"
+  fi
+  printf '%s\n' "$1" >>"$folder/homes"
 }
 
 # ours and still held: a cancel may come in between, and then there is nothing to release
@@ -130,7 +226,11 @@ is_held() {
 all_held() {
   held= i=0
   while [ $i -lt "$count" ]; do
-    is_held $i && held="$held $id"
+    if is_held $i; then
+      # an array of ours as a whole: singly, each of its elements would become a job of its own in the controller
+      case "$arrays " in *" ${id%_*} "*) id=${id%_*} ;; esac
+      case "$held " in *" $id "*) ;; *) held="$held $id" ;; esac
+    fi
     i=$((i + 1))
   done
 }
@@ -162,7 +262,13 @@ answer_all() {
     case $is in
     known | recorded)
       recorded "$folder/jobid"
-      printf '\nwlm-submitted %s %s\n' $i "$recorded"
+      id=$recorded pack=
+      if [ -e "$folder/homes" ]; then
+        while read -r key members; do
+          [ "$members" ] && recorded "$members.id" && [ "$recorded" = "$id" ] && pack=$key
+        done <"$folder/homes"
+      fi
+      printf '\nwlm-submitted %s %s %s\n' $i "$id" "$pack"
       ;;
     esac
     i=$((i + 1))
@@ -170,7 +276,7 @@ answer_all() {
 }
 
 submit_all() {
-  i=0 fresh= unreachable=
+  i=0 fresh= unreachable= arrays=
   # point 1: connected, nothing done
   while [ $i -lt "$count" ]; do
     if command -v "$program" >/dev/null 2>&1; then

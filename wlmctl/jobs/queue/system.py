@@ -7,13 +7,14 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from wlmctl.batch import BatchJob, Command, JobRef
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.queue.answers import judge_of
-from wlmctl.jobs.queue.bunch import Unit, job_name, submit_command
+from wlmctl.jobs.queue.bunch import Unit, chunks, group_name, job_name, submit_command
 from wlmctl.jobs.queue.options import QueueOptions, WrongOption
 from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
@@ -30,19 +31,24 @@ LOOK_TIMEOUT_S = 180.0
 CANCEL_WAIT_S = 3.0
 #: Seconds between two signs of life of a wrapper, at most.
 BEAT_S = 60.0
+#: What the walltime of a pack is longer than those of its members together.
+PACK_SLACK_S = 60.0
 
 Options = TypeVar("Options", bound=QueueOptions)
 
 
 class QueueBatch(ABC, Generic[Options]):
-    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany`` and ``FindsJobs`` for a system with a ``queue.sh`` in ``texts``.
+    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany`` and ``FindsJobs``.
 
-    ``title`` is its name for users. ``execution``: shell words that tell two executions of one job apart.
+    ``texts`` is where the system's ``queue.sh`` lies, ``title`` its name for users. ``execution``: shell words that
+    tell two executions of one job apart.
+    ``array_index``: the shell word by which an element of an array knows itself, None where there are no arrays.
     """
 
     title: ClassVar[str]
     texts: ClassVar[Path]
     execution: ClassVar[str]
+    array_index: ClassVar[str | None] = None
 
     def __init__(self, machine: Machine, options: Options) -> None:
         self.machine, self.options = machine, options
@@ -93,17 +99,32 @@ class QueueBatch(ABC, Generic[Options]):
 
     def _submit_command(self, jobs: Mapping[int, tuple[BatchJob, Options]]) -> Command:
         nonce = secrets.token_hex(8)
+        plain = {number: job for number, (job, _) in jobs.items()}
+        units = [
+            self._unit(kind, {number: plain[number] for number in numbers}, jobs[numbers[0]][1], nonce)
+            for kind, numbers in chunks(plain, self.array_index is not None)
+        ]
         return submit_command(
-            {number: job for number, (job, _) in jobs.items()},
-            {number: job_script(job, self.machine) for number, (job, _) in jobs.items()},
-            [
-                Unit(number, self.words(job, options), self._run(job, options, nonce))
-                for number, (job, options) in jobs.items()
-            ],
+            plain,
+            {number: job_script(job, self.machine) for number, job in plain.items()},
+            units,
             self._program("folder", "queue", "listing", "submit"),
             nonce=nonce,
             program=self.options.program,
+            index=self.array_index or "",
         )
+
+    def _unit(self, kind: str, jobs: Mapping[int, BatchJob], options: Options, nonce: str) -> Unit:
+        first = next(iter(jobs.values()))
+        walltime_s = first.resources.walltime_s
+        run = self._run(first, options, nonce, is_packed=kind == "pack")
+        if kind == "pack":
+            if walltime_s is not None:
+                summed = replace(first.resources, walltime_s=walltime_s * len(jobs) + PACK_SLACK_S)
+                first = replace(first, resources=summed)
+            run = assignments(run="folder=$1 token=$2\n" + run) + self._program("pack")
+        name = "" if kind == "single" else group_name(kind, jobs.values())
+        return Unit(kind, list(jobs), self.words(first, options), run, name, first.together)
 
     def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:
         """One command and one listing, with the jobs on stdin."""
@@ -150,11 +171,13 @@ class QueueBatch(ABC, Generic[Options]):
 
     def _options(self, job: BatchJob) -> Options:
         try:
-            return self.options.over(job.options)
+            options = self.options.over(job.options)
         except WrongOption as error:
             raise TaskFailed(f"batch.{self.options.name}.{error}") from error
+        self.words(job, options)
+        return options
 
-    def _run(self, job: BatchJob, options: Options, nonce: str) -> str:
+    def _run(self, job: BatchJob, options: Options, nonce: str, *, is_packed: bool) -> str:
         """What the queue runs on the first node, behind lines that say folder and token."""
         walltime = walltime_text(job)
         settings = assignments(
@@ -164,8 +187,9 @@ class QueueBatch(ABC, Generic[Options]):
             grace=self.grace_s,
             beat=max(1, round(min(BEAT_S, options.lost_after_s / 3))),
             report="yes",
+            packed="yes" if is_packed else "",
         )
-        return f'{settings}place="{self.execution}"\n' + self._program("start") + wrapper(bool(walltime))
+        return f'{settings}place="{self.execution}"\n' + self._program("start") + wrapper(bool(walltime), is_packed)
 
     def _prelude(self, wait_s: float) -> str:
         lost_after_s = math.ceil(self.options.lost_after_s)
