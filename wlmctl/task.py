@@ -39,13 +39,17 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The attempt succeeded. ``outputs`` are its values for ``${tasks.NAME.outputs.KEY}``."""
+    """The attempt succeeded. ``outputs`` are its values for ``${tasks.NAME.outputs.KEY}``.
+
+    ``typed`` names those of them whose characters are JSON (a number, true, a list) and not a text.
+    """
 
     outputs: Mapping[str, str] = field(default_factory=dict)
     exit_code: int | None = None
     stdout: bytes = b""
     stderr: bytes = b""
     folder: str | None = None
+    typed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,11 +375,11 @@ def test_tasks_are_listed_as_json_with_times_of_the_same_form(db):
     with db.transaction():
         db.execute(
             "UPDATE tasks SET started = ?, outputs = ?, reason = ? WHERE exp = ? AND idx = 0",
-            (1767323045.678, '{"e": "1"}', 'a "quoted"\nline', seq),
+            (1767323045.678, '{"e": "1", "f": 0.10}', 'a "quoted"\nline', seq),
         )
     first, second, _ = map(json.loads, listing.tasks_json(db, seq))
     assert first["started"] == "2026-01-02T03:04:05.678Z"
-    assert (first["outputs"], first["reason"], first["attempt"]) == ({"e": "1"}, 'a "quoted"\nline', 0)
+    assert (first["outputs"], first["reason"], first["attempt"]) == ({"e": "1", "f": 0.1}, 'a "quoted"\nline', 0)
     assert (second["started"], second["outputs"], second["exit_code"]) == (None, None, None)
 
 

@@ -319,8 +319,8 @@ def test_a_wrong_common_key_is_one_line(tmp_path: Path, written: str, line: str)
         ("machin: nas", "machin: unknown key of a job task, expected one of ", "(did you mean 'machine'?)"),
         ("resource: {}", "resource: unknown key of a job task, expected one of ", "(did you mean 'resources'?)"),
         ("env: {A: [1]}", "env.A: found a list", ""),
-        ("outputs: {e: {text: a, file: b}}", "outputs.e.text: not yet", ""),
-        ("outputs: {e: {regex: a, file: b}}", "outputs.e.regex: not yet", ""),
+        ("outputs: {e: {text: a, file: b}}", "outputs.e.text: found 'a', expected true, or no text key", ""),
+        ("outputs: {e: {regex: 'a(', file: b}}", "outputs.e.regex: found 'a(', expected a regular expression", ""),
         ("outputs: {e: {json: $.a}}", "outputs.e.file: is missing", ""),
     ],
 )

@@ -13,6 +13,7 @@ from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import experiments, logs
+from wlmctl.store.outputs import to_column
 from wlmctl.task import FailureClass
 
 #: Infrastructure failures are tried again this often, the first after 10 s, doubling to 10 min.
@@ -43,7 +44,7 @@ def _left_by(active: Active, outcome: Outcome) -> dict[str, object]:
     """What a success has brought; what an earlier attempt, or a deferral, may have left goes."""
     left: dict[str, object] = {
         "exit_code": outcome.exit_code,
-        "outputs": json.dumps(dict(outcome.outputs)) if outcome.outputs else None,
+        "outputs": to_column(outcome.outputs, outcome.typed),
         "folder": outcome.folder,
         "handle": None,
         "failure_class": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from wlmctl_task_job import together
 from wlmctl_task_job.making import batch_job, handle, with_shell
 from wlmctl_task_job.outputs import read_outputs
 from wlmctl_task_job.spec import JobSpec, parse_job
+from wlmctl_task_job.types import Value
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ SUBMIT_TRIES = 3
 class JobType:
     """``TaskType``, ``Defers``, ``Gathers``, ``Prepares`` and ``Watches``.
 
-    A handle is ``{"job": JobRef, "outputs": [...]}``.
+    A handle is ``{"job": JobRef, "outputs": {key: ...}}``.
     """
 
     def parse(self, mapping: Mapping[str, Any], folder: Path) -> JobSpec:  # noqa: ARG002 (a job names no local file)
@@ -85,7 +87,7 @@ class JobType:
         wanted = {key: offsets for key in jobs if (offsets := context.log_offsets(key)) is not None}
         with context.transport() as transport:
             answers = _look(context.batch(), jobs, context, wanted, transport)
-            return {key: _with_outputs(answers[key], handle, transport) for key, handle in handles.items()}
+            return _with_outputs(answers, handles, transport)
 
     def cancel(self, handle: Mapping[str, Any], context: PollContext) -> PollAnswer:
         """End the job and prove it."""
@@ -93,7 +95,7 @@ class JobType:
         with context.transport() as transport:
             command = batch.cancel(handle["job"], context.wait_s)
             completed = with_shell(transport, context.machine).run(command.text, command.stdin, command.timeout_s)
-            return _with_outputs(batch.cancelled(handle["job"], completed), handle, transport)
+            return _with_outputs({"": batch.cancelled(handle["job"], completed)}, {"": handle}, transport)[""]
 
     def watch(self, handle: Mapping[str, Any]) -> int | None:
         """A descriptor that becomes readable at the end of a job that is a process of this very host."""
@@ -129,14 +131,21 @@ def _look(
     return answers
 
 
-def _with_outputs(answer: PollAnswer, handle: Mapping[str, Any], transport: Transport) -> PollAnswer:
-    """``answer`` with the job's outputs where it is ``Done``; a missing one makes it ``Failed``."""
-    declared = handle.get("outputs")
-    if not declared or not isinstance(answer, Done):
-        return answer
+def _with_outputs(
+    answers: Mapping[str, PollAnswer], handles: Mapping[str, Mapping[str, Any]], transport: Transport
+) -> Mapping[str, PollAnswer]:
+    """``answers`` with the outputs of those that are ``Done``; a missing one makes it ``Failed``."""
+    done = {key: answer for key, answer in answers.items() if isinstance(answer, Done) and handles[key].get("outputs")}
     try:
-        return Done(read_outputs(declared, transport), answer.exit_code, answer.stdout, answer.stderr)
+        found = read_outputs({key: handles[key]["outputs"] for key in done}, transport)
     except (Unreachable, Broken) as error:
-        return Unknown(f"its outputs cannot be read now: {error}")
-    except TaskFailed as error:
-        return Failed(error.reason, FailureClass(error.failure_class), answer.exit_code, answer.stdout, answer.stderr)
+        return {**answers, **dict.fromkeys(done, Unknown(f"its outputs cannot be read now: {error}"))}
+    return {**answers, **{key: _completed(answer, found[key]) for key, answer in done.items()}}
+
+
+def _completed(done: Done, values: Mapping[str, Value] | TaskFailed) -> Done | Failed:
+    if isinstance(values, TaskFailed):
+        return Failed(values.reason, FailureClass(values.failure_class), done.exit_code, done.stdout, done.stderr)
+    texts = {key: value.text for key, value in values.items()}
+    typed = tuple(key for key, value in values.items() if value.is_json)
+    return replace(done, outputs=texts, typed=typed)

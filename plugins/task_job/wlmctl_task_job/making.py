@@ -36,15 +36,15 @@ class _Place:
         return whole
 
 
-def batch_job(spec: JobSpec, context: TaskContext, transport: Transport) -> tuple[BatchJob, list[Any]]:
-    """The job for the batch system, and its outputs as the handle carries them: key, absolute path, JSON path."""
+def batch_job(spec: JobSpec, context: TaskContext, transport: Transport) -> tuple[BatchJob, dict[str, Any]]:
+    """The job for the batch system, and its outputs as the handle carries them, by key."""
     machine = context.machine(spec.machine)
     place = _Place(context.folder(spec.machine), machine, transport)
     directory = place.absolute(spec.directory, place.folder, "directory")
-    outputs = [
-        [key, place.absolute(output.file, directory, f"outputs.{key}.file"), output.json]
+    outputs = {
+        key: output.in_handle(place.absolute(output.file, directory, f"outputs.{key}.file"))
         for key, output in spec.outputs.items()
-    ]
+    }
     job = BatchJob(
         token=context.token,
         experiment=context.experiment,
@@ -65,7 +65,7 @@ def batch_job(spec: JobSpec, context: TaskContext, transport: Transport) -> tupl
     return job, outputs
 
 
-def handle(ref: JobRef, outputs: list[Any]) -> Mapping[str, Any]:
+def handle(ref: JobRef, outputs: Mapping[str, Any]) -> Mapping[str, Any]:
     """The handle of a job: ``shares`` names the job of the queue that several share, where that is so."""
     shares = {"shares": ref["pack"]} if "pack" in ref else {}
     return {"job": ref, "outputs": outputs, **shares} if outputs else {"job": ref, **shares}

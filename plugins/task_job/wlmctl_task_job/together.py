@@ -59,7 +59,7 @@ def _try(members: _Members) -> _Ends:
 
 def _submit(members: _Members, transport: Transport, ends: _Ends) -> None:
     """One command for all; raises what concerns all who are not among ``ends`` then."""
-    jobs, outputs = dict[str, BatchJob](), dict[str, list[Any]]()
+    jobs, outputs = dict[str, BatchJob](), dict[str, dict[str, Any]]()
     # point 1: connected for many, nothing asked
     for number, (spec, context) in members.items():
         try:
