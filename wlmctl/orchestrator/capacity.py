@@ -87,7 +87,8 @@ class Capacity:
         """The same, with other loads."""
         shown = self._shown[key]
         if shown.company is not None:
-            return loads.room(shown.company, shown.able, shown.priority, shown.pack)
+            beside = 1 if self._only is not None else 0
+            return loads.room(shown.company, shown.able, shown.priority, pack=shown.pack, beside=beside)
         if self._only is not None:
             return self._beside(self._only, loads) if shown.able else 0
         return loads.allowance(shown.able, shown.priority, shown.ahead, moves=shown.moves)
@@ -104,10 +105,10 @@ class Capacity:
 
     def shown(self, key: str) -> int | None:
         """How many of the group a scheduler may see, so that it gives no slots to what cannot go; None: all."""
-        if self._is_gathering and self._shown[key].company is None and self._shown[key].able:
-            room = self.room_to_move(key)
-            return max(0, self.allowance(key)) if room is None else min(room, max(0, self.allowance(key)))
-        return self.room_to_move(key)
+        room = self.room_to_move(key)
+        if not self._is_gathering or not self._shown[key].able:
+            return room
+        return max(0, self.allowance(key) if room is None else min(room, self.allowance(key)))
 
     def company(self, key: str) -> Company | None:
         """What the group's tasks are started together with."""
@@ -159,16 +160,19 @@ class Capacity:
         free = dict.fromkeys((member.id for member in members), 0)
         if self._only is not None:
             free[self._only.id] = max(0, self._beside(self._only, self.loads))
+        together = dict[tuple[str, Company], int]()
         for key, shown in self._shown.items():
             if shown.company is not None and shown.able:
-                first = self.leading(key, self.loads)
-                free[first.id] = max(free[first.id], self.allowance(key))
+                where = self.leading(key, self.loads).id, shown.company
+                together[where] = max(together.get(where, 0), self.allowance(key))
             if shown.company is not None or self._only is not None:
                 continue
             share = -(-shown.ahead // max(1, len(shown.able)))
             for member in shown.able:
                 left = max(0, self.loads.free(member, shown.priority, moves=shown.moves) + share)
                 free[member.id] = max(free[member.id], left)
+        for (worker, _), count in together.items():  # it is one slot, and as many as they are to a scheduler
+            free[worker] += count
         return free
 
     @staticmethod

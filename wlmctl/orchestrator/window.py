@@ -135,18 +135,25 @@ class Loads:
                 waiting -= left
         return free + max(0, ahead - waiting)
 
-    def room(self, company: Company, able: Sequence[Member], priority: int, pack: int) -> int:
-        """How many more of a company may be sent, if these workers can do them: whole packs, where they are packed."""
+    def room(self, company: Company, able: Sequence[Member], priority: int, *, pack: int = 1, beside: int = 0) -> int:
+        """How many more of a company may be sent, if these workers can do them: whole packs, where they are packed.
+
+        ``beside``: so many wait for each slot.
+        """
         counts = self._gathered.get(company)
         left = min(MANY, max(BUNCH // pack, 1) * pack) - (counts[_level(priority)] if counts is not None else 0)
-        if not any(company in self._companies[member.id] or self.free(member, priority) > 0 for member in able):
+        if not any(self._takes(member, company, priority, beside) for member in able):
             return 0
         return max(0, left - left % pack)
+
+    def _takes(self, member: Member, company: Company, priority: int, beside: int = 0) -> bool:
+        """True for a worker that has some of the company already, or a slot for it."""
+        return company in self._companies[member.id] or self.free(member, priority) + beside * member.info.slots > 0
 
     def leading(self, company: Company, able: Sequence[Member], priority: int, asked: str | None) -> Member:
         """Which of the workers will get the next one of a company: ``asked``, which asks the machine for all its jobs,
         unless it is busy; so that few log in there."""
-        free = [m for m in able if company in self._companies[m.id] or self.free(m, priority) > 0]
+        free = [member for member in able if self._takes(member, company, priority)]
         return next((m for m in free if m.id == asked), None) or self.likely(free or able, priority)
 
     def likely(self, able: Sequence[Member], priority: int) -> Member:
