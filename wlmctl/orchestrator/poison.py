@@ -1,7 +1,8 @@
 """Tasks that kill their workers: each death is counted, the second isolates, the third ends it.
 
 Only a worker that is proven dead counts, and only for what it was heard to have begun. Drains, restarts of the broker
-and lost connections count nothing; a worker that turns out to live after all has killed nobody.
+and lost connections count nothing; a worker that turns out to live after all has killed nobody. One that had begun more
+than it has slots was starting many together: it counts against none of them, and each is begun for itself from then on.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class Poison:
         if not _is_killed(member):
             return
         begun = [(work, active) for work, active in had if active.is_begun and active.holder == member.id]
+        counted = begun if len(begun) <= member.info.slots else []
         for work, active in had:  # it may have begun with one of these a moment before, and died of that
-            work.mind(active.idx).is_careful |= (work, active) not in begun
-        for work, active in begun:
+            work.mind(active.idx).is_careful |= (work, active) not in counted
+        for work, active in counted:
             care = work.mind(active.idx)
             care.kills += 1
             active.kills = care.kills
@@ -45,8 +47,8 @@ class Poison:
             if care.kills >= QUARANTINE:
                 outcome = Outcome("failed", "it has killed three workers", "infra")
                 ending.fail(book, work, active, outcome)
-        if begun:
-            self._blamed[member.process] = [(work.seq, active.idx) for work, active in begun]
+        if counted:
+            self._blamed[member.process] = [(work.seq, active.idx) for work, active in counted]
             if len(self._blamed) > REMEMBERED:
                 del self._blamed[next(iter(self._blamed))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     faults = draw(random.Random(seed), options.jobs, options.only)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # all that was started ends also when `timeout` ends it
     begin_s, wrong, struck = time.monotonic(), 0, 0
     folder = Path(tempfile.mkdtemp(prefix="wlm-cluster-", dir=options.folder))
     print(f"seed {seed}, {len(faults)} jobs, in {folder}", flush=True)

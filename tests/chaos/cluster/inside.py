@@ -1,7 +1,8 @@
 """What is done inside the processes of the fleet: points become calls as code and texts are loaded, and kill.
 
 A fault is a file ``armed/<task>@<point>`` whose content is the victim; who moves it to ``fired`` first strikes. So each
-strikes once, and what has not been reached is still armed in the end.
+strikes once, and what has not been reached is still armed in the end. While there is a file ``spare`` the leader is
+struck in place of a worker: a task that three workers have died of is given up, and should be.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _SHELL = r"""wlm_point() {
   read -r wlm_victim <"%(folder)s/fired/$wlm_at"
   case $wlm_victim in
   shell) kill -KILL $$ ;;
-  worker) kill -KILL %(worker)s ;;
+  worker) if [ -e "%(folder)s/spare" ]; then kill -KILL $(cat "%(folder)s/leader"); else kill -KILL %(worker)s; fi ;;
   leader) kill -KILL $(cat "%(folder)s/leader") ;;
   controller) kill -KILL $(cat "%(folder)s/controller") ;;
   requeue) scontrol update JobId=$SLURM_JOB_ID Requeue=1; scontrol requeue $SLURM_JOB_ID ;;
@@ -133,7 +134,8 @@ def strike(name: str) -> None:
         os.rename(folder / "armed" / name, folder / "fired" / name)
     except FileNotFoundError:
         return
-    match (folder / "fired" / name).read_text().strip():
+    victim = (folder / "fired" / name).read_text().strip()
+    match "leader" if victim == "worker" and (folder / "spare").exists() else victim:
         case "worker" if "worker" in sys.orig_argv:
             os.kill(os.getpid(), signal.SIGKILL)
         case "worker":
@@ -142,8 +144,8 @@ def strike(name: str) -> None:
         case "connection":
             for child in _children(int((folder / "sshd").read_text())):
                 _kill(child)
-        case victim:
-            _kill(int((folder / victim).read_text()))
+        case other:
+            _kill(int((folder / other).read_text()))
 
 
 def _kill(pid: int) -> None:
