@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,8 @@ def show(ctx: click.Context, name: str, output: str) -> int:
 def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> int:
     """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock.
 
+    Of a group each of its machines is checked, of a cluster each login node.
+
     With --speed also the round trip, large files up and down, sha256 there, small files and commands a second.
     """
     from wlmctl.cli.machine_speed import speed_json, tell_speed
@@ -102,41 +104,46 @@ def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> 
     from wlmctl.worker.places import resolve_scratch
 
     config = with_all_machines(ctx)
-    places = [config.machine(name) for name in names]
-    found: dict[str, list[Check]] = {}
-    speeds: dict[str, Speed] = {}
+    found: list[tuple[Machine, list[Check]]] = []
+    speeds: dict[int, Speed] = {}
     with connections(config) as pool:
-        for place in places:
-            found[place.name] = []
-            for check in check_machine(place, pool, resolve_scratch):
-                found[place.name].append(check)
+        for node, title in _titled_nodes(config.machines_of(names)):
+            checks: list[Check] = []
+            for check in check_machine(node, pool, resolve_scratch):
+                checks.append(check)
                 if output != "json":
-                    _tell(place.name, check)
-            if not speed or any(check.state in ("unreachable", "problem") for check in found[place.name]):
+                    _tell(title, check)
+            found.append((node, checks))
+            if not speed or any(check.state in ("unreachable", "problem") for check in checks):
                 continue
             pool.close_all()  # so that a login is measured, too
             try:
-                speeds[place.name] = measure(place, pool, resolve_scratch)
+                speeds[len(found)] = measure(node, pool, resolve_scratch)
             except WlmctlError as error:
-                found[place.name].append(failed("speed", place, error))
+                checks.append(failed("speed", node, error))
                 if output != "json":
-                    _tell(place.name, found[place.name][-1])
+                    _tell(title, checks[-1])
             else:
                 if output != "json":
-                    tell_speed(place.name, speeds[place.name])
+                    tell_speed(title, speeds[len(found)])
     if output == "json":
-        write_json(
-            {
-                "machines": [
-                    {"name": name, "checks": list(map(_as_json, checks)), **speed_json(speeds.get(name))}
-                    for name, checks in found.items()
-                ]
-            }
-        )
-    states = {check.state for checks in found.values() for check in checks}
+        rows = [
+            {"name": node.name, "host": node.host, "checks": list(map(_as_json, checks)),
+             **speed_json(speeds.get(number))}
+            for number, (node, checks) in enumerate(found, 1)
+        ]  # fmt: skip
+        write_json({"machines": rows})
+    states = {check.state for _, checks in found for check in checks}
     if "unreachable" in states:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if "problem" in states else ExitCode.DONE
+
+
+def _titled_nodes(places: Sequence[Machine]) -> Iterator[tuple[Machine, str]]:
+    """Each login node of the machines, with what it is called."""
+    for place in places:
+        for node in place.nodes:
+            yield node, f"{node.name} ({node.host})" if place.logins else node.name
 
 
 def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
@@ -146,15 +153,17 @@ def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
         return found, ""
     from wlmctl.ssh import connection
 
-    try:
-        for hop, login in enumerate(connection.hops(place)):
-            key, verdict = connection.scan_host_key(place, hop)
-            found.append(
-                {"login": str(login), "type": key.kind, "fingerprint": key.fingerprint, "trust": verdict.value}
-            )
-    except Unreachable as error:
-        return found, str(error)
-    return found, ""
+    problems = []
+    for node in place.nodes:
+        try:
+            for hop, login in enumerate(connection.hops(node)):
+                key, verdict = connection.scan_host_key(node, hop)
+                seen = {"login": str(login), "type": key.kind, "fingerprint": key.fingerprint, "trust": verdict.value}
+                if seen not in found:
+                    found.append(seen)
+        except Unreachable as error:
+            problems.append(str(error))
+    return found, "; ".join(problems)
 
 
 def _where(place: Machine) -> str:
@@ -163,7 +172,7 @@ def _where(place: Machine) -> str:
     from wlmctl.ssh import resolved_login
 
     try:
-        return resolved_login(place)
+        return ", ".join(resolved_login(node) for node in place.nodes)
     except WlmctlError as error:
         return str(error)
 

@@ -109,8 +109,7 @@ def held_as_json(held: Hold) -> dict[str, Any]:
 
 
 def _places(ctx: click.Context, names: Sequence[str], what: str) -> list[str]:
-    config = with_all_machines(ctx)
-    places = [config.machine(name).name for name in names]
+    places = [machine.name for machine in with_all_machines(ctx).machines_of(names)]
     if LOCAL in places:
         raise UsageError(f"machine {what} {LOCAL}: each experiment has its own local; wlmctl pause ID holds one back")
-    return list(dict.fromkeys(places))
+    return places

@@ -42,7 +42,7 @@ def orphans(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older") from error
     config = with_all_machines(ctx)
-    places = [config.machine(name) for name in names or sorted(config.machines)]
+    places = config.machines_of(names or sorted(config.machines))
     found: list[tuple[str, Orphan]] = []
     is_away = False
     with open_store(ctx) as db, connections(config) as pool:

@@ -100,8 +100,10 @@ def _look_at_machines(planner: _Planner) -> None:
     declared = {role: planner.experiment.roles.get(role, Role(role, machine=role)) for role in used}
     named = [role.machine for role in declared.values() if role.machine is not None]
     open_roles = [role for role in declared.values() if role.machine is None]
-    # With an open role any machine may be chosen, so each is looked at.
-    names = list(dict.fromkeys([*named, *(planner.config.machines if open_roles else ())]))
+    # With an open role any machine with its labels may be chosen, so each of these is looked at.
+    wanted = [frozenset(role.requires.labels if role.requires is not None else ()) for role in open_roles]
+    fitting = [each.name for each in planner.config.machines.values() if any(map(set(each.labels).issuperset, wanted))]
+    names = list(dict.fromkeys([*named, *fitting]))
     found = surveys(planner.config, names, planner.pool)
     planner.bound = {role.name: role.machine for role in declared.values()}
     for role in open_roles:
