@@ -174,9 +174,10 @@ machines:
         ("a: {requires: {cpu: 1}}", "machines.a.requires.cpu: unknown key, expected one of labels, cpus, memory, gpus "
          "(did you mean 'cpus'?)"),
         ("a: {requires: {memory: lots}}", "machines.a.requires.memory: found 'lots', expected a size such as 512MiB"),
-        ("a: {each: seed}", "machines.a: has no requires, expected a machine of the inventory, or {requires: {...}}"),
-        ("a: [nas]", "machines.a: found a list, expected a machine of the inventory, or {requires: {...}}"),
-        ("a:", "machines.a: found nothing, expected a machine of the inventory, or {requires: {...}}"),
+        ("a: {each: seed}", "machines.a: has no requires, expected a machine or a group of the inventory, or "
+         "{requires: {...}}"),
+        ("a: [nas]", "machines.a: found a list, expected a machine or a group of the inventory, or {requires: {...}}"),
+        ("a:", "machines.a: found nothing, expected a machine or a group of the inventory, or {requires: {...}}"),
         ("a/b: nas", f"machines.a/b: found this name, expected {NAME}"),
     ],
 )  # fmt: skip
