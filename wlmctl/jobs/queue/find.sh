@@ -4,8 +4,7 @@ list && printf '%s\n' "$listed" | awk -F'|' -v over="^($over)$" "BEGIN { OFS = F
   $2 ~ over { next }
   $5 ~ /^wlm:.*\.pack$/ {
     file = substr($5, 5)
-    row(file, 0)
-    for (i = 0; i < rows[file]; i++) { $5 = "wlm:" row(file, i); print }
-    next
+    $5 = "wlm:" row(file, 0)
+    for (i = 1; i < rows[file]; i++) { print; $5 = "wlm:" row(file, i) }
   }
   { print }'

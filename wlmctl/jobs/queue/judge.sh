@@ -12,8 +12,8 @@ judge() {
   if ended "$1"; then
     verdict=exit
     note_end "$1"
-    # what a signal meant is the queue's to say, which may not have said it yet
-    case $exitline in *' 1 '?' '?' self end')
+    # what a signal meant is the queue's to say, which may not have said it yet; the command may have been hit alone
+    case $exitline in *' 1 '?' '?' self end' | 'wlm1 129 '* | 'wlm1 1'[3-9][0-9]' '*)
       if [ "$state" = PENDING ] && ! [ -s "$1/gone" ]; then
         case $reason in JobHeld*) swept "$1" held gone ;; *) swept "$1" - gone ;; esac
       fi

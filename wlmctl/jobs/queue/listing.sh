@@ -11,7 +11,10 @@ rows='
       while ((getline line < file) > 0) folder[file, count++] = line
       rows[file] = count + 0
     }
-    return folder[file, number]
+    # where it is gone, a folder that nothing else has
+    if ((file, number) in folder) return folder[file, number]
+    sub(/\.[a-z]+$/, "", file)
+    return file "/" number
   }
   { sub(/_N\/A$/, "", $3) }
   $5 ~ /^wlm:.*\.array$/ && split($1, part, "_") == 2 { $5 = "wlm:" row(substr($5, 5), part[2]) }

@@ -12,6 +12,10 @@ member() {
   child=$!
   while kill -0 $child 2>/dev/null; do wait $child; done
   # point 2: a member has ended, nobody knows
+  # a signal for all of the pack may come to its member first
+  code=137 term=
+  { read -r _ code _ term _ <exit; } 2>/dev/null
+  if [ "$code" -gt 128 ] || [ "$term" != 0 ]; then sleep 1; fi
   # where the pack itself is being ended the queue says why; else its end is no matter to this member
   fence=fence boot= pid=
   [ -d fence ] && fence=fence/owner
