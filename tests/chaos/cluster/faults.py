@@ -14,21 +14,29 @@ PROCESSES = ("worker", "leader", "connection")
 #: What the transactions of the leader mean to a task: at the last two points only a dispatch is under way.
 LED = {1: ("intent", "deferral", "end"), 2: ("intent", "deferral", "end"), 3: ("intent",), 4: ("intent",)}
 
-#: Points that only a job that is cancelled comes to.
-_ENDING = ("cancel.", "control.3", "control.4")
+#: The tasks of the two experiments: single jobs, elements of arrays, members of packs; and those that are cancelled.
+SINGLE, ROW, PACK, GONE = "single", "row", "pack", "gone"
+
+#: Which tasks come to points of their own; to all others each does that is not cancelled.
+_OWN: dict[tuple[str, ...], tuple[str, ...]] = {
+    (GONE,): ("cancel.1", "cancel.2", "cancel.3", "cancel.4", "control.3", "control.4"),
+    (SINGLE,): ("submit.5", "submit.6", "submit.7"),
+    (ROW, PACK): ("submit.9", "submit.10", "submit.11", "submit.12", "submit.13"),
+    (PACK,): ("pack.1", "pack.2"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``victim`` is killed at the point; ``of_cancel``: only a job that is cancelled comes there."""
+    """``victim`` is killed when a task comes to the point."""
 
     point: str
     victim: str
 
     @property
-    def of_cancel(self) -> bool:
-        """True where only a job that is cancelled comes there."""
-        return self.point.startswith(_ENDING)
+    def tasks(self) -> tuple[str, ...]:
+        """Whose jobs come there."""
+        return next((tasks for tasks, points in _OWN.items() if self.point in points), (SINGLE, ROW, PACK))
 
     def __str__(self) -> str:
         return f"{self.victim} at {self.point}"
@@ -46,9 +54,9 @@ def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
                 yield from ((f"{point.name}.{kind}", PROCESSES) for kind in LED[point.number])
             case "wrapper" if point.number > 1:
                 yield point.name, (*PROCESSES, "shell", "requeue")
-            case "submit" if point.number in (6, 7, 8):
+            case "submit" if point.number in (6, 7, 8, 11, 12, 13):
                 yield point.name, (*PROCESSES, "shell", "controller")
-            case "wrapper" | "submit" | "cancel":
+            case "wrapper" | "submit" | "cancel" | "pack":
                 yield point.name, (*PROCESSES, "shell")
             case _ if point.name not in OF_MANY:
                 yield point.name, PROCESSES

@@ -29,7 +29,7 @@ _TEXTS = "wlmctl.jobs.texts"
 _SELF = "tests.chaos.cluster.inside"
 
 #: Points of a submit at which something is done for all its jobs, whose folders are f_0, f_1 and so on.
-_FOR_ALL = ("submit.1", "submit.2", "submit.3", "submit.8")
+_FOR_ALL = tuple(f"submit.{number}" for number in (1, 2, 3, 8, 9, 10, 11, 12))
 
 #: Put before each text that has points. $1 is the point, $2 the private folder of the job: .../<task>/<attempt>.
 _SHELL = r"""wlm_point() {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.cluster import checks, inside
-from tests.chaos.cluster.faults import Fault
+from tests.chaos.cluster.faults import GONE, PACK, ROW, SINGLE, Fault
 from tests.chaos.fleet import Fleet
 from tests.chaos.rounds import wait_for_nothing
 from tests.services.slurm import Slurm
@@ -26,27 +26,20 @@ END_WITHIN_S, EACH_S, LEFT_WITHIN_S, LOOK_S = 120.0, 3.0, 30.0, 0.1
 PROJECT = Path(__file__).parents[3]
 
 SETTINGS = 'batch = "slurm"\nmax_connections = 8\n[machines.cluster.batch_options]\nlost_after = "3s"\n'
-GOING = """
-name: going
-tasks:
-  going:
-    type: job
-    machine: cluster
-    foreach: {{n: 1..{count}}}
-    retry: {{delay: 0s}}
+_COMMAND = """
     command: >-
-      echo ran >> witness-${{n}}-$WLMCTL_ATTEMPT; sleep 0.$(( ${{n}} % 10 ));
-      exit $(( ${{n}} % {odd} ? 0 : {code} ))
-"""
-GONE = """
-name: gone
-tasks:
-  gone:
-    type: job
-    machine: cluster
-    foreach: {{n: 1..{count}}}
-    command: "echo ran >> witness-${{n}}-$WLMCTL_ATTEMPT; sleep 3600"
-"""
+      echo ran >> "witness-$WLMCTL_TASK-$WLMCTL_ATTEMPT"; sleep 0.$(( ${n} % 10 ));
+      exit $(( ${n} % ODD ? 0 : CODE ))
+""".replace("ODD", str(checks.ODD)).replace("CODE", str(checks.ODD_CODE))
+_ENDLESS = "    command: 'echo ran >> \"witness-$WLMCTL_TASK-$WLMCTL_ATTEMPT\"; sleep 3600'\n"
+
+#: By task: what is its own. Jobs that differ in what they ask of Slurm are no array.
+OWN = {
+    SINGLE: f'    batch: {{slurm: {{extra: ["--nice=${{n}}"]}}}}{_COMMAND}',
+    ROW: _COMMAND,
+    PACK: f"    pack: 4{_COMMAND}",
+    GONE: _ENDLESS,
+}
 LAST = "name: last\ntasks: {it: {type: job, machine: cluster, command: 'true'}}\n"
 
 
@@ -93,12 +86,13 @@ class Play:
             (self.faults / name).mkdir(parents=True)
         (self.folder / "python").mkdir()
         (self.folder / "python" / "sitecustomize.py").write_text(f"import {inside.__name__} as it\nit.install()\n")
-        self.going = [fault for fault in faults if not fault.of_cancel]
-        self.gone = [fault for fault in faults if fault.of_cancel]
+        self.faults_of: dict[str, list[Fault]] = {}
+        for number, fault in enumerate(faults):
+            self.faults_of.setdefault(fault.tasks[number % len(fault.tasks)], []).append(fault)
 
     def play(self) -> Outcome:
         """Everything, in order; never raises for what goes wrong with wlmctl."""
-        outcome = Outcome(len(self.going) + len(self.gone))
+        outcome = Outcome(sum(map(len, self.faults_of.values())))
         begin_s = time.monotonic()
         fleet = self._fleet()
         try:
@@ -141,16 +135,14 @@ class Play:
 
     def _go(self, fleet: Fleet, db: Database, outcome: Outcome) -> None:
         ids = dict[str, str]()
-        for name, text, faults in (("gone", GONE, self.gone), ("going", GOING, self.going)):
-            if faults:
-                for number, fault in enumerate(faults, 1):
-                    (self.faults / "armed" / f"{name}[{number}]@{fault.point}").write_text(f"{fault.victim}\n")
-                written = text.format(count=len(faults), odd=checks.ODD, code=checks.ODD_CODE)
-                (self.folder / f"{name}.yaml").write_text(written)
+        for name, its in (("cancelled", (GONE,)), ("going", (SINGLE, ROW, PACK))):
+            text = "".join(self._task(task) for task in its if task in self.faults_of)
+            if text:
+                (self.folder / f"{name}.yaml").write_text(f"name: {name}\ntasks:\n{text}")
                 ids[name] = fleet.order("submit", f"{name}.yaml")
-        if "gone" in ids:
-            self._wait(db, ids["gone"], "all that is to be cancelled is in the queue", _are_in_the_queue)
-            fleet.order("cancel", ids["gone"])
+        if "cancelled" in ids:
+            self._wait(db, ids["cancelled"], "all that is to be cancelled is in the queue", _are_in_the_queue)
+            fleet.order("cancel", ids["cancelled"])
         for name in ids:
             self._wait(db, ids[name], f"{name} has ended", _is_over)
         outcome.not_reached = sorted(path.name for path in (self.faults / "armed").iterdir())
@@ -171,9 +163,17 @@ class Play:
         wrong += wait_for_nothing(lambda: checks.nothing_runs(self.site.slurm), LEFT_WITHIN_S)
         wrong += checks.no_bug(fleet)
 
-    def _spare(self, db: Database, seq: int) -> None:
+    def _task(self, name: str) -> str:
+        """A task of the file, with a fault for each instance."""
+        for number, fault in enumerate(self.faults_of[name], 1):
+            (self.faults / "armed" / f"{name}[{number}]@{fault.point}").write_text(f"{fault.victim}\n")
+        count = len(self.faults_of[name])
+        head = f"  {name}:\n    type: job\n    machine: cluster\n    foreach: {{n: 1..{count}}}\n"
+        return f"{head}    retry: {{delay: 0s}}\n{OWN[name]}"
+
+    def _spare(self, db: Database) -> None:
         """No third worker dies of a task that goes on."""
-        [(count,)] = db.rows("SELECT count(*) FROM tasks WHERE exp = ? AND kills > 1 AND ended IS NULL", (seq,))
+        [(count,)] = db.rows("SELECT count(*) FROM tasks WHERE kills > 1 AND ended IS NULL")
         if count:
             (self.faults / "spare").touch()
         else:
@@ -182,7 +182,7 @@ class Play:
     def _wait(self, db: Database, identifier: str, what: str, is_so: Callable[[Database, int], bool]) -> None:
         """Until it is so; a controller that was killed is started again, as an init system would."""
         seq, drained_s = experiments.find(db, identifier).seq, 0.0
-        deadline_s = time.monotonic() + END_WITHIN_S + len(self.going) * EACH_S
+        deadline_s = time.monotonic() + END_WITHIN_S + sum(map(len, self.faults_of.values())) * EACH_S
         while not is_so(db, seq):
             if not self.site.slurm.is_alive("slurmctld"):
                 self.site.slurm.start_controller()
@@ -190,7 +190,7 @@ class Play:
             if time.monotonic() > drained_s + 1:
                 self.site.slurm.undrain()
                 drained_s = time.monotonic()
-            self._spare(db, seq)
+            self._spare(db)
             if time.monotonic() > deadline_s:
                 left = [task for task in experiments.tasks(db, seq) if task.state not in FINAL]
                 shown = "; ".join(f"{task.name} {task.state} ({task.reason})" for task in left[:10])

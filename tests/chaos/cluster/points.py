@@ -19,7 +19,7 @@ MODULES = (
     "wlmctl_task_job.job",
     "wlmctl_task_job.together",
 )
-TEXTS = ("wlmctl.jobs.queue/submit", "wlmctl.jobs.queue/cancel", "wlmctl.jobs/wrapper")
+TEXTS = ("wlmctl.jobs.queue/submit", "wlmctl.jobs.queue/cancel", "wlmctl.jobs.queue/pack", "wlmctl.jobs/wrapper")
 
 #: Points of what is done for many jobs at once, and their names where it is done for one: a job comes to either.
 OF_MANY = {
