@@ -3,7 +3,9 @@
 # system may set: place (words for the fence), beat (seconds between signs of life), report (the exit code is the job's),
 # packed (who cancels it only leaves a mark).
 n=$1 shell=$2 text=$3 file=$4 oom=$5 wall=$6 grace=$7
-trap 'term=1' HUP INT QUIT TERM
+trap 'term=1' HUP INT QUIT TERM XCPU
+# a warning that some queues and users have sent to a job: it must not end the wrapper
+trap : USR1 USR2
 [ -s exit ] && exit 0
 
 # point 1: started, no fence
@@ -53,7 +55,7 @@ else
   code=$?
 fi
 # point 3: the command has ended, nobody knows
-trap '' HUP INT QUIT TERM
+trap '' HUP INT QUIT TERM XCPU USR1 USR2
 
 if [ "$dog" ] && [ -e walltime ]; then
   timed=1

@@ -51,9 +51,9 @@ def _by_state(queue: str, ref: JobRef, section: Section, exit_code: int | None =
     """The failure that the queue's word for the end stands for, whatever the exit code says; None: it is no failure."""
     match section.state:
         case "TIMEOUT" | "DEADLINE":
-            return over_walltime(ref, section, exit_code)
+            return over_walltime(ref, section, exit_code, f" ({queue}: {section.state})")
         case "OUT_OF_MEMORY":
-            return out_of_memory(section, exit_code)
+            return out_of_memory(section, exit_code, f" ({queue}: {section.state})")
         case "PREEMPTED":
             return failed(section, f"preempted by {queue}", FailureClass.PREEMPTED, exit_code)
         case "REQUEUED":

@@ -1,7 +1,8 @@
 # One job of the queue that runs its members one after the other, each like a job of its own: what befalls one is no
 # matter to the others. Variable: run (what a member runs, behind its folder and its token).
 read -r host_boot </proc/sys/kernel/random/boot_id
-trap 'over=1; kill -TERM $child 2>/dev/null' HUP INT QUIT TERM
+trap 'over=1; kill -TERM $child 2>/dev/null' HUP INT QUIT TERM XCPU
+trap : USR1 USR2
 
 # member: the next one, by the variables folder and token
 member() {

@@ -50,10 +50,11 @@ prepare() {
 # lock FOLDER: only saves work: two submits at once make two held jobs, of which one is recorded
 lock() {
   { command exec 9>>"$1/submit.lock"; } 2>/dev/null || return 0
-  flock -n 9 2>/dev/null && return
-  flock -w 60 9 2>/dev/null
-  # who had it may have submitted
-  list || unreachable=1
+  if ! flock -n 9 2>/dev/null && flock -w 60 9 2>/dev/null; then
+    # who had it may have submitted
+    list || unreachable=1
+  fi
+  # point 4: the lock is held
 }
 
 # adopt NUMBER: true when nothing is to be submitted for it
@@ -88,7 +89,6 @@ single() {
   take "$number"
   [ "$is$unreachable" ] && return
   lock "$folder"
-  # point 4: the lock is held
   adopt "$number" || [ "$unreachable" ] || enter "$@"
 }
 
