@@ -113,6 +113,8 @@ class Play:
         env = {
             **inventory.env, "WLMCTL_STORE": self.store, "WLMCTL_BROKER": self.site.vhost, "PYTHONPATH": python,
             inside.FOLDER: str(self.faults),
+            # processes start very often here: they find what they need compiled
+            "PYTHONPYCACHEPREFIX": str(self.site.folder / "bytecode"), "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
         (self.faults / "sshd").write_text(f"{self.site.farm['cluster'].pid}\n")
         self._note_controller()
