@@ -33,7 +33,8 @@ POLL_AGE_SHARE, POLL_PAUSE_S = 1 / 60, 5.0
 #: asked less. What ends meanwhile is told together.
 QUEUE_PAUSE_S = 1.0
 
-#: Seconds between two polls of a task that somebody follows.
+#: Seconds between two polls of a task that somebody follows; of one in a queue ``QUEUE_PAUSE_S``, and the poll waits
+#: on the machine for new output as for an end, since each costs the queue a listing.
 FOLLOW_S = 0.5
 
 
@@ -124,7 +125,8 @@ class Polls:
         worker = routing.asked(name)
         if worker is None:
             return  # nobody reaches it; who comes is asked at once
-        due = self._due(line, tasks, book.now_s, has_queue=routing.fleet.machine(name).has_queue)
+        has_queue = routing.fleet.machine(name).has_queue
+        due = self._due(line, tasks, book.now_s, has_queue=has_queue)
         if due > now:
             self.next_s = due if self.next_s is None else min(self.next_s, due)
             return
@@ -135,7 +137,8 @@ class Polls:
         line.number, line.worker, line.asked_s, line.lost = self._number, worker, now, False
         for _, active in chosen:
             active.polled = self._number
-        wait_s = 0.0 if tasks.followed or all(active.watched for _, active in chosen) else POLL_WAIT_S
+        is_soon = bool(tasks.followed) and not has_queue
+        wait_s = 0.0 if is_soon or all(active.watched for _, active in chosen) else POLL_WAIT_S
         deferrals = [self._deferral(book, *pair) for pair in chosen]
         message = PollMessage(routing.fleet.machine(name), line.number, wait_s, deferrals)
         book.send(routing.control(worker), message)
@@ -147,7 +150,7 @@ class Polls:
             return 0.0
         took_s = line.took_s if has_queue else 0.0
         if tasks.followed:
-            return line.answered_s + max(FOLLOW_S, took_s)
+            return line.answered_s + (max(QUEUE_PAUSE_S, took_s - POLL_WAIT_S) if has_queue else FOLLOW_S)
         if tasks.new and not has_queue:
             return 0.0  # one that no poll has asked for yet
         if tasks.youngest_s is None:
