@@ -100,6 +100,7 @@ class Play:
         except AssertionError as error:
             outcome.wrong.append(str(error))
         finally:
+            outcome.not_reached = sorted(path.name for path in (self.faults / "armed").iterdir())
             fleet.close()
             outcome.took_s = time.monotonic() - begin_s
         return outcome
@@ -147,7 +148,6 @@ class Play:
             fleet.order("cancel", ids["cancelled"])
         for name in ids:
             self._wait(db, ids[name], f"{name} has ended", _is_over)
-        outcome.not_reached = sorted(path.name for path in (self.faults / "armed").iterdir())
         # a controller that lost its last seconds shows as held what has run, until the next poll
         (self.folder / "last.yaml").write_text(LAST)
         self._wait(db, fleet.order("submit", "last.yaml"), "the last job has ended", _is_over)
