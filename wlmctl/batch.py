@@ -180,6 +180,28 @@ class FindsJobs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class JobText:
+    """What a machine is given for a job: ``script`` for its shell.
+
+    With a queue also ``words``, the submitting command and its options, and ``batch``, the text that the queue runs,
+    which runs the script.
+    """
+
+    script: str
+    words: Sequence[str] = ()
+    batch: str = ""
+
+
+@runtime_checkable
+class ShowsText(Protocol):
+    """A batch system that can show what it would submit."""
+
+    def text(self, job: BatchJob) -> JobText:
+        """The text of a job of its own; ``TaskFailed`` for a job that cannot be."""
+        ...
+
+
 class BatchFactory(Protocol):
     """What ``wlmctl_batch_systems()`` maps a name to."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from wlmctl.text import counted, shown
 if TYPE_CHECKING:
     from wlmctl.planning import Finding
     from wlmctl.runtime.plan import ExperimentPlan, TaskPlan
+    from wlmctl.runtime.plan_script import TaskScript
 
 _MARKS = {"ok": "", "note": "note: ", "problem": "PROBLEM: "}
 
@@ -21,12 +23,18 @@ _MARKS = {"ok": "", "note": "note: ", "problem": "PROBLEM: "}
 @click.argument("file", metavar="FILE")
 @click.option("--name", help="Name the experiment otherwise than the file does.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@click.option("--script", "task", metavar="TASK", help="Only print what would be submitted for this task.")
 @output_option
 @click.pass_context
-def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...], output: str) -> int:
+def plan(
+    ctx: click.Context, file: str, name: str | None, params: tuple[str, ...], task: str | None, output: str
+) -> int:
     """Show what running FILE would do, checked on the machines; nothing is written.
 
     Ends with 1 when something is in the way, with 4 when a machine could not be reached.
+
+    With --script, print the script of one TASK or instance (simulate, simulate[1], simulate:1) as its machine would
+    get it: with a queue the batch script, and the script that it runs.
     """
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
@@ -43,6 +51,16 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
         counters=config.counters,
         task_type=task_type,
     )
+    if task is not None:
+        from wlmctl.runtime.plan_script import plan_script
+
+        with connections(config) as pool:
+            script = plan_script(config, experiment, task, pool)
+        if output == "json":
+            write_json(_script_as_json(script))
+        else:
+            _write_script(script)
+        return ExitCode.DONE
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)
     if output == "json":
@@ -52,6 +70,31 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
     if made.unreachable:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if made.problems else ExitCode.DONE
+
+
+def _write_script(script: TaskScript) -> None:
+    """Shell text, whose comments say what is what."""
+    text, machine = script.text, script.machine
+    write(f"# task {script.task} on machine {machine.name} ({machine.batch})\n")
+    if script.pack > 1:
+        write(f"# up to {script.pack} of its instances share one job of the queue, one after the other\n")
+    if text.batch:
+        write(f"# submitted, held, recorded and released: {shlex.join(text.words)}\n")
+        write(f"{text.batch}\n# script.NONCE, which runs by {machine.shell or 'bash -l'}:\n")
+    write(text.script)
+
+
+def _script_as_json(script: TaskScript) -> dict[str, Any]:
+    text = script.text
+    return {
+        "task": script.task,
+        "machine": script.machine.name,
+        "batch": script.machine.batch,
+        "pack": script.pack,
+        "words": list(text.words),
+        "batch_script": text.batch or None,
+        "script": text.script,
+    }
 
 
 def _write(plan: ExperimentPlan) -> None:

@@ -56,7 +56,9 @@ class ExperimentPlan:
 
 
 @dataclass(slots=True)
-class _Planner:
+class Planner:
+    """What is known so far; ``roles`` are those whose machines are looked at, by task."""
+
     config: Config
     experiment: Experiment
     pool: ConnectionPool
@@ -71,13 +73,13 @@ class _Planner:
 
 def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> ExperimentPlan:
     """Look at every machine that the experiment needs, and at every task in the order of the graph."""
-    planner = _Planner(config, experiment, pool)
+    planner = Planner(config, experiment, pool)
     try:
         scheduler_factory(config.scheduler)(config.scheduler_options)
     except WlmctlError as error:
         planner.problems.append(str(error))
     planner.roles = {template.name: roles_of(template) for template in experiment.templates}
-    _look_at_machines(planner)
+    look_at_machines(planner)
     tasks = [_task(planner, template) for template in graph.order(experiment.templates)]
     _judge_scratch(planner)
     for name, size_bytes in planner.brought.items():
@@ -95,7 +97,8 @@ def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> E
     )
 
 
-def _look_at_machines(planner: _Planner) -> None:
+def look_at_machines(planner: Planner) -> None:
+    """Bind the roles as a run might, and look at their machines."""
     used = dict.fromkeys(role for roles in planner.roles.values() for role in roles)
     declared = {role: planner.experiment.roles.get(role, Role(role, machine=role)) for role in used}
     named = [role.machine for role in declared.values() if role.machine is not None]
@@ -115,7 +118,7 @@ def _look_at_machines(planner: _Planner) -> None:
             planner.unreachable.append(survey.unreachable)
 
 
-def _judge_scratch(planner: _Planner) -> None:
+def _judge_scratch(planner: Planner) -> None:
     """A scratch folder is a problem only where the experiment needs it: a store of data may be read-only."""
     planner.machines = {
         name: survey if name in planner.written else survey.without_problems()
@@ -126,7 +129,7 @@ def _judge_scratch(planner: _Planner) -> None:
     ]
 
 
-def _bind(planner: _Planner, role: Role, found: Mapping[str, MachineSurvey]) -> None:
+def _bind(planner: Planner, role: Role, found: Mapping[str, MachineSurvey]) -> None:
     """The first machine that fits and answers; the run's scheduler decides anew."""
     known = {name: survey.machine for name, survey in found.items()}
     fitting, reasons = candidates(planner.config, role.requires or Requirement(), known)
@@ -139,7 +142,7 @@ def _bind(planner: _Planner, role: Role, found: Mapping[str, MachineSurvey]) -> 
         planner.problems.append(f"role {role.name}: no machine fits: {'; '.join(reasons)}")
 
 
-def _task(planner: _Planner, template: Template) -> TaskPlan:
+def _task(planner: Planner, template: Template) -> TaskPlan:
     kind = task_type(template.type)
     instances = Instances(template, task_type, Path(planner.experiment.folder))
     by_text: dict[str, Finding] = {}
@@ -161,7 +164,7 @@ def _task(planner: _Planner, template: Template) -> TaskPlan:
     )
 
 
-def _findings(planner: _Planner, template: Template, kind: TaskType, one: Instance) -> Iterator[Finding]:
+def _findings(planner: Planner, template: Template, kind: TaskType, one: Instance) -> Iterator[Finding]:
     places = [planner.machines.get(planner.bound.get(role) or "") for role in one.roles]
     if any(place is None or place.unreachable for place in places):
         return
@@ -175,7 +178,7 @@ def _findings(planner: _Planner, template: Template, kind: TaskType, one: Instan
         return
     try:
         spec = kind.parse(one.text, Path(planner.experiment.folder))
-        for finding in kind.plan(spec, _Context(planner, template.name)):
+        for finding in kind.plan(spec, PlanningContext(planner, template.name)):
             size_bytes = finding.figures.get("size_bytes")
             if finding.what == "source" and main is not None and isinstance(size_bytes, int):
                 planner.brought[main.machine.name] += size_bytes
@@ -220,10 +223,10 @@ def _raises(machine: Machine, one: Instance) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
+class PlanningContext:
     """``wlmctl.planning.PlanContext`` for one task."""
 
-    planner: _Planner
+    planner: Planner
     task: str
 
     def _survey(self, role: str) -> MachineSurvey:

@@ -11,6 +11,7 @@ from typing import Any
 from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
 from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
 from wlmctl.machine import Machine
+from wlmctl.planning import JobContext
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, PollContext, TaskContext, Unknown
 from wlmctl.transport import Spawns, Transport
 from wlmctl_task_job import together
@@ -74,6 +75,10 @@ class JobType:
             ref = _submit(context.batch(role), job, transport, machine)
             # point 3: answered, nothing told
             return Deferred(handle(ref, outputs), started=not machine.has_queue)
+
+    def batch_job(self, spec: JobSpec, context: JobContext, transport: Transport) -> BatchJob:
+        """The job, as ``execute`` hands it over."""
+        return batch_job(spec, context, transport)[0]
 
     def handle(self, spec: JobSpec, context: TaskContext) -> Mapping[str, Any]:
         """The handle of the attempt, whether or not it has been submitted."""

@@ -10,7 +10,7 @@ from typing import Any
 from wlmctl.batch import BatchJob, JobRef
 from wlmctl.errors import TaskFailed
 from wlmctl.machine import Machine
-from wlmctl.task import TaskContext
+from wlmctl.planning import JobContext
 from wlmctl.transport import Runs, Transport
 from wlmctl_task_job.spec import JobSpec
 
@@ -36,7 +36,7 @@ class _Place:
         return whole
 
 
-def batch_job(spec: JobSpec, context: TaskContext, transport: Transport) -> tuple[BatchJob, dict[str, Any]]:
+def batch_job(spec: JobSpec, context: JobContext, transport: Transport) -> tuple[BatchJob, dict[str, Any]]:
     """The job for the batch system, and its outputs as the handle carries them, by key."""
     machine = context.machine(spec.machine)
     place = _Place(context.folder(spec.machine), machine, transport)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from wlmctl.batch import BatchJob, Command, JobRef
+from wlmctl.batch import BatchJob, Command, JobRef, JobText
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.queue.answers import judge_of
 from wlmctl.jobs.queue.bunch import Unit, chunks, group_name, job_name, submit_command
@@ -38,7 +38,7 @@ Options = TypeVar("Options", bound=QueueOptions)
 
 
 class QueueBatch(ABC, Generic[Options]):
-    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany`` and ``FindsJobs``.
+    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany``, ``FindsJobs`` and ``ShowsText``.
 
     ``texts`` is where the system's ``queue.sh`` lies, ``title`` its name for users. ``execution``: shell words that
     tell two executions of one job apart.
@@ -148,6 +148,13 @@ class QueueBatch(ABC, Generic[Options]):
     def cancelled(self, job: JobRef, completed: Completed) -> PollAnswer:
         """``Gone`` when that is proven."""
         return answers({"": job}, completed, self._judged)[""]
+
+    def text(self, job: BatchJob) -> JobText:
+        """What the queue gets for the job alone, with words in place of what is drawn anew for each submit."""
+        options = self._options(job)
+        unit = self._unit("single", {0: job}, options, "NONCE")
+        batch = f"#!/bin/sh\n{assignments(folder=job.folder, token=job.token)}{unit.run}"
+        return JobText(job_script(job, self.machine), [options.program, *unit.words], batch)
 
     def find(self) -> Command:
         """All jobs of the login that have not ended, with what their comments say."""
