@@ -2,7 +2,8 @@
 
 Only a worker that is proven dead counts, and only for what it was heard to have begun. Drains, restarts of the broker
 and lost connections count nothing; a worker that turns out to live after all has killed nobody. One that had begun more
-than it has slots was starting many together: it counts against none of them, and each is begun for itself from then on.
+than it has slots was starting many together, which says little of each: what this befalls three times is begun for
+itself from then on, and counted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from wlmctl.orchestrator.work import Work
 #: Deaths after which a task is executed alone in its worker, and after which it is not executed any more.
 ALONE, QUARANTINE = 2, 3
 
+#: Deaths of workers that were starting it with many others, after which a task is started for itself.
+TOGETHER = 3
+
 #: Dead workers that are remembered, in case they come back.
 REMEMBERED = 1000
 
@@ -35,9 +39,13 @@ class Poison:
         if not _is_killed(member):
             return
         begun = [(work, active) for work, active in had if active.is_begun and active.holder == member.id]
-        counted = begun if len(begun) <= member.info.slots else []
+        together, counted = ([], begun) if len(begun) <= member.info.slots else (begun, [])
+        for work, active in together:
+            care = work.mind(active.idx)
+            care.deaths_together += 1
+            care.is_careful |= care.deaths_together >= TOGETHER
         for work, active in had:  # it may have begun with one of these a moment before, and died of that
-            work.mind(active.idx).is_careful |= (work, active) not in counted
+            work.mind(active.idx).is_careful |= (work, active) not in begun
         for work, active in counted:
             care = work.mind(active.idx)
             care.kills += 1

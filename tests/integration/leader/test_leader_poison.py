@@ -71,19 +71,18 @@ def test_what_a_killed_worker_had_not_said_to_have_begun_is_handed_out_with_care
     assert other.task("untold").careful
 
 
-def test_what_was_begun_together_is_not_blamed_for_the_death_and_begun_one_by_one_after_it(play: PlayedFleet) -> None:
-    worker = play.worker("v", slots=3)
+def test_what_is_begun_together_is_blamed_for_no_death_and_begun_for_itself_after_three(play: PlayedFleet) -> None:
     seq = play.submit(THREE)
-    play.step()
-    for name in worker.names():
-        worker.begin(name)
-    worker.info = replace(worker.info, slots=1)  # as where many of one machine are started by one command
-    play.step(1)
-    worker.die()
-    other = play.worker("w", slots=3)
-    play.step(4)
+    careful = list[set[bool]]()
+    for number in range(4):
+        worker = play.worker(f"v{number}", slots=3)
+        play.step(4)
+        careful.append({worker.begin(name).careful for name in worker.names()})
+        worker.info = replace(worker.info, slots=1)  # as where many of one machine are started by one command
+        play.step(1)
+        worker.die()
+    assert careful == [{False}, {False}, {False}, {True}]
     assert {row.kills for row in play.rows(seq).values()} == {0}
-    assert [message.careful for message, _ in other.held.values()] == [True] * 3
 
 
 def test_a_restart_of_the_broker_counts_no_kills(play: PlayedFleet) -> None:

@@ -12,14 +12,13 @@ judge() {
   if ended "$1"; then
     verdict=exit
     note_end "$1"
-    # what a signal meant is the queue's to say, which may not have said it yet; the command may have been hit alone
-    case $exitline in *' 1 '?' '?' self end' | 'wlm1 129 '* | 'wlm1 1'[3-9][0-9]' '*)
+    # what a signal meant is the queue's to say, which may not have said it yet
+    if is_signalled; then
       if [ "$state" = PENDING ] && ! [ -s "$1/gone" ]; then
         case $reason in JobHeld*) swept "$1" held gone ;; *) swept "$1" - gone ;; esac
       fi
       [ -s "$1/gone" ] || [ -e "$1/cancel" ] || { file_age "$1/exit" "$1"; [ "$age" -ge 30 ] || verdict=ending; }
-      ;;
-    esac
+    fi
     return
   fi
   if owner "$1"; then
@@ -44,6 +43,12 @@ judge() {
   else
     verdict="wait $state ${reason:-None}"
   fi
+}
+
+# is_signalled: the exit line says that a signal came to the wrapper, or that the command was hit alone
+is_signalled() {
+  case $exitline in *' 1 '?' '?' self end' | 'wlm1 129 '* | 'wlm1 1'[3-9][0-9]' '*) return 0 ;; esac
+  return 1
 }
 
 # The first word of the queue for an end, which it forgets after a while.
@@ -89,12 +94,15 @@ judge_lost() {
 # that, or the controller has forgotten it.
 swept() {
   [ -s "$1/$3" ] && return
-  ended "$1" || exitline=
-  case $exitline,$2 in
-  ,* | *' 1 '?' '?' self end,held') printf '%s\n' "$absent -" ;;
-  *' 1 '?' '?' self end,'*) echo REQUEUED - ;;
-  *) echo ENDED - ;;
-  esac >"$1/$3"
+  if ! ended "$1"; then
+    printf '%s\n' "$absent -"
+  elif ! is_signalled; then
+    echo ENDED -
+  elif [ "$2" = held ]; then
+    printf '%s\n' "$absent -"
+  else
+    echo REQUEUED -
+  fi >"$1/$3"
 }
 
 # Cancels jobs that wait and can do nothing any more: a submit whose client was killed may come into the queue when its
