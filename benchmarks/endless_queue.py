@@ -67,7 +67,7 @@ class Nowhere:
 
 
 class EndlessQueue:
-    """Implements ``BatchSystem``: every job runs until it is cancelled."""
+    """Implements ``BatchSystem`` and ``SubmitsMany``: every job runs until it is cancelled."""
 
     def reference(self, job: BatchJob) -> JobRef:
         """As that of a real queue."""
@@ -80,6 +80,14 @@ class EndlessQueue:
     def submitted(self, job: BatchJob, completed: Completed) -> JobRef:  # noqa: ARG002
         """It has an id."""
         return {**self.reference(job), "id": "1234567"}
+
+    def submit_many(self, jobs: Mapping[str, BatchJob]) -> Command:  # noqa: ARG002
+        """Nothing is run."""
+        return Command("true")
+
+    def submitted_many(self, jobs: Mapping[str, BatchJob], completed: Completed) -> Mapping[str, JobRef]:
+        """Each has an id."""
+        return {key: self.submitted(job, completed) for key, job in jobs.items()}
 
     def poll(self, jobs: Mapping[str, JobRef], wait_s: float, offsets: Mapping[str, tuple[int, int]]) -> Command:  # noqa: ARG002
         """Nothing is run."""
