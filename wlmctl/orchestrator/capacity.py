@@ -42,6 +42,8 @@ class Capacity:
         #: Types of tasks that a scheduler asks about before any is ready.
         self._expected: set[str] = set()
         self._only = routing.registry.only
+        #: By place: the most tasks of what is shown that are one job of its queue, where they are packed.
+        self.packs: dict[str, int] = {}
         #: True where some of what is shown is started together: then workers seem to have more slots than others get.
         self._is_gathering = False
 
@@ -53,6 +55,8 @@ class Capacity:
         asked, pack = None, 1
         if company is not None:
             self._is_gathering, asked, pack = True, self._routing.asked(company[1]), pack_of(work, group)
+            if pack > self.packs.get(company[1], 1):
+                self.packs[company[1]] = pack
         self._shown[group.key] = _Shown(
             able, work.row.priority, ahead, group.type, moves_data(group.type), company, asked, pack
         )
@@ -117,14 +121,6 @@ class Capacity:
     def pack(self, key: str) -> int:
         """How many of the group's tasks are one job of their machine's queue."""
         return self._shown[key].pack
-
-    def packs(self) -> dict[str, int]:
-        """By place: the most tasks of what is shown that are one job of its queue, where they are packed."""
-        most = dict[str, int]()
-        for shown in self._shown.values():
-            if shown.company is not None and shown.pack > most.get(shown.company[1], 1):
-                most[shown.company[1]] = shown.pack
-        return most
 
     def leading(self, key: str, loads: Loads) -> Member:
         """Who gets the next task of a group that is started together."""

@@ -213,7 +213,7 @@ class _Room:
 
     def __init__(self, views: Mapping[str, MachineView], site: Callable[[str], str], capacity: Capacity) -> None:
         self._views, self._site, self._capacity = views, site, capacity
-        self._packs = capacity.packs()
+        self._packs = capacity.packs
         self._taken: dict[str, tuple[int | Fraction, ...]] = {}
 
     def refusal(self, name: str, group: ReadyGroup) -> str | None:

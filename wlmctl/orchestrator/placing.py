@@ -106,13 +106,11 @@ class Placement:
 
     def _with_packs(self) -> dict[str, MachineView]:
         """The machines, with jobs left for so many tasks as packs have: a scheduler counts tasks."""
-        packs = self._capacity.packs()
-        return {
-            name: replace(view, jobs_left=view.jobs_left * packs[name])
-            if name in packs and view.jobs_left is not None
-            else view
-            for name, view in self._views.items()
-        }
+        views = dict(self._views)
+        for name, pack in self._capacity.packs.items():
+            if (left := views[name].jobs_left) is not None:
+                views[name] = replace(views[name], jobs_left=left * pack)
+        return views
 
     def _kept(self, reservations: Sequence[Reservation]) -> tuple[Reservation, ...]:
         works = [work for work in self._works if work.state is ExperimentState.RUNNING]
@@ -155,7 +153,7 @@ class Placement:
         roles = zip(ready.roles or (LOCAL,), places, strict=True)
         unbound = next((work.role_key(ready.tasks[0], role) for role, place in roles if place is None), None)
         view = self._views.get(places[0] or "")
-        if view is not None and view.jobs_left and view.name in self._capacity.packs():
+        if view is not None and view.jobs_left and view.name in self._capacity.packs:
             jobs = max(0, view.jobs_left * self._capacity.pack(ready.key))
             room = jobs if room is None else min(room, jobs)
         return Group(
