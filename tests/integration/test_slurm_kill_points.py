@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-import wlmctl.jobs.texts
 from tests.services.commands_only import CommandsOnly
+from tests.services.kill_points import killed_at, points
 from tests.services.slurm import Slurm
 from tests.waiting import wait_until
 from wlmctl.batch import BatchJob, JobRef, SubmitsMany
@@ -19,41 +18,9 @@ from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.task import Done, Failed, FailureClass, Gone, Unknown
 from wlmctl.testing.batch import Jobs
 
-TEXTS = {
-    "submit": Path(wlmctl.jobs.texts.__file__).parent / "queue/submit.sh",
-    "pack": Path(wlmctl.jobs.texts.__file__).parent / "queue/pack.sh",
-    "cancel": Path(wlmctl.jobs.texts.__file__).parent / "queue/cancel.sh",
-    "wrapper": Path(wlmctl.jobs.texts.__file__).parent / "wrapper.sh",
-}
+__all__ = ["killed_at"]
+
 ONCE = "echo ran >> witness"
-
-
-def points(name: str) -> list[int]:
-    """The numbers of the kill points in a text."""
-    found = sorted(int(number) for number in re.findall(r"^ *# point (\d+):", TEXTS[name].read_text(), re.MULTILINE))
-    assert found == list(range(1, len(found) + 1))
-    return found
-
-
-@pytest.fixture
-def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int | None], None]]:
-    """Makes the shell that runs a text kill itself at a point, until it is asked for none."""
-    read = wlmctl.jobs.texts._text
-
-    def arm(name: str, point: int | None) -> None:
-        def armed(folder: Path, found: str) -> str:
-            if found != name or point is None:
-                return read(folder, found)
-            text = TEXTS[name].read_text()
-            text = re.sub(rf"^( *)# point {point}:.*", r"\1kill -KILL $$", text, flags=re.MULTILINE)
-            return re.sub(r"^\s*#.*\n|^\n", "", text, flags=re.MULTILINE)
-
-        monkeypatch.setattr(wlmctl.jobs.texts, "_text", armed)
-        wlmctl.jobs.texts.program.cache_clear()
-
-    yield arm
-    monkeypatch.undo()
-    wlmctl.jobs.texts.program.cache_clear()
 
 
 @pytest.fixture

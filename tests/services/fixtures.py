@@ -109,7 +109,9 @@ def gridengine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridEngine]
         yield engine
 
 
-@pytest.fixture(params=["openpbs", "torque", "lsf"])
+@pytest.fixture(
+    params=["openpbs", pytest.param("torque", marks=pytest.mark.long), pytest.param("lsf", marks=pytest.mark.long)]
+)
 def fake_queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FakeQueue]:
     """Each of the systems that there is no real one of, for one test."""
     queue = FakeQueue(tmp_path / "queue", request.param)
