@@ -139,7 +139,8 @@ def test_a_node_that_fails_makes_an_infra_failure_and_no_second_run(jobs: Jobs, 
 
 def test_a_controller_that_is_away_says_nothing_and_the_end_comes_with_it(jobs: Jobs, slurm: Slurm) -> None:
     job, ref = begun(jobs)
-    slurm.kill("slurmctld")
+    # one that is killed forgets its last seconds, and gives numbers again: tests/integration/test_slurm_controller.py
+    slurm.stop("slurmctld")
     assert jobs.state(ref).__class__.__name__ == "Unknown"
     release(jobs)
     wait_until(lambda: Path(job.folder, "exit").exists(), "the exit file")
