@@ -16,7 +16,7 @@ from wlmctl.batch import Command, JobRef
 from wlmctl.errors import Broken
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory, transport_factory
-from wlmctl.task import Done, Failed, FailureClass, Gone, Unknown
+from wlmctl.task import Done, Failed, FailureClass, Gone, Running, Unknown
 from wlmctl.testing.batch import Jobs
 
 __all__ = ["killed_at"]
@@ -130,7 +130,9 @@ class TestFakes(Kills):
     def test_a_job_that_somebody_deletes_while_it_waits_never_runs(self, jobs: Jobs) -> None:
         with self.queue.fault("closed"):
             ref = jobs.start(ONCE)
-            assert not jobs.state(ref).started
+            waiting = jobs.state(ref)
+            assert isinstance(waiting, Running)
+            assert not waiting.started
             jobs.run(Command(f"{'bkill' if self.queue.system == 'lsf' else 'qdel'} {ref['id']}"))
             answer = jobs.end(ref)
         assert isinstance(answer, Failed)
