@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,9 @@ WORKERS, SLOTS = 2, 4
 
 #: Seconds in which everything ends, and more for each job; in which the queue is empty after that; between two looks.
 END_WITHIN_S, EACH_S, LEFT_WITHIN_S, LOOK_S = 120.0, 3.0, 30.0, 0.1
+
+#: Elements of one array, members of one experiment's packs.
+PART = 6
 
 PROJECT = Path(__file__).parents[3]
 
@@ -137,41 +140,53 @@ class Play:
             db.close()
 
     def _go(self, fleet: Fleet, db: Database, outcome: Outcome) -> None:
-        ids = dict[str, str]()
-        for name, its in (("cancelled", (GONE,)), ("going", (SINGLE, ROW, PACK))):
-            text = "".join(self._task(task) for task in its if task in self.faults_of)
-            if text:
-                (self.folder / f"{name}.yaml").write_text(f"name: {name}\ntasks:\n{text}")
-                ids[name] = fleet.order("submit", f"{name}.yaml")
-        if "cancelled" in ids:
-            self._wait(db, ids["cancelled"], "all that is to be cancelled is in the queue", _are_in_the_queue)
-            fleet.order("cancel", ids["cancelled"])
-        for name in ids:
-            self._wait(db, ids[name], f"{name} has ended", _is_over)
+        ids = list[str]()
+        for names in self._experiments():
+            ids.append(self._submit(fleet, names))
+            # what is started together with few others meets few deaths: else it would be started for itself
+            self._wait(db, ids[-1], f"all of {', '.join(names)} are in the queue", _are_in_the_queue)
+            if GONE in names:
+                fleet.order("cancel", ids[-1])
+        for identifier in ids:
+            self._wait(db, identifier, f"{identifier} has ended", _is_over)
         # a controller that lost its last seconds shows as held what has run, until the next poll
         (self.folder / "last.yaml").write_text(LAST)
         self._wait(db, fleet.order("submit", "last.yaml"), "the last job has ended", _is_over)
         wrong = outcome.wrong
-        for name, identifier in ids.items():
+        for identifier in ids:
             row = experiments.find(db, identifier)
             tasks = list(experiments.tasks(db, row.seq))
             outcome.attempts += sum(task.attempt for task in tasks)
             outcome.dispatches += sum(task.dispatch for task in tasks)
             witnesses = self.site.farm["cluster"].home / ".wlmctl" / identifier
-            look = checks.went_to_their_ends if name == "going" else checks.were_cancelled
+            look = checks.were_cancelled if tasks[0].name.startswith(GONE) else checks.went_to_their_ends
             wrong += look(tasks, witnesses)
             wrong += checks.told_in_full(db, [row.seq])
         wrong += wait_for_nothing(lambda: checks.nothing_in_the_queue(self.site.slurm), LEFT_WITHIN_S)
         wrong += wait_for_nothing(lambda: checks.nothing_runs(self.site.slurm), LEFT_WITHIN_S)
         wrong += checks.no_bug(fleet)
 
-    def _task(self, name: str) -> str:
-        """A task of the file, with a fault for each instance."""
-        for number, fault in enumerate(self.faults_of[name], 1):
-            (self.faults / "armed" / f"{name}[{number}]@{fault.point}").write_text(f"{fault.victim}\n")
-        count = len(self.faults_of[name])
-        head = f"  {name}:\n    type: job\n    machine: cluster\n    foreach: {{n: 1..{count}}}\n"
-        return f"{head}    retry: {{delay: 0s}}\n{OWN[name]}"
+    def _experiments(self) -> Iterator[dict[str, list[Fault]]]:
+        """Which tasks are in one file, with a fault for each instance: few of what is submitted together."""
+        if GONE in self.faults_of:
+            yield {GONE: self.faults_of[GONE]}
+        rows, packs = (self.faults_of.get(name, []) for name in (ROW, PACK))
+        for part, first in enumerate(range(0, max(len(rows), len(packs)), PART)):
+            parts = {f"{ROW}{part}": rows[first : first + PART], f"{PACK}{part}": packs[first : first + PART]}
+            yield {name: faults for name, faults in parts.items() if faults}
+        if SINGLE in self.faults_of:
+            yield {SINGLE: self.faults_of[SINGLE]}
+
+    def _submit(self, fleet: Fleet, faults_of: dict[str, list[Fault]]) -> str:
+        tasks = []
+        for name, faults in faults_of.items():
+            for number, fault in enumerate(faults, 1):
+                (self.faults / "armed" / f"{name}[{number}]@{fault.point}").write_text(f"{fault.victim}\n")
+            head = f"  {name}:\n    type: job\n    machine: cluster\n    foreach: {{n: 1..{len(faults)}}}\n"
+            tasks.append(f"{head}    retry: {{delay: 0s}}\n{OWN[name.rstrip('0123456789')]}")
+        path = self.folder / f"{next(iter(faults_of))}.yaml"
+        path.write_text(f"name: {path.stem}\ntasks:\n{''.join(tasks)}")
+        return fleet.order("submit", path.name)
 
     def _spare(self, db: Database) -> None:
         """No third worker dies of a task that goes on."""
