@@ -103,6 +103,14 @@ def test_all_of_a_fleet_is_measured() -> None:
         assert f"| {row} |" in said
 
 
+@needs_rabbitmq
+@pytest.mark.long
+def test_jobs_in_the_queues_of_idle_clusters_are_measured() -> None:
+    said = quickly("clusters_idle")
+    assert "| both workers |" in said
+    assert "- the orchestrator of 50 deferred jobs" in said
+
+
 def test_a_missed_promise_ends_with_1_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(is_quick=False)
     report.promise("a start", 1.5, 1.6)
