@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from wlmctl.batch import BatchSystem, FindsJobs, TellsCapacity
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import (
     Denied,
@@ -24,13 +25,14 @@ from wlmctl.errors import (
 )
 from wlmctl.machine import Machine
 from wlmctl.quantities import format_size
+from wlmctl.text import counted
 from wlmctl.transport import Digests, FileInfo, Runs, Space, Transport
 
 if TYPE_CHECKING:
     from wlmctl.ssh.login import Login
     from wlmctl.ssh.transport import SshTransport
 
-State = Literal["ok", "problem", "unreachable", "skipped"]
+State = Literal["ok", "note", "problem", "unreachable", "skipped"]
 ScratchOf = Callable[[Machine, Transport], str]
 
 _LITTLE_SPACE_BYTES = 10 * 1024 * 1024
@@ -214,14 +216,35 @@ def _batch(machine: Machine, transport: Transport) -> Check:
     from wlmctl.plugins import batch_factory
 
     try:
-        batch_factory(machine.batch)(machine, machine.batch_options)
+        batch = batch_factory(machine.batch)(machine, machine.batch_options)
     except (PluginError, NoSuch) as error:
         return Check("batch", "problem", str(error), "set batch to one that is installed (wlmctl plugin list)")
     except WlmctlError as error:
         return Check("batch", "problem", str(error))
     if not isinstance(transport, Runs):
         return Check("batch", "skipped", f"{machine.batch}: without a shell the machine takes no jobs")
-    return Check("batch", "ok", machine.batch)
+    if isinstance(batch, FindsJobs):
+        command = batch.find()
+        try:
+            batch.found(transport.run(command.text, command.stdin, command.timeout_s))
+        except Unreachable:
+            raise
+        except TransportError as error:
+            return Check("batch", "problem", f"{machine.batch}: {error}", "try its commands there by hand")
+    return Check("batch", "ok", f"{machine.batch}{_largest(batch, transport)}")
+
+
+def _largest(batch: BatchSystem, transport: Runs) -> str:
+    """What a job may ask for, where the batch system says it."""
+    if not isinstance(batch, TellsCapacity):
+        return ""
+    command = batch.capacity()
+    capacity = batch.told_capacity(transport.run(command.text, command.stdin, command.timeout_s))
+    if capacity.cpus is None:
+        return ", which does not say what its nodes have"
+    memory = f", {format_size(capacity.memory_bytes)}" if capacity.memory_bytes else ""
+    gpus = f", {counted(capacity.gpus, 'GPU')}" if capacity.gpus else ""
+    return f", nodes of up to {counted(capacity.cpus, 'cpu')}{memory}{gpus}"
 
 
 def _clock(transport: Transport) -> Check:

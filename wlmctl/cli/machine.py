@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from wlmctl.machine import Machine, Reference
 from wlmctl.text import shown
 
 if TYPE_CHECKING:
+    from wlmctl.connections import ConnectionPool
     from wlmctl.machine_check import Check
+    from wlmctl.store.database import Database
     from wlmctl.store.machines import Hold
 
 
@@ -91,14 +94,14 @@ def show(ctx: click.Context, name: str, output: str) -> int:
 @output_option
 @click.pass_context
 def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> int:
-    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock.
+    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock, orphans.
 
     Of a group each of its machines is checked, of a cluster each login node.
 
     With --speed also the round trip, large files up and down, sha256 there, small files and commands a second.
     """
     from wlmctl.cli.machine_speed import speed_json, tell_speed
-    from wlmctl.machine_check import check_machine, failed
+    from wlmctl.machine_check import failed
     from wlmctl.machine_speed import Speed, measure
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
@@ -106,10 +109,10 @@ def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> 
     config = with_all_machines(ctx)
     found: list[tuple[Machine, list[Check]]] = []
     speeds: dict[int, Speed] = {}
-    with connections(config) as pool:
+    with open_store(ctx) as db, connections(config) as pool:
         for node, title in _titled_nodes(config.machines_of(names)):
             checks: list[Check] = []
-            for check in check_machine(node, pool, resolve_scratch):
+            for check in _checks(node, pool, db):
                 checks.append(check)
                 if output != "json":
                     _tell(title, check)
@@ -144,6 +147,20 @@ def _titled_nodes(places: Sequence[Machine]) -> Iterator[tuple[Machine, str]]:
     for place in places:
         for node in place.nodes:
             yield node, f"{node.name} ({node.host})" if place.logins else node.name
+
+
+def _checks(node: Machine, pool: ConnectionPool, db: Database) -> Iterator[Check]:
+    """All parts and, where these are well, what was left there."""
+    from wlmctl.machine_check import check_machine
+    from wlmctl.runtime import orphans
+    from wlmctl.worker.places import resolve_scratch
+
+    is_well = True
+    for check in check_machine(node, pool, resolve_scratch):
+        is_well = is_well and check.state not in ("unreachable", "problem")
+        yield check
+    if is_well:
+        yield orphans.check(node, pool, db, now_s=time.time())
 
 
 def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:

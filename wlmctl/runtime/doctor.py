@@ -137,7 +137,7 @@ def examine_machines(config: Config) -> Iterator[Check]:
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
 
-    levels: dict[str, Level] = {"ok": "ok", "skipped": "note"}
+    levels: dict[str, Level] = {"ok": "ok", "note": "note", "skipped": "note"}
     with connections(config) as pool:
         for name, node in [(name, node) for name, machine in config.machines.items() for node in machine.nodes]:
             for part in check_machine(node, pool, resolve_scratch):
