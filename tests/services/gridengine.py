@@ -96,8 +96,7 @@ class GridEngine:
         (common / "act_qmaster").write_text("localhost\n")
         (common / "host_aliases").write_text(f"localhost {socket.gethostname()}\n")
         self._initialize()
-        self._start("sge_qmaster")
-        self._wait(lambda: self._succeeds("qstat"), "sge_qmaster")
+        self.start_master()
         self._configure()
         self._start("sge_execd")
         self._wait(lambda: "/0/16" in self.run("qstat", "-f") and " -NA- " not in self.run("qstat", "-f"), "its host")
@@ -146,6 +145,17 @@ class GridEngine:
     def _add(self, how: str, text: str) -> None:
         (self.folder / "change").write_text(text)
         self.run("qconf", how, str(self.folder / "change"))
+
+    def start_master(self) -> None:
+        """Start sge_qmaster, again after ``kill_master``, and wait until it answers."""
+        self._start("sge_qmaster")
+        self._wait(lambda: self._succeeds("qstat"), "sge_qmaster")
+
+    def kill_master(self) -> None:
+        """SIGKILL to sge_qmaster."""
+        master = self._daemons.pop("sge_qmaster")
+        master.kill()
+        master.wait()
 
     def run(self, *command: str) -> str:
         """The output of one of its commands, whatever its exit code."""
