@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def state(cli: CommandLine, identifier: str, task: str) -> str:
     return str(cli.tasks(identifier)[task]["state"])
 
 
+def is_done(cli: CommandLine, identifier: str, task: str) -> bool:
+    return state(cli, identifier, task) == "succeeded"
+
+
+def is_held(cli: CommandLine, identifier: str) -> bool:
+    return kinds(cli, identifier) == ["held"]
+
+
 def logins(machine: Sshd) -> int:
     return machine.log_text.count("Accepted")
 
@@ -69,8 +78,8 @@ def test_a_run_and_an_orchestrator_leave_a_held_machine_alone_until_it_is_releas
     wait_until(lambda: len(cli.ids()) == 2, "both experiments")
     both = [submitted, next(name for name in cli.ids() if name != submitted)]
     for identifier in both:
-        wait_until(lambda i=identifier: state(cli, i, "near") == "succeeded", "what needs no machine is done")
-        wait_until(lambda i=identifier: kinds(cli, i) == ["held"], "its event")
+        wait_until(partial(is_done, cli, identifier, "near"), "what needs no machine is done")
+        wait_until(partial(is_held, cli, identifier), "its event")
         assert state(cli, identifier, "far") == "ready"
         assert "held:" in cli.run("status", identifier).stdout
         (shown,) = cli.json("status", identifier)["experiments"]

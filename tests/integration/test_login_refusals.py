@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.commandline import CommandLine
 from tests.services.ssh_site import Site, site
 from tests.services.sshd import Sshd
+from tests.waiting import wait_until
 from wlmctl.connections import ConnectionPool, open_transport
 from wlmctl.errors import LoginRefused, TurnedAway, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.machine_check import check_machine
+from wlmctl.transport import Runs
 from wlmctl.worker.places import resolve_scratch
 
 __all__ = ["site"]
@@ -51,6 +55,7 @@ def door(site: Site, tmp_path: Path) -> Door:
 def test_a_host_under_maintenance_is_unreachable_with_its_own_words(door: Door, transport: str) -> None:
     machine = replace(door.machine, transport=transport)
     with open_transport(machine) as opened:
+        assert isinstance(opened, Runs)
         assert opened.run("echo open").stdout == b"open\n"
         door.close()
         with pytest.raises(TurnedAway, match="it says: Down for maintenance until 18:00"):
@@ -98,3 +103,30 @@ def test_what_a_host_says_to_a_login_that_it_refuses_is_repeated(site: Site, tmp
     sshd.authorized_keys.write_text("")
     with pytest.raises(LoginRefused, match=r"the host says: This account has ended\. Ask the desk\."):
         open_transport(Machine("spoken", host="spoken")).close()
+
+
+@pytest.mark.long
+def test_an_experiment_waits_for_a_host_under_maintenance_and_goes_on_when_it_opens_again(
+    door: Door, site: Site
+) -> None:
+    cli = CommandLine(site.inventory.folder, site.inventory.env)
+    step = "command: 'echo ${n} >> ~/ran; sleep 1', foreach: {n: 1..3}, resources: {cpus: 1}"
+    cli.write("e.yaml", f"name: e\ntasks: {{it: {{type: job, machine: door, {step}}}}}\n")
+    site.inventory.config.write_text(
+        site.inventory.config.read_text().replace('host = "door"', 'host = "door"\ncpus = 1')
+    )
+    try:
+        running = cli.start("run", "e.yaml")
+        wait_until((door.sshd.home / "ran").exists, "the first job")
+        door.close()  # with a login that is open, a job that runs, and others that wait
+        wait_until(lambda: "machine door is held, its tasks wait" in cli.said(running), "the hold")
+        assert "it says: Down for maintenance until 18:00" in cli.said(running)
+        assert "Down for maintenance until 18:00" in cli.run("status", cli.ids()[0]).stdout
+        door.notice.unlink()
+        assert running.wait(100) == 0, cli.said(running)
+        told = [json.loads(line)["kind"] for line in cli.run("events", cli.ids()[0], "-o", "json").stdout.splitlines()]
+        assert [kind for kind in told if kind in ("held", "released")] == ["held", "released"]
+        assert {task["attempt"] for task in cli.tasks(cli.ids()[0]).values()} == {1}
+        assert sorted((door.sshd.home / "ran").read_text().split()) == ["1", "2", "3"]
+    finally:
+        cli.close()

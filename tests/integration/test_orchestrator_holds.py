@@ -122,3 +122,17 @@ def test_a_release_brings_the_probe_of_a_machine_that_is_away_forward(play: Orch
     assert probes(play.step(5)) == 0
     release(play)
     assert probes(play.step()) == 1
+
+
+def test_a_host_that_refuses_the_login_is_asked_seldom_so_that_nobody_is_locked_out(play: Orchestra) -> None:
+    play.submit(TASKS)
+    play.step().end("a[1]", away("nas"))
+    play.step(1.1)
+    for wait_s in (60, 120, 240, 480, 900, 900):
+        play.say(ProbeAnswerMessage(WORKER, "nas", "refused the login", refused=True))
+        play.step().orders.clear()
+        assert probes(play.step(wait_s - 1)) == 0
+        assert probes(play.step(2)) == 1
+    play.say(ProbeAnswerMessage(WORKER, "nas", "no route to host"))
+    play.step().orders.clear()
+    assert probes(play.step(61)) == 1

@@ -18,7 +18,7 @@ from wlmctl.orchestrator.checking import Checked, Placed
 from wlmctl.orchestrator.contexts import Bound, bound, context
 from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.ends import END_AGAIN_S
-from wlmctl.orchestrator.fleet import Fleet, Taken
+from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.gate import Gate
 from wlmctl.orchestrator.placing import Placement
 from wlmctl.orchestrator.policy import Policy
@@ -27,6 +27,7 @@ from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing, places
 from wlmctl.orchestrator.shares import Shares
 from wlmctl.orchestrator.strangers import Strangers
+from wlmctl.orchestrator.taken import Taken
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work

@@ -7,7 +7,6 @@ than the orchestrator's own, as ``local@...``. Only here and in a scheduler's sn
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import ProbeAnswerMessage
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.others import OfOthers
+from wlmctl.orchestrator.taken import Taken
 from wlmctl.scheduler import MachineView
 from wlmctl.store import Database, machines
 from wlmctl.store.machines import Hold
@@ -24,40 +24,11 @@ from wlmctl.task import Resources
 #: Seconds until a held machine is probed again: the first, and the longest.
 PROBE_FIRST_S, PROBE_LONGEST_S = 1.0, 60.0
 
+#: The same where the login is refused: who fails often is locked out by many sites. A release probes at once.
+REFUSED_FIRST_S, REFUSED_LONGEST_S = 60.0, 900.0
+
 #: Seconds after which an unanswered probe is sent again.
 PROBE_LOST_S = 120.0
-
-
-class Taken:
-    """What is taken of one machine: cpus, memory, gpus one by one, jobs."""
-
-    __slots__ = ("_jobs", "_packed", "_shared", "cpus", "devices", "memory_bytes")
-
-    def __init__(self) -> None:
-        self.cpus = self.memory_bytes = self._jobs = 0
-        self.devices: set[int] = set()
-        #: The jobs that several tasks share; and those tasks that will share one, by how many may.
-        self._shared: set[str] = set()
-        self._packed: Counter[int] = Counter()
-
-    def add(self, resources: Resources, devices: Iterable[int], shares: str | None = None, pack: int = 1) -> None:
-        """One more task is under way there, which ``shares`` a job with others or will be put into one of ``pack``."""
-        if not resources.cpus:
-            return
-        self.cpus += resources.cpus
-        self.memory_bytes += resources.memory_bytes
-        self.devices.update(devices)
-        if shares is not None:
-            self._shared.add(shares)
-        elif pack > 1:
-            self._packed[pack] += 1
-        else:
-            self._jobs += 1
-
-    @property
-    def jobs(self) -> int:
-        """How many jobs these tasks are in the machine's queue."""
-        return self._jobs + len(self._shared) + sum(-(-count // pack) for pack, count in self._packed.items())
 
 
 class Fleet:
@@ -274,14 +245,28 @@ class Fleet:
         by_users = {name: hold.text for name, hold in self._by_users.items() if name in self._inventory}
         return {**self._away, **by_users}
 
-    def hold(self, db: Database, name: str, reason: str, now: float, now_s: float, *, probed: bool = False) -> None:
-        """The machine does not answer: hold it and probe it later, after a failed probe later still."""
+    def hold(
+        self,
+        db: Database,
+        name: str,
+        reason: str,
+        now: float,
+        now_s: float,
+        *,
+        probed: bool = False,
+        refused: bool = False,
+    ) -> None:
+        """The machine does not answer: hold it and probe it later, after a failed probe later still.
+
+        ``refused``: it answers, and refuses the login.
+        """
         if name not in self._inventory or (name in self._away and not probed):
             return  # many tasks find out at once that a machine is away: it is held once, and has its next probe
         self._probing.pop(name, None)
         self._away[name] = reason
-        wait_s = self._backoff.get(name, PROBE_FIRST_S)
-        self._backoff[name] = min(wait_s * 2, PROBE_LONGEST_S)
+        first_s, longest_s = (REFUSED_FIRST_S, REFUSED_LONGEST_S) if refused else (PROBE_FIRST_S, PROBE_LONGEST_S)
+        wait_s = min(max(self._backoff.get(name, first_s), first_s), longest_s)
+        self._backoff[name] = wait_s * 2
         self._probe_due[name] = now + wait_s
         machines.hold(db, name, reason, now_s, now_s + wait_s)
         if name not in self._by_users:

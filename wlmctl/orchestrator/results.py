@@ -213,7 +213,7 @@ def probed(book: Book, works: Mapping[int, Work], routing: Routing, message: Pro
     if not fleet.is_probed_by(place, message.worker):
         log.info("an answer about machine %s that nobody asked %s for", message.machine, message.worker)
     elif message.reason:
-        fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
+        fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True, refused=message.refused)
     else:
         fleet.answered(message, place)
         release(book, works, fleet, place)

@@ -10,7 +10,7 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Broken, BrokenOff, Cancelled, PluginError, TransportError
+from wlmctl.errors import Broken, BrokenOff, Cancelled, LoginRefused, PluginError, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Gathers, Prepares, Watches
@@ -218,7 +218,8 @@ def probe(machine: Machine, worker: str, machines: Machines) -> ProbeAnswerMessa
         with machines.transport(machines.seen_from_here(machine), lambda: None) as transport:
             found = facts(machine, transport)
     except Exception as error:  # as above: the reason is the answer
-        return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__)
+        is_refused = isinstance(error.__cause__, LoginRefused)
+        return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__, refused=is_refused)
     return ProbeAnswerMessage(worker, machine.name, "", found.cpus, found.memory_bytes, found.gpus)
 
 
