@@ -27,7 +27,7 @@ def play(folder: Path, slurm: Slurm, cluster: Farm, vhost: Vhost, faults: Sequen
 
 @pytest.mark.timeout(300)
 def test_a_few_jobs_each_with_a_fault_end_right(tmp_path: Path, slurm: Slurm, cluster: Farm, vhost: Vhost) -> None:
-    play(tmp_path, slurm, cluster, vhost, draw(random.Random(SEED), 12))
+    play(tmp_path, slurm, cluster, vhost, draw(random.Random(SEED), 8))
 
 
 @pytest.mark.long
