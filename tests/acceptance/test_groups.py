@@ -72,7 +72,11 @@ def test_a_role_is_bound_to_any_machine_of_a_group_and_all_its_tasks_follow(cli:
 
 
 def test_a_group_with_a_machine_that_is_held_or_away_uses_another_one(cli: CommandLine, lame: Sshd) -> None:
-    cli.run("machine", "hold", "login1")
+    cli.run("machine", "hold", "login1", "--reason", "new disks")
+    cli.write("one.yaml", "name: one\ntasks: {it: {type: job, machine: login1, command: 'true'}}\n")
+    planned = cli.run("plan", "one.yaml").stdout
+    assert "note: it is held by " in planned
+    assert ": new disks: its tasks would wait" in planned
     cli.run("run", cli.write("lab.yaml", LAB))
     assert cli.tasks("lab")["make"]["machine"] == "login2"
     held = cli.json("machine", "release", "lab")["machines"]

@@ -11,7 +11,7 @@ import click
 
 from wlmctl.cli.common import note, open_store, output_option, table, with_all_machines, write, write_json
 from wlmctl.cli.groups import SpreadGroup
-from wlmctl.errors import ExitCode, StoreError, Unreachable, WlmctlError
+from wlmctl.errors import ExitCode, Unreachable, WlmctlError
 from wlmctl.machine import Machine, Reference
 from wlmctl.text import shown
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from wlmctl.connections import ConnectionPool
     from wlmctl.machine_check import Check
     from wlmctl.store.database import Database
-    from wlmctl.store.machines import Hold
 
 
 @click.group(
@@ -40,10 +39,10 @@ def machine() -> None:
 @click.pass_context
 def list_(ctx: click.Context, output: str) -> None:
     """List the machines, with those that are held; contacts none of them."""
-    from wlmctl.cli.machine_hold import held_as_json
+    from wlmctl.cli.machine_hold import held_as_json, known_holds
 
     machines = [place for _, place in sorted(with_all_machines(ctx).machines.items())]
-    held = _holds(ctx)
+    held = known_holds(ctx)
     if output == "json":
         rows = [(place, held_as_json(held[place.name]) if place.name in held else None) for place in machines]
         write_json({"machines": [{**_settings(place), "held": hold} for place, hold in rows]})
@@ -54,17 +53,6 @@ def list_(ctx: click.Context, output: str) -> None:
         for place in machines
     ]  # fmt: skip
     table(("NAME", "LOGIN", "TRANSPORT", "BATCH", "LABELS", "HELD"), lines)
-
-
-def _holds(ctx: click.Context) -> Mapping[str, Hold]:
-    from wlmctl.store.machines import holds
-
-    try:
-        with open_store(ctx) as db:
-            return holds(db)
-    except StoreError as error:
-        note(f"which machines are held is not known: {error}")
-        return {}
 
 
 @machine.command()

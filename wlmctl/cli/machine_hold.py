@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wlmctl.cli.common import note, now_s, open_store, output_option, rfc3339, with_all_machines, write_json
-from wlmctl.errors import UsageError
+from wlmctl.errors import StoreError, UsageError
 from wlmctl.machine import LOCAL
 from wlmctl.quantities import parse_duration
 from wlmctl.text import shown
@@ -95,6 +95,18 @@ def release(ctx: click.Context, names: Sequence[str], output: str) -> None:
             note(f"machine {name} does not answer: whoever works tries it again now ({shown(left[name].text)})")
         else:
             note(f"machine {name} is {'released' if released[name] else 'not held'}")
+
+
+def known_holds(ctx: click.Context) -> Mapping[str, Hold]:
+    """The machines that are held, as far as the store can be read, for commands that can do without."""
+    from wlmctl.store.machines import holds
+
+    try:
+        with open_store(ctx) as db:
+            return holds(db)
+    except StoreError as error:
+        note(f"which machines are held is not known: {error}")
+        return {}
 
 
 def held_as_json(held: Hold) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wlmctl.cli.common import output_option, with_all_machines, write, write_json
+from wlmctl.cli.machine_hold import held_as_json, known_holds
 from wlmctl.errors import ExitCode
 from wlmctl.text import counted, shown
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from wlmctl.planning import Finding
     from wlmctl.runtime.plan import ExperimentPlan, TaskPlan
     from wlmctl.runtime.plan_script import TaskScript
+    from wlmctl.store.machines import Hold
 
 _MARKS = {"ok": "", "note": "note: ", "problem": "PROBLEM: "}
 
@@ -63,10 +66,11 @@ def plan(
         return ExitCode.DONE
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)
+    held = {name: hold for name, hold in known_holds(ctx).items() if hold.by is not None}
     if output == "json":
-        write_json(_as_json(made))
+        write_json(_as_json(made, held))
     else:
-        _write(made)
+        _write(made, held)
     if made.unreachable:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if made.problems else ExitCode.DONE
@@ -97,11 +101,13 @@ def _script_as_json(script: TaskScript) -> dict[str, Any]:
     }
 
 
-def _write(plan: ExperimentPlan) -> None:
+def _write(plan: ExperimentPlan, held: Mapping[str, Hold]) -> None:
     write(f"{plan.name}: {counted(plan.task_count, 'task')}\n\nmachines\n")
     for survey in plan.machines:
         state = "does not answer" if survey.unreachable else "ok" if not survey.problems else "has problems"
         write(f"  {survey.machine.name}: {survey.shown_login}, {state}\n")
+        if survey.machine.name in held:
+            write(f"       {_MARKS['note']}it is held {shown(held[survey.machine.name].text)}: its tasks would wait\n")
         for finding in survey.findings:
             _write_finding(finding)
     write("\ntasks, in order\n")
@@ -131,7 +137,7 @@ def _write_finding(finding: Finding) -> None:
     write(f"       {_MARKS[finding.level]}{shown(finding.text)}\n")
 
 
-def _as_json(plan: ExperimentPlan) -> dict[str, Any]:
+def _as_json(plan: ExperimentPlan, held: Mapping[str, Hold]) -> dict[str, Any]:
     """The plan as plain JSON values."""
     return {
         "name": plan.name,
@@ -141,6 +147,7 @@ def _as_json(plan: ExperimentPlan) -> dict[str, Any]:
                 "name": survey.machine.name,
                 "login": survey.shown_login,
                 "reachable": not survey.unreachable,
+                "held": held_as_json(held[survey.machine.name]) if survey.machine.name in held else None,
                 "scratch": survey.scratch or None,
                 "free_bytes": survey.free_bytes,
                 "findings": [_finding(finding) for finding in survey.findings],
