@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.figures import Report, Spread, ratio
 from tests.services import rabbitmq_node
+from tests.services.slurm import require_slurm
 from tests.services.sshd import require_sshd
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -123,3 +124,13 @@ def test_a_missed_promise_ends_with_1_and_is_named(capsys: pytest.CaptureFixture
 def test_ratios_are_those_of_neighbours() -> None:
     # the second run met a busy machine, which slowed both alike
     assert ratio(Spread([2.0, 20.0]), Spread([1.0, 10.0])).values == [2.0, 2.0]
+
+
+@pytest.mark.long
+def test_jobs_on_a_slurm_are_run_beside_a_loop_of_sbatch() -> None:
+    require_slurm()
+    require_sshd()
+    said = quickly("clusters")
+    for way in ("srun true", "sbatch, in a loop", "wlmctl run"):
+        assert f"| {way}" in said
+    assert "remote commands" in said
