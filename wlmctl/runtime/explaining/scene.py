@@ -147,15 +147,19 @@ class Scene:
         return (host, user) if host else None
 
     def login(self, machine: str) -> str | None:
-        """What connections to the machine, and its capacity, are counted by; None where that cannot be told here."""
+        """What the machine's capacity and commands are counted by; None where that cannot be told here."""
         if machine == LOCAL:
             return f"{LOCAL}@{self.local_login[0]}" if self.local_login is not None else None
+        return next(iter(self.logins(machine)), None)
+
+    def logins(self, machine: str) -> list[str]:
+        """What connections to each of the machine's login nodes are counted by; none where that cannot be told here."""
         from wlmctl.ssh.login import resolved_login
 
         try:
-            return resolved_login(self.machines[machine])
+            return [resolved_login(node) for node in self.machines[machine].nodes]
         except (ConfigError, KeyError):
-            return None
+            return []
 
     def worker_name(self, worker: str | None) -> str:
         """What people call a worker."""
