@@ -119,7 +119,10 @@ def test_attempts_that_ask_for_more_do_not_change_what_others_of_the_group_ask_f
 
 
 def test_after_an_interruption_a_task_may_ask_for_something_else(play: Orchestra) -> None:
-    play.submit(JOB.replace("      limit: 4", "      preempted: {resources: {walltime: 20m}}\n      limit: 4"))
-    play.step().end("j", Outcome("failed", "preempted by Slurm", "preempted"))
-    play.step(11)
-    assert asks(play) == (1, 256, 1200)
+    play.submit(
+        JOB.replace("      limit: 4", "      preempted: {resources: {walltime: 20m, cpus: x4}}\n      limit: 4")
+    )
+    for wait_s in (11, 21):
+        play.step().end("j", Outcome("failed", "preempted by Slurm", "preempted"))
+        play.step(wait_s)
+        assert asks(play) == (4, 256, 1200), "nobody's fault ends a task for want of more"

@@ -21,7 +21,7 @@ class NothingMore(WlmctlError):
 def after(work: Work, active: Active, failure: FailureClass, fleet: Fleet) -> str | None:
     """Note what the next attempt asks for; the words for it, None where it is what the last one had.
 
-    ``NothingMore`` where the machine has no more of it.
+    ``NothingMore`` where the machine has no more of it, and so little was to blame.
     """
     retry = work.instance(active.idx).retry
     asked = retry.raises.get(failure.value) if retry is not None else None
@@ -29,7 +29,8 @@ def after(work: Work, active: Active, failure: FailureClass, fleet: Fleet) -> st
         return None
     machine = fleet.machine(active.place) if active.place is not None and active.place in fleet else None
     had = work.instance(active.idx).resources
-    if machine is not None and is_at_most(had, asked, machine):
+    is_to_blame = failure not in (FailureClass.INFRA, FailureClass.PREEMPTED)
+    if machine is not None and is_to_blame and is_at_most(had, asked, machine):
         raise NothingMore(f"it had {told(had, asked)}, and machine {machine.name} has no more: no further attempt")
     now = raised(had, asked, machine)
     changed = differences(now, had)

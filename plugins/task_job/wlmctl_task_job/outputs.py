@@ -32,11 +32,12 @@ def read_outputs(declared: Mapping[str, Declared], transport: Transport) -> Mapp
     paths = {job: [each.file for each in of.values()] for job, of in outputs.items()}
     for some in contents(paths, transport):
         jobs = {job: _Ended(outputs[job], files) for job, files in some.items()}
-        searches = {(job, key): wanted for job, ended in jobs.items() for key, wanted in ended.searches().items()}
-        results = dict(zip(searches, search(list(searches.values())), strict=True))
+        searches = {job: ended.searches() for job, ended in jobs.items()}
+        results = iter(search([wanted for of_job in searches.values() for wanted in of_job.values()]))
+        searched = {job: {key: next(results) for key in of_job} for job, of_job in searches.items()}
         for job, ended in jobs.items():
             try:
-                found[job] = ended.values({key: results[job, key] for of, key in results if of == job})
+                found[job] = ended.values(searched[job])
             except TaskFailed as error:
                 found[job] = error
     return found
