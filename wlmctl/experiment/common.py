@@ -37,10 +37,10 @@ class Common:
 
 def parse_common(mapping: Mapping[str, Any]) -> Common:
     """The common keys; a value that is not known before run time counts as not given. ``SpecError`` for a wrong one."""
+    resources = _checked(mapping, "resources", _RESOURCES)
     retry = _retry(mapping)
     worker = _checked(mapping, "worker", {"labels": labels})
     timeout = mapping.get("timeout")
-    resources = _checked(mapping, "resources", _RESOURCES)
     taken = resources.pop("counters", ())
     return Common(
         Resources(**resources),
@@ -77,8 +77,9 @@ def _after(name: str, value: Any) -> dict[str, Any]:
     key = f"retry.{name}"
     if not isinstance(value, Mapping):
         raise SpecError(key, f"found {found(value)}", "a mapping such as {resources: {memory: x2}}")
-    if unknown := next((each for each in value if each != "resources"), None):
-        raise SpecError(f"{key}.{unknown}", "unknown key", "resources", did_you_mean(unknown[:60], ("resources",)))
+    for each in value:
+        if each != "resources":
+            raise SpecError(f"{key}.{each}", "unknown key", "resources", did_you_mean(each[:60], ("resources",)))
     if value.get("resources") == {}:
         raise SpecError(f"{key}.resources", "is empty", "what the next attempt asks for, as {memory: x2}")
     return _checked(value, "resources", _RAISED, f"{key}.")
