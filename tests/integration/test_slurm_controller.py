@@ -231,7 +231,7 @@ def test_a_controller_that_is_down_for_minutes_costs_nothing(jobs: Jobs, slurm: 
     job, waits = jobs.job(ONCE), jobs.job(ONCE, options={"extra": ["--begin=now+30"]})
     refs = {"runs": jobs.submit(job), "waits": jobs.submit(waits)}
     jobs.wait_for(f"witness-{job.task}")
-    slurm.kill("slurmctld")
+    slurm.stop("slurmctld")  # killed it would forget them
     until_s = time.monotonic() + 100
     release(jobs)
     while time.monotonic() < until_s:
