@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from shlex import quote
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -32,24 +33,31 @@ _SELF = "tests.chaos.cluster.inside"
 _FOR_ALL = tuple(f"submit.{number}" for number in (1, 2, 3, 8, 9, 10, 11, 12))
 
 #: Put before each text that has points. $1 is the point, $2 the private folder of the job: .../<task>/<attempt>.
-_SHELL = r"""wlm_point() {
-  wlm_at=${2%%/*}
+#: A pid counts only as long as it is that of the process that is meant, a connection only as one to our own sshd.
+_SHELL = r"""wlm_kill() {
+  grep -qsF -e "$2" "/proc/$1/environ" "/proc/$1/cmdline" && kill -KILL "$1"
+}
+wlm_point() {
+  wlm_at=${2%%/*} wlm_faults=%(folder)s
   wlm_at=${wlm_at##*/}@$1
-  [ -e "%(folder)s/armed/$wlm_at" ] || return 0
-  mv "%(folder)s/armed/$wlm_at" "%(folder)s/fired/$wlm_at" 2>/dev/null || return 0
-  read -r wlm_victim <"%(folder)s/fired/$wlm_at"
+  [ -e "$wlm_faults/armed/$wlm_at" ] || return 0
+  mv "$wlm_faults/armed/$wlm_at" "$wlm_faults/fired/$wlm_at" 2>/dev/null || return 0
+  read -r wlm_victim <"$wlm_faults/fired/$wlm_at"
+  [ "$wlm_victim" = worker ] && [ -e "$wlm_faults/spare" ] && wlm_victim=leader
   case $wlm_victim in
   shell) kill -KILL $$ ;;
-  worker) if [ -e "%(folder)s/spare" ]; then kill -KILL $(cat "%(folder)s/leader"); else kill -KILL %(worker)s; fi ;;
-  leader) kill -KILL $(cat "%(folder)s/leader") ;;
-  controller) kill -KILL $(cat "%(folder)s/controller") ;;
+  worker) wlm_kill %(worker)s "$wlm_faults" ;;
+  leader) wlm_kill "$(cat "$wlm_faults/leader")" "$wlm_faults" ;;
+  controller) wlm_kill "$(cat "$wlm_faults/controller")" slurmctld ;;
   requeue) scontrol update JobId=$SLURM_JOB_ID Requeue=1; scontrol requeue $SLURM_JOB_ID ;;
   connection)
-    wlm_pid=$$
-    while [ "$wlm_pid" -gt 1 ] && read -r wlm_name </proc/$wlm_pid/comm && [ "$wlm_name" != sshd ]; do
-      read -r _ _ _ wlm_pid _ </proc/$wlm_pid/stat
+    wlm_sshd=$(cat "$wlm_faults/sshd") wlm_pid=$$
+    while [ "$wlm_pid" -gt 1 ]; do
+      read -r _ _ _ wlm_parent _ <"/proc/$wlm_pid/stat" || break
+      [ "$wlm_parent" = "$wlm_sshd" ] && break
+      wlm_pid=$wlm_parent
     done
-    if [ "$wlm_pid" -gt 1 ]; then kill -KILL $wlm_pid; else pkill -KILL -P $(cat "%(folder)s/sshd"); fi
+    if [ "$wlm_pid" -gt 1 ]; then kill -KILL "$wlm_pid"; else pkill -KILL -P "$wlm_sshd"; fi
     ;;
   esac 2>/dev/null
 }
@@ -107,7 +115,7 @@ def armed_text(read: Any) -> Any:
             plain: str = read(folder, name)
             return plain
         called = _POINT.sub(lambda found: f"{found[1]}{_call(f'{name}.{found[2]}')}", paths[name].read_text("utf-8"))
-        hook = _SHELL % {"folder": os.environ[FOLDER], "worker": os.getpid()}
+        hook = _SHELL % {"folder": quote(os.environ[FOLDER]), "worker": os.getpid()}
         return hook + re.sub(r"^\s*#.*\n|^\n", "", called, flags=re.MULTILINE)
 
     return text
@@ -139,18 +147,29 @@ def strike(name: str) -> None:
         case "worker" if "worker" in sys.orig_argv:
             os.kill(os.getpid(), signal.SIGKILL)
         case "worker":
-            pids = [int(path.name) for path in (folder / "workers").iterdir()]
-            _kill(pids[len(name) % len(pids)])
+            pids = sorted(int(path.name) for path in (folder / "workers").iterdir())
+            living = [pid for pid in pids if _is(pid, str(folder))]
+            _kill(living[len(name) % len(living)] if living else 0, str(folder))
         case "connection":
-            for child in _children(int((folder / "sshd").read_text())):
-                _kill(child)
+            sshd = int((folder / "sshd").read_text())
+            for child in _children(sshd):
+                _kill(child, "sshd")
         case other:
-            _kill(int((folder / other).read_text()))
+            _kill(int((folder / other).read_text()), "slurmctld" if other == "controller" else str(folder))
 
 
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def _is(pid: int, word: str) -> bool:
+    """True for a live process that has the word in its environment or command line."""
+    with suppress(OSError):
+        files = (Path(f"/proc/{pid}/{name}") for name in ("environ", "cmdline"))
+        return any(word.encode() in file.read_bytes() for file in files)
+    return False
+
+
+def _kill(pid: int, word: str) -> None:
+    if _is(pid, word):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _children(pid: int) -> list[int]:
