@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import CommandLine
+from tests.services.rabbitmq import Vhost
 from tests.services.sshd import Farm, Sshd, open_farm, require_sshd
 from tests.waiting import wait_until
 from wlmctl.orchestrator.deferred import POLL_WAIT_S
@@ -65,6 +66,7 @@ def logins(machine: Sshd) -> int:
     return machine.log_text.count("Accepted")
 
 
+@pytest.mark.long
 def test_a_run_and_an_orchestrator_leave_a_held_machine_alone_until_it_is_released(
     cli: CommandLine, alpha: Sshd
 ) -> None:
@@ -108,7 +110,7 @@ def test_a_job_that_runs_goes_on_while_its_machine_is_held_and_is_looked_at_afte
     text = f"name: long\ntasks: {{it: {{type: job, machine: alpha, command: '{command}'}}}}\n"
     running = cli.start("run", cli.write("long.yaml", text))
     wait_until(lambda: cli.ids() and state(cli, cli.ids()[0], "it") == "deferred", "the job")
-    cli.run("machine", "hold", "alpha", "--until", "+8s")
+    cli.run("machine", "hold", "alpha", "--until", "+1h")
     wait_until(lambda: kinds(cli, cli.ids()[0]) == ["held"], "its event")
     over_s = time.monotonic() + 2 * POLL_WAIT_S
     wait_until(lambda: time.monotonic() > over_s, "the end of a poll that was under way")
@@ -117,6 +119,7 @@ def test_a_job_that_runs_goes_on_while_its_machine_is_held_and_is_looked_at_afte
     assert state(cli, cli.ids()[0], "it") == "deferred"
     (listed,) = [row for row in cli.json("machine", "list")["machines"] if row["name"] == "alpha"]
     assert listed["held"]["until"] > listed["held"]["since"]
+    cli.run("machine", "hold", "alpha", "--until", "+1s")
     assert running.wait(30) == 0, cli.said(running)
     assert "held" not in cli.run("status", cli.ids()[0]).stdout
     (listed,) = [row for row in cli.json("machine", "list")["machines"] if row["name"] == "alpha"]
@@ -161,3 +164,33 @@ def test_what_cannot_be_held_is_said_in_one_line(cli: CommandLine) -> None:
     assert held[0]["held"]["until"] == "2100-12-31T23:00:00.000Z"
     released = cli.json("machine", "release", "alpha")["machines"]
     assert released == [{"name": "alpha", "released": True, "held": None}]
+
+
+@pytest.mark.long
+def test_a_fleet_with_a_held_machine_uses_the_other_one_of_its_group_and_releases_it_for_who_named_it(
+    own_farm: Farm, alpha: Sshd, vhost: Vhost, tmp_path: Path
+) -> None:
+    inventory = own_farm.write_inventory(tmp_path / "fleet")
+    with inventory.config.open("a") as config:
+        config.write('[groups.lab]\nmachines = ["alpha", "local"]\n')
+    cli = CommandLine(inventory.folder, {**inventory.env, "WLMCTL_BROKER": vhost.url})
+    try:
+        cli.run("machine", "hold", "alpha")
+        before = logins(alpha)
+        cli.start("orchestrator")
+        for number in range(2):
+            cli.start("worker", "--name", f"w{number}", "--slots", "2")
+        wait_until(lambda: len(cli.json("worker", "list")["workers"]) == 2, "the workers are known", 30)
+        any_of = cli.write("any.yaml", "name: any\ntasks: {it: {type: job, machine: lab, command: 'true'}}\n")
+        bound = cli.run("submit", any_of).stdout.strip()
+        named = cli.run("submit", cli.write("far.yaml", JOBS.format(name="far"))).stdout.strip()
+        cli.run("wait", bound, "--timeout", "60")
+        assert cli.tasks(bound)["it"]["machine"] == "local"
+        wait_until(partial(is_held, cli, named), "its event")
+        assert logins(alpha) == before
+        cli.run("machine", "release", "lab", code=2)  # local is one of them, and cannot be held
+        cli.run("machine", "release", "alpha")
+        cli.run("wait", named, "--timeout", "60")
+        assert cli.tasks(named)["far"]["attempt"] == 1
+    finally:
+        cli.close()
