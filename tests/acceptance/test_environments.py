@@ -66,7 +66,10 @@ def test_modules_are_loaded_for_the_commands_and_by_who_sources_activate(cli: Co
     assert [built.stat().st_mtime_ns, len(list(built.parent.parent.glob("*/.wlmctl-complete")))] == [made_ns, 1]
 
 
-@pytest.mark.parametrize("is_old", [False, True], ids=["exit code 1", "exit code 0"])
+@pytest.mark.parametrize(
+    "is_old",
+    [pytest.param(False, id="exit code 1"), pytest.param(True, id="exit code 0", marks=pytest.mark.long)],
+)
 def test_a_module_that_is_not_there_fails_the_environment_in_one_line(
     cli: CommandLine, modules: Path, tmp_path: Path, is_old: bool
 ) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from wlmctl_task_job.job import JobType
 from wlmctl_task_job.jsonpath import JsonPath, NotThere
-from wlmctl_transport_local import open_local
 
 from wlmctl.errors import Cancelled, SpecError, TaskFailed
 from wlmctl.jobs.exit_file import ExitFile, ended
