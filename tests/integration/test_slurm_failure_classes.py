@@ -68,7 +68,7 @@ def test_a_step_over_its_memory_is_a_memory_failure_in_slurms_own_words(jobs: Jo
     ref = jobs.submit(jobs.job(f"srun --mem=100M {EATS}", resources=Resources(memory_bytes=300 * MIB)))
     failure_class, reason = failure(jobs, ref)
     assert failure_class is FailureClass.MEMORY, reason
-    assert re.search(r"\): slurmstepd\S*: error: StepId=\S+ exceeded memory limit \(.*\), being killed$", reason), reason
+    assert re.search(r": slurmstepd\S*: error: StepId=\S+ exceeded memory limit \(.*\), being killed$", reason), reason
 
 
 def test_a_program_that_is_refused_memory_is_a_memory_failure_in_its_own_words(jobs: Jobs) -> None:

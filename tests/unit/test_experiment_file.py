@@ -304,7 +304,8 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
         ("worker: [a]", "worker: found a list, expected a mapping with labels"),
         ("worker: {label: a}", "worker.label: unknown key, expected one of labels (did you mean 'labels'?)"),
         ("may_fail: yes", "may_fail: found 'yes', expected true or false"),
-        ("pack: 10", "pack: found without foreach, expected a task with foreach, whose instances share jobs of a queue"),
+        ("pack: 10", "pack: found without foreach, expected a task with foreach, "
+         "whose instances share jobs of a queue"),
         ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
         ("env: {N: 99999999999999999999}", "env.N: found '99999999999999999999', "
          "expected a number of at most 64 bits, or quotes around it"),
