@@ -66,7 +66,7 @@ def numbers(text: str) -> str:
 
 
 def test_pbs_pro_lists_whole_values_of_folded_lines(login: Login) -> None:
-    text = (DATA / "pbspro-12-list.txt").read_text()
+    text = (DATA / "pbspro-list.txt").read_text()
     login.command("qselect", numbers(text))
     login.command("qstat", text, version=PRO)
     queued, running, depends, broken = login.listed("pbs")
@@ -86,7 +86,7 @@ def test_pbs_pro_lists_whole_values_of_folded_lines(login: Login) -> None:
 
 
 def test_openpbs_lists_a_running_job(login: Login) -> None:
-    text = (DATA / "openpbs-23-list.txt").read_text()
+    text = (DATA / "openpbs-list.txt").read_text()
     login.command("qselect", "14\n")
     login.command("qstat", text, version="pbs_version = 23.06.06")
     [row] = login.listed("pbs")
@@ -94,7 +94,7 @@ def test_openpbs_lists_a_running_job(login: Login) -> None:
 
 
 def test_torque_lists_an_end_with_its_meaning(login: Login) -> None:
-    text = (DATA / "torque-4-list.txt").read_text()
+    text = (DATA / "torque-list.txt").read_text()
     login.command("qselect", numbers(text))
     login.command("qstat", text, version=TORQUE)
     held, running, ended = login.listed("pbs")
@@ -112,7 +112,7 @@ def test_torque_lists_an_end_with_its_meaning(login: Login) -> None:
     ],
 )
 def test_a_job_that_ends_while_pbs_is_asked_leaves_the_listing_whole(login: Login, said: str) -> None:
-    text = (DATA / "openpbs-23-list.txt").read_text()
+    text = (DATA / "openpbs-list.txt").read_text()
     login.command("qselect", "14\n69302.mycluster\n")
     login.command("qstat", text, f"{said}\n", 153, version=PRO)
     assert [row[0] for row in login.listed("pbs")] == ["14"]
@@ -154,6 +154,23 @@ def test_the_history_of_pbs_says_how_a_job_ended(login: Login, name: str, told: 
     login.command("qstat", (DATA / "pbspro-history.txt").read_text(), version=PRO)
     assert login.kept("pbs", 1, name) == told
     assert (login.folder / "qstat.calls").read_text().split()[1:] == ["-x", "-f", "1"]
+
+
+@pytest.mark.parametrize(
+    ("version", "select", "words"),
+    [
+        (PRO, "select=2:ncpus=4:mem=3072mb:ngpus=1", "-l select=2:ncpus=4:mem=3072mb:ngpus=1 -l place=scatter"),
+        (TORQUE, "select=2:ncpus=4:mem=3072mb:ngpus=1", "-l nodes=2:ppn=4:gpus=1,mem=6144mb"),
+        (TORQUE, "select=1:ncpus=2", "-l nodes=1:ppn=2"),
+    ],
+)
+def test_torque_is_asked_for_nodes_in_its_own_words(login: Login, version: str, select: str, words: str) -> None:
+    login.command("qstat", version=version)
+    login.command("qsub", "17.pbs01\n")
+    done = login.run("pbs", f"name=w folder=/tmp; queue_submit /tmp/batch -l {select} -l place=scatter -q gpu")
+    assert (done.stdout, done.returncode) == ("17\n", 0)
+    call = (login.folder / "qsub.calls").read_text()
+    assert call.strip().endswith(f"-N w -S /bin/sh -o /dev/null -e /dev/null {words} -q gpu /tmp/batch")
 
 
 def test_a_pbs_without_history_leaves_the_end_open(login: Login) -> None:
@@ -214,7 +231,7 @@ def test_a_job_that_grid_engine_submits_though_it_refuses_it_is_removed(login: L
 
 
 def test_lsf_lists_states_and_reasons(login: Login) -> None:
-    login.command("bjobs", (DATA / "lsf-9-list.txt").read_text())
+    login.command("bjobs", (DATA / "lsf-list.txt").read_text())
     rows = login.listed("lsf")
     assert [(row[0], row[1]) for row in rows] == [
         ("764213236", "TIMEOUT"), ("764220165", "PENDING"), ("764220167", "PENDING"), ("764254593", "RUNNING"),
@@ -243,8 +260,7 @@ WANTED = Resources(cpus=4, memory_bytes=3 * 1024**3, gpus=1, walltime_s=5400, no
         (
             "pbs",
             {"queue": "gpu", "account": "p1", "extra": ["-W", "umask=027"]},
-            "select=2:ncpus=4:mem=3072mb:ngpus=1 nodes=2:ppn=4:gpus=1,mem=6144mb"
-            " -l walltime=01:30:00 -q gpu -A p1 -W umask=027",
+            "-l select=2:ncpus=4:mem=3072mb:ngpus=1 -l place=scatter -l walltime=01:30:00 -q gpu -A p1 -W umask=027",
         ),
         (
             "sge",

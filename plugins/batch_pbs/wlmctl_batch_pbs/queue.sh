@@ -14,7 +14,8 @@ records() {
       else if (torque && (code == -11 || code == -12) || !torque && (code == -29 || code == -28)) word = "TIMEOUT"
       else if (torque && code == -10 || !torque && (code == -27 || code == -26)) word = "OUT_OF_MEMORY"
       else if (code < 0 && (torque || code > -24)) word = "NODE_FAIL"
-      if (!torque && a["substate"] == 91 && word == "FAILED") word = "CANCELLED"
+      # deleted: PBS Pro says so, and Torque gives the signal of a deletion to one that was never placed
+      if (word == "FAILED" && (torque ? code == 271 && a["exec_host"] == "" : a["substate"] == 91)) word = "CANCELLED"
       return word
     }
     function told(state, word, why, folder, pack) {
@@ -70,18 +71,32 @@ queue_list() {
   printf '%s\n' "$rows" | grep -v '^wlm-said ' | records
 }
 
-# queue_submit FILE PRO TORQUE WORDS: the second and third are the nodes of a job in the words of PBS Pro and of Torque.
-# The folder of the job is where qsub is called, which PBS keeps, and the file of a pack a variable; a qsub that goes on
-# in the background keeps no lock.
+# torque_nodes SELECT: PBS Pro's select=N:ncpus=C:mem=Mmb:ngpus=G in the words of Torque, whose memory is the job's
+torque_nodes() {
+  printf '%s\n' "$1" | awk -F'[=:]' '{
+    line = "nodes=" $2 ":ppn=" $4
+    for (i = 5; i < NF; i += 2)
+      if ($i == "mem") memory = ",mem=" $2 * $(i + 1) "mb"
+      else line = line ":gpus=" $(i + 1)
+    print line memory
+  }'
+}
+
+# The words begin with -l SELECT -l PLACE. The folder of the job is where qsub is called, which PBS keeps, and the file of
+# a pack a variable; a qsub that goes on in the background keeps no lock.
 queue_submit() {
-  file=$1 pro=$2 nodes=$3 home=$folder
-  shift 3
+  file=$1 home=$folder
+  shift
+  if [ "$torque" ]; then
+    nodes=$(torque_nodes "$2")
+    shift 4
+    set -- -l "$nodes" "$@"
+  fi
   case $folder in *.pack)
     home=${folder%/*}
     set -- -v "WLM_PACK=${folder##*/}" "$@"
     ;;
   esac
-  if [ "$torque" ]; then set -- -l "$nodes" "$@"; else set -- -l "$pro" -l place=scatter "$@"; fi
   made=$(cd -- "$home" && timeout 120 qsub -h -r n -m n -N "$name" -S /bin/sh -o /dev/null -e /dev/null "$@" "$file" \
     </dev/null 9>&-) || return 1
   made=$(printf '%s\n' "$made" | grep -E '^[0-9]+(\.|$)' | tail -n 1)

@@ -24,8 +24,8 @@ class PbsBatch(QueueBatch[PbsOptions]):
     execution = "$PBS_JOBID 0"
 
     def words(self, job: BatchJob, options: PbsOptions) -> list[str]:
-        """The nodes in the words of PBS Pro, then in those of Torque, then words for either's qsub."""
-        words = [chunks(job.resources), nodes(job.resources)]
+        """First the nodes in the words of PBS Pro, which a login node with Torque puts into its own."""
+        words = ["-l", chunks(job.resources), "-l", "place=scatter"]
         if job.resources.walltime_s is not None:
             hours, minutes = divmod(minutes_of(job.resources.walltime_s), 60)
             words += ["-l", f"walltime={hours:02}:{minutes:02}:00"]
@@ -64,20 +64,7 @@ def chunks(resources: Resources) -> str:
     """The nodes as PBS Pro's ``select``."""
     words = [str(resources.nodes), f"ncpus={resources.cpus}"]
     if resources.memory_bytes:
-        words.append(f"mem={_megabytes(resources.memory_bytes)}mb")
+        words.append(f"mem={max(1, math.ceil(resources.memory_bytes / 1024**2))}mb")
     if resources.gpus:
         words.append(f"ngpus={resources.gpus}")
     return "select=" + ":".join(words)
-
-
-def nodes(resources: Resources) -> str:
-    """The nodes as Torque's ``nodes``; its memory is that of the whole job."""
-    words = [str(resources.nodes), f"ppn={resources.cpus}"]
-    if resources.gpus:
-        words.append(f"gpus={resources.gpus}")
-    memory = f",mem={resources.nodes * _megabytes(resources.memory_bytes)}mb" if resources.memory_bytes else ""
-    return f"nodes={':'.join(words)}{memory}"
-
-
-def _megabytes(size_bytes: int) -> int:
-    return max(1, math.ceil(size_bytes / 1024**2))
