@@ -94,7 +94,7 @@ def test_a_job_of_a_login_node_that_goes_down_is_watched_and_cancelled_through_t
     running = cli.start("run", cli.write("jobs.yaml", text))
     home = nodes["login1"].home
     wait_until(lambda: (home / "ran").exists() and (home / "began").exists(), "both jobs", 60)
-    wait_until(lambda: {t["state"] for t in cli.tasks(cli.ids()[0]).values()} == {"deferred"}, "both are known")
+    wait_until(lambda: {t["state"] for t in cli.tasks(cli.ids()[0]).values()} == {"deferred"}, "both are known", 60)
     before = logins(nodes["login2"])
     lame.stop()
     (home / "go").touch()
@@ -120,7 +120,7 @@ def test_with_all_login_nodes_down_the_cluster_is_held_and_either_of_them_ends_t
         running = cli.start(
             "run", cli.write("one.yaml", "name: one\ntasks: {it: {type: job, machine: cluster, command: 'true'}}\n")
         )
-        wait_until(lambda: "machine cluster is held" in cli.said(running), "the hold")
+        wait_until(lambda: "machine cluster is held" in cli.said(running), "the hold", 60)
         began_s = time.monotonic()
         nodes["login2"].start()
         assert running.wait(60) == 0, f"{cli.said(running)}\nafter {time.monotonic() - began_s:.0f} s"

@@ -77,11 +77,11 @@ def test_a_run_and_an_orchestrator_leave_a_held_machine_alone_until_it_is_releas
     daemon = cli.start("orchestrator", "--slots", "2")
     submitted = cli.run("submit", cli.write("s.yaml", JOBS.format(name="sent"))).stdout.strip()
     running = cli.start("run", cli.write("r.yaml", JOBS.format(name="here")))
-    wait_until(lambda: len(cli.ids()) == 2, "both experiments")
+    wait_until(lambda: len(cli.ids()) == 2, "both experiments", 60)
     both = [submitted, next(name for name in cli.ids() if name != submitted)]
     for identifier in both:
-        wait_until(partial(is_done, cli, identifier, "near"), "what needs no machine is done")
-        wait_until(partial(is_held, cli, identifier), "its event")
+        wait_until(partial(is_done, cli, identifier, "near"), "what needs no machine is done", 60)
+        wait_until(partial(is_held, cli, identifier), "its event", 60)
         assert state(cli, identifier, "far") == "ready"
         assert "held:" in cli.run("status", identifier).stdout
         (shown,) = cli.json("status", identifier)["experiments"]
@@ -109,13 +109,13 @@ def test_a_job_that_runs_goes_on_while_its_machine_is_held_and_is_looked_at_afte
     command = "until [ -e ~/go ]; do sleep 0.1; done; echo end > ~/ended"
     text = f"name: long\ntasks: {{it: {{type: job, machine: alpha, command: '{command}'}}}}\n"
     running = cli.start("run", cli.write("long.yaml", text))
-    wait_until(lambda: cli.ids() and state(cli, cli.ids()[0], "it") == "deferred", "the job")
+    wait_until(lambda: cli.ids() and state(cli, cli.ids()[0], "it") == "deferred", "the job", 60)
     cli.run("machine", "hold", "alpha", "--until", "+1h")
-    wait_until(lambda: kinds(cli, cli.ids()[0]) == ["held"], "its event")
+    wait_until(lambda: kinds(cli, cli.ids()[0]) == ["held"], "its event", 60)
     over_s = time.monotonic() + 2 * POLL_WAIT_S
-    wait_until(lambda: time.monotonic() > over_s, "the end of a poll that was under way")
+    wait_until(lambda: time.monotonic() > over_s, "the end of a poll that was under way", 60)
     (alpha.home / "go").touch()
-    wait_until((alpha.home / "ended").exists, "the job's end")
+    wait_until((alpha.home / "ended").exists, "the job's end", 60)
     assert state(cli, cli.ids()[0], "it") == "deferred"
     (listed,) = [row for row in cli.json("machine", "list")["machines"] if row["name"] == "alpha"]
     assert listed["held"]["until"] > listed["held"]["since"]
@@ -131,20 +131,23 @@ def test_a_release_has_a_machine_that_does_not_answer_tried_at_once(cli: Command
     alpha.stop()
     try:
         running = cli.start("run", cli.write("r.yaml", JOBS.format(name="away")))
-        wait_until(lambda: "machine alpha is held" in cli.said(running), "the hold")
-        wait_until(lambda: _probe_in_s(cli) > 6, "a probe that is far away", 40)
+        wait_until(lambda: "machine alpha is held" in cli.said(running), "the hold", 60)
+        due = wait_until(lambda: _far_probe(cli), "a probe that is far away", 60)
     finally:
         alpha.start()
     done = cli.run("machine", "release", "alpha")
     assert "does not answer: whoever works tries it again now" in done.stderr
-    assert running.wait(5) == 0, cli.said(running)
+    assert running.wait(60) == 0, cli.said(running)
+    told = map(json.loads, cli.run("events", cli.ids()[0], "-o", "json").stdout.splitlines())
+    (released,) = [event["time"] for event in told if event["kind"] == "released"]
+    assert released < due, "before that probe was due"
 
 
-def _probe_in_s(cli: CommandLine) -> float:
+def _far_probe(cli: CommandLine) -> str | None:
+    """When alpha is to be probed, where that is far enough away."""
     (row,) = [row for row in cli.json("machine", "list")["machines"] if row["name"] == "alpha"]
-    if row["held"] is None or row["held"]["probe_due"] is None:
-        return 0.0
-    return (datetime.fromisoformat(row["held"]["probe_due"]) - datetime.now(UTC)) / timedelta(seconds=1)
+    due = row["held"] and row["held"]["probe_due"]
+    return due if due and datetime.fromisoformat(due) - datetime.now(UTC) > timedelta(seconds=10) else None
 
 
 def test_what_cannot_be_held_is_said_in_one_line(cli: CommandLine) -> None:
@@ -186,7 +189,7 @@ def test_a_fleet_with_a_held_machine_uses_the_other_one_of_its_group_and_release
         named = cli.run("submit", cli.write("far.yaml", JOBS.format(name="far"))).stdout.strip()
         cli.run("wait", bound, "--timeout", "60")
         assert cli.tasks(bound)["it"]["machine"] == "local"
-        wait_until(partial(is_held, cli, named), "its event")
+        wait_until(partial(is_held, cli, named), "its event", 60)
         assert logins(alpha) == before
         cli.run("machine", "release", "lab", code=2)  # local is one of them, and cannot be held
         cli.run("machine", "release", "alpha")

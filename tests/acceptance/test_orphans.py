@@ -69,6 +69,10 @@ def test_a_job_of_slurm_that_no_store_knows_is_found_in_the_queue(slurm: Slurm, 
         cli.close()
 
 
+def all_deferred(cli: CommandLine) -> bool:
+    return bool(cli.ids()) and {task["state"] for task in cli.tasks("many").values()} == {"deferred"}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("more", ["", ", pack: 3"])
 def test_each_element_of_an_array_and_each_member_of_a_pack_is_found_and_ended(
@@ -80,9 +84,7 @@ def test_each_element_of_an_array_and_each_member_of_a_pack_is_found_and_ended(
     text = f"name: many\ntasks: {{it: {{type: job, machine: cluster, {command}}}}}\n"
     try:
         running = cli.start("run", cli.write("many.yaml", text))
-        wait_until(
-            lambda: {t["state"] for t in cli.tasks("many").values()} == {"deferred"} if cli.ids() else False, "5"
-        )
+        wait_until(lambda: all_deferred(cli), "all jobs are known", 60)
         running.kill()
         running.wait()
         for path in cli.store.parent.iterdir():

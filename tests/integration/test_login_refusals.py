@@ -117,9 +117,9 @@ def test_an_experiment_waits_for_a_host_under_maintenance_and_goes_on_when_it_op
     )
     try:
         running = cli.start("run", "e.yaml")
-        wait_until((door.sshd.home / "ran").exists, "the first job")
+        wait_until((door.sshd.home / "ran").exists, "the first job", 60)
         door.close()  # with a login that is open, a job that runs, and others that wait
-        wait_until(lambda: "machine door is held, its tasks wait" in cli.said(running), "the hold")
+        wait_until(lambda: "machine door is held, its tasks wait" in cli.said(running), "the hold", 60)
         assert "it says: Down for maintenance until 18:00" in cli.said(running)
         assert "Down for maintenance until 18:00" in cli.run("status", cli.ids()[0]).stdout
         door.notice.unlink()
