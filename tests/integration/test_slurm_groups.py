@@ -91,6 +91,7 @@ def release(jobs: Jobs) -> None:
 def test_many_jobs_go_by_one_command_and_each_has_its_own_answer(jobs: Jobs) -> None:
     many = {job.task: job for job in (jobs.job(ONCE), jobs.job("exit 3"), jobs.job(ONCE, options={"nope": 1}))}
     many["refused"] = jobs.job(ONCE, options={"partition": "nowhere"})
+    many["odd"] = jobs.job('echo "$SHARE"', options={"extra": ["--export=ALL,SHARE=50%s"]})
     answers = submit(jobs, many)
     assert str(answers["task-2"]).startswith("batch.slurm.nope: ")
     assert "invalid partition" in str(answers["refused"])
@@ -98,6 +99,7 @@ def test_many_jobs_go_by_one_command_and_each_has_its_own_answer(jobs: Jobs) -> 
     ends = jobs.ends(refs)
     assert isinstance(ends["task-0"], Done)
     assert isinstance(ends["task-1"], Failed)
+    assert ends["odd"].stdout == b"50%s\n"  # type: ignore[union-attr]
     assert ran(jobs, ["task-0", "refused"]) == {"task-0": "ran\n", "refused": None}
 
 
@@ -269,6 +271,22 @@ def test_the_walltime_of_a_member_ends_that_one_only(jobs: Jobs) -> None:
     assert isinstance(ends["task-0"], Failed)
     assert ends["task-0"].failure_class is FailureClass.TIME
     assert isinstance(ends["task-1"], Done)
+
+
+@pytest.mark.long
+def test_where_the_time_of_a_pack_runs_out_it_is_told_of_the_running_member_and_the_others_are_tried_again(
+    jobs: Jobs,
+) -> None:
+    jobs.end_timeout_s = 240
+    many = {key: replace(job, options={"extra": ["--time=1"]}) for key, job in members(jobs, 2, WAITS, pack=2).items()}
+    ends = jobs.ends(submitted(jobs, many))
+    release(jobs)
+    assert [end.failure_class for name in many if isinstance(end := ends[name], Failed)] == [
+        FailureClass.TIME,
+        FailureClass.INFRA,
+    ]
+    assert "before its turn" in ends["task-1"].reason  # type: ignore[union-attr]
+    assert [*ran(jobs, list(many)).values()] == ["ran\n", None]
 
 
 @pytest.mark.long

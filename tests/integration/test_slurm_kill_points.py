@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,27 @@ def test_a_submit_of_many_killed_at_any_point_and_cancelled_leaves_nothing(
         assert isinstance(jobs.end_by_cancel(jobs.batch.reference(job)), Gone)
     empty(slurm)
     assert {jobs.text(f"witness-{name}") for name in many} == {None}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pack", [0, 3], ids=["array", "packs"])
+@pytest.mark.parametrize("point", points("cancel"))
+def test_a_cancel_of_one_of_many_killed_at_any_point_and_repeated_ends_that_one(
+    jobs: Jobs, slurm: Slurm, killed_at: Callable[[str, int | None], None], point: int, pack: int
+) -> None:
+    many = {key: replace(job, script=f"{job.script}; sleep 60") for key, job in grouped(jobs, pack).items()}
+    many["task-2"] = replace(many["task-2"], script=ONCE)
+    refs = {key: ref for key, ref in submit_many(jobs, many).items() if not isinstance(ref, Exception)}
+    jobs.wait_for("witness-task-0")
+    for name in ("task-0", "task-1"):  # one runs, and of a pack one waits
+        killed_at("cancel", point)
+        assert isinstance(jobs.cancel(refs[name]), Unknown)
+        killed_at("cancel", None)
+        assert isinstance(jobs.end_by_cancel(refs[name]), Gone)
+    assert isinstance(jobs.end(refs["task-2"]), Done)
+    for name in ("task-3", "task-4", "task-5"):
+        assert isinstance(jobs.end_by_cancel(refs[name]), Gone)
+    empty(slurm)
 
 
 @pytest.mark.long

@@ -15,8 +15,6 @@ from wlmctl.jobs.texts import assignments
 SUBMIT_TIMEOUT_S = 300.0
 #: What a queue that answers slowly may take for each further job.
 FURTHER_TIMEOUT_S = 2.0
-
-
 #: So many alike jobs at least are worth an array.
 ARRAY_LEAST = 4
 #: Slurm's MaxArraySize, less one, unless a site says otherwise.
@@ -38,14 +36,13 @@ class Unit:
     name: str = ""
     together: int | None = None
 
-    @property
-    def call(self) -> str:
-        """The call of the shell function, with ``%s`` for the variable that holds ``run``."""
+    def call(self, run: str) -> str:
+        """The call of the shell function; ``run`` is the name of the variable that holds it."""
         words = "".join(f" {quote(word)}" for word in self.words)
         if self.kind == "single":
-            return f'single {self.numbers[0]} "$%s"{words}\n'
+            return f'single {self.numbers[0]} "${run}"{words}\n'
         numbers = quote(" ".join(map(str, self.numbers)))
-        return f'group {self.kind} {self.name} {quote(str(self.together or ""))} {numbers} "$%s"{words}\n'
+        return f'group {self.kind} {self.name} {quote(str(self.together or ""))} {numbers} "${run}"{words}\n'
 
 
 def chunks(jobs: Mapping[int, BatchJob], arrays: bool) -> list[tuple[str, list[int]]]:
@@ -76,9 +73,9 @@ def submit_command(
 ) -> Command:
     """One command that submits the units; what many of them share travels once. ``values``: further variables."""
     runs: dict[str, str] = {}
-    calls = [unit.call % runs.setdefault(unit.run, f"run_{len(runs)}") for unit in units]
+    calls = [unit.call(runs.setdefault(unit.run, f"run_{len(runs)}")) for unit in units]
     lines = [
-        assignments(count=max(jobs, default=-1) + 1, **values),
+        assignments(jobs=" ".join(map(str, jobs)), **values),
         assignments(**{name: text for text, name in runs.items()}),
         *(_own(number, job, scripts[number]) for number, job in jobs.items()),
         f"units() {{\n{''.join(calls)}:\n}}\n",

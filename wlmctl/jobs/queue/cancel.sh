@@ -11,7 +11,7 @@ if ! [ "$verdict" ]; then
     # point 2: marked, and sealed where it had not begun
     while list; do
       job "$name" "$folder"
-      has_ended "$state" || sweep "$name" "$folder"
+      has_ended "$state" || is_spared "$folder" || sweep "$name" "$folder"
       # point 3: cancelled in the queue, nothing proven
       judge "$folder" "$name"
       case $verdict in

@@ -1,4 +1,5 @@
-# Judges jobs by their folders and by the newest listing. Variables: lost_after in seconds, nonce (ours, for a seal).
+# Judges jobs by their folders and by the newest listing. Variables: lost_after and spare in seconds,
+# nonce (ours, for a seal).
 
 # file_age PATH: seconds since it was written, by the clock of its own file system
 file_age() {
@@ -53,7 +54,10 @@ is_signalled() {
 
 # The first word of the queue for an end, which it forgets after a while.
 note_end() {
-  has_ended "$state" || [ "$state" = LAUNCH_FAILED ] || return 0
+  case $state in
+  LAUNCH_FAILED | PACK_OVER) ;;
+  *) has_ended "$state" || return 0 ;;
+  esac
   [ -s "$1/gone" ] && return 0
   if [ -s "$1/swept" ]; then cat "$1/swept"; else printf '%s\n' "${state:-$absent} $reason"; fi >"$1/gone"
 }
@@ -126,6 +130,13 @@ sweep_pending() {
   done <<WLM_PENDING
 $pending
 WLM_PENDING
+}
+
+# is_spared FOLDER: it runs where to be removed is to be killed at once, and still has time to end by the mark
+is_spared() {
+  [ "$spare" ] && [ "$state" = RUNNING ] && owner "$1" || return
+  file_age "$1/cancel" "$1"
+  [ "$age" -lt "$spare" ]
 }
 
 # sweep NAME FOLDER: cancels all that carries the name and has not ended, and its pack when nobody in it needs it any more

@@ -1,6 +1,6 @@
 # Submits jobs held, records their numbers, releases them: each step is harmless to repeat, in any other company, and may
 # be where the connection or this shell is killed (the points that are numbered, each of which has a test). Variables:
-# nonce, program (the command that submits), index (by which an element of an array knows itself), count (of the jobs); of
+# nonce, program (the command that submits), index (by which an element of an array knows itself), jobs (their numbers); of
 # each job, with its number behind the name, f_ its folder, d_ its directory, n_ its name, t_ its script, h_ lines for the
 # batch script that say its folder and its token. The function units calls single or group for what the queue is to get.
 
@@ -224,14 +224,13 @@ is_held() {
 
 # all_held: the numbers of those in the queue that are to be released
 all_held() {
-  held= i=0
-  while [ $i -lt "$count" ]; do
+  held=
+  for i in $jobs; do
     if is_held $i; then
       # an array of ours as a whole: singly, each of its elements would become a job of its own in the controller
       case "$arrays " in *" ${id%_*} "*) id=${id%_*} ;; esac
       case "$held " in *" $id "*) ;; *) held="$held $id" ;; esac
     fi
-    i=$((i + 1))
   done
 }
 
@@ -240,24 +239,18 @@ release_all() {
   all_held
   if [ "$held" ] && ! queue_release $held; then
     list || return
-    all_held
-    i=0
-    while [ "$held" ] && [ $i -lt "$count" ]; do
+    for i in $jobs; do
       is_held $i && mark $i unsure
-      i=$((i + 1))
     done
   fi
-  i=0
-  while [ $i -lt "$count" ]; do
+  for i in $jobs; do
     take $i
-    [ "$is" = recorded ] && true >"$folder/released"
-    i=$((i + 1))
+    [ "$is" != recorded ] || true >"$folder/released" || return
   done
 }
 
 answer_all() {
-  i=0
-  while [ $i -lt "$count" ]; do
+  for i in $jobs; do
     take $i
     case $is in
     known | recorded)
@@ -271,20 +264,18 @@ answer_all() {
       printf '\nwlm-submitted %s %s %s\n' $i "$id" "$pack"
       ;;
     esac
-    i=$((i + 1))
   done
 }
 
 submit_all() {
-  i=0 fresh= unreachable= arrays=
+  fresh= unreachable= arrays=
   # point 1: connected, nothing done
-  while [ $i -lt "$count" ]; do
+  for i in $jobs; do
     if command -v "$program" >/dev/null 2>&1; then
       prepare $i
     else
       refuse $i "there is no $program on this login (a preamble is not read here)"
     fi
-    i=$((i + 1))
   done
   # point 2: the folders are made
   list || exit 1
