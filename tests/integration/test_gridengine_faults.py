@@ -112,6 +112,17 @@ def test_a_job_cancelled_while_it_waits_leaves_the_queue_and_never_runs(jobs: Jo
     assert jobs.text(f"witness-{job.task}") is None
 
 
+def test_a_cancelled_job_is_asked_to_end_before_it_is_killed(gridengine: GridEngine, jobs: Jobs) -> None:
+    patient = Jobs(
+        batch_factory("sge")(Machine("cluster", kill_grace_s=1.0, shell="sh"), {}), jobs.transport, jobs.scratch
+    )
+    ref = patient.start("trap 'echo yes > tidied; exit 0' TERM; echo yes > begun; while :; do sleep 0.1; done")
+    patient.wait_for("begun")
+    assert isinstance(patient.end_by_cancel(ref), Gone)
+    assert patient.text("tidied") == "yes\n"
+    wait_until(lambda: not gridengine.states(str(ref["name"])), "an empty queue")
+
+
 def test_a_master_that_is_away_says_nothing_and_the_end_comes_with_it(jobs: Jobs, gridengine: GridEngine) -> None:
     job, ref = begun(jobs)
     gridengine.kill_master()

@@ -19,6 +19,7 @@ class SgeBatch(QueueBatch[SgeOptions]):
     title = "Grid Engine"
     texts = Path(__file__).parent
     execution = "$JOB_ID ${RESTARTED:-0}"
+    kills_at_once = True
 
     def words(self, job: BatchJob, options: SgeOptions) -> list[str]:
         """Resources and options as words for qsub."""

@@ -31,6 +31,8 @@ LOOK_TIMEOUT_S = 180.0
 CANCEL_WAIT_S = 3.0
 #: Seconds between two signs of life of a wrapper, at most.
 BEAT_S = 60.0
+#: Seconds beyond its grace period that a job has which ends by the mark of its cancel, until it is killed.
+MARK_S = 10
 #: What the walltime of a pack is longer than those of its members together.
 PACK_SLACK_S = 60.0
 
@@ -43,12 +45,14 @@ class QueueBatch(ABC, Generic[Options]):
     ``texts`` is where the system's ``queue.sh`` lies, ``title`` its name for users. ``execution``: shell words that
     tell two executions of one job apart.
     ``array_index``: the shell word by which an element of an array knows itself, None where there are no arrays.
+    ``kills_at_once``: to be removed from the queue is SIGKILL; a running job is to end by the mark of its cancel.
     """
 
     title: ClassVar[str]
     texts: ClassVar[Path]
     execution: ClassVar[str]
     array_index: ClassVar[str | None] = None
+    kills_at_once: ClassVar[bool] = False
 
     def __init__(self, machine: Machine, options: Options) -> None:
         self.machine, self.options = machine, options
@@ -187,6 +191,7 @@ class QueueBatch(ABC, Generic[Options]):
     def _run(self, job: BatchJob, options: Options, nonce: str, *, is_packed: bool) -> str:
         """What the queue runs on the first node, behind lines that say folder and token."""
         walltime = walltime_text(job)
+        ends_by_mark = is_packed or self.kills_at_once
         settings = assignments(
             nonce=nonce,
             shell=self.machine.shell or "",
@@ -194,9 +199,9 @@ class QueueBatch(ABC, Generic[Options]):
             grace=self.grace_s,
             beat=max(1, round(min(BEAT_S, options.lost_after_s / 3))),
             report="yes",
-            packed="yes" if is_packed else "",
+            packed="yes" if ends_by_mark else "",
         )
-        return f'{settings}place="{self.execution}"\n' + self._program("start") + wrapper(bool(walltime), is_packed)
+        return f'{settings}place="{self.execution}"\n' + self._program("start") + wrapper(bool(walltime), ends_by_mark)
 
     def _prelude(self, wait_s: float) -> str:
         lost_after_s = math.ceil(self.options.lost_after_s)
@@ -206,4 +211,5 @@ class QueueBatch(ABC, Generic[Options]):
             wait=round(wait_s * 100),
             lost_after=lost_after_s,
             settle=min(60, lost_after_s),
+            spare=self.grace_s + MARK_S if self.kills_at_once else "",
         )
