@@ -271,6 +271,29 @@ def test_a_squeue_that_fails_says_nothing_about_any_job(
     assert [ran(jobs, job) for job in (running, waiting, new)] == ["ran\n", None, "ran\n"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Batch job submission failed: Transport endpoint is not connected",
+        "Batch job submission failed: Zero Bytes were transmitted or received",
+        "Batch job submission failed: Unable to contact slurm controller (connect failure)",
+        "Batch job submission failed: Slurm backup controller in standby mode",
+    ],
+)
+def test_what_sbatch_says_of_a_controller_that_goes_away_is_no_refusal(
+    jobs: Jobs, slurm: Slurm, programs: Path, said: str
+) -> None:
+    (programs / "sbatch").write_text(f"#!/bin/sh\necho 'sbatch: error: {said}' >&2\nexit 1\n")
+    (programs / "sbatch").chmod(0o755)
+    job = jobs.job(ONCE)
+    with pytest.raises(Broken):
+        jobs.submit(job)
+    (programs / "sbatch").unlink()
+    release(jobs)
+    assert isinstance(jobs.end(jobs.submit(job)), Done)
+    assert ran(jobs, job) == "ran\n"
+
+
 def test_a_preempted_job_ends_with_that_class_and_is_not_run_again_by_slurm(jobs: Jobs, slurm: Slurm) -> None:
     job = jobs.job(ONCE, options={"extra": ["--exclusive", "--nodelist=n1"]})
     ref = jobs.submit(job)
