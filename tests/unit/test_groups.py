@@ -61,6 +61,7 @@ def test_a_group_of_one_file_may_name_machines_of_another(tmp_path: Path) -> Non
         ('[groups.lab]\nmachines = ["beta"]\nsame = true', "8: groups.lab.same: an unknown key (known: machines)"),
         ('[groups."a b"]\nmachines = ["beta"]', "6: groups.a b: a wrong name, expected a name: letters, digits and"
          " _ . - (at most 64, the first a letter or a digit)"),
+        ('logins = "c"', '6: machines.beta.logins: \'c\', expected a list of hosts such as ["login2.cluster.example"]'),
         ('logins = ["c"]', '6: machines.beta.logins: logins with batch = "shell", expected a batch system with a queue'
          " (what one login node starts as its own processes the others cannot see)"),
     ],

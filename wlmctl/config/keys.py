@@ -46,7 +46,7 @@ RESERVED_TOP = frozenset(
 
 _LOGIN: Mapping[str, Check] = {
     "host": values.word,
-    "logins": values.labels,
+    "logins": values.hosts,
     "user": values.word,
     "port": values.integer(1, 65535),
     "jump": values.word,

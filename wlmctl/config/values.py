@@ -57,6 +57,13 @@ def labels(value: Any, folder: Path) -> tuple[str, ...]:
     return tuple(word(item, folder) for item in value)
 
 
+def hosts(value: Any, folder: Path) -> tuple[str, ...]:
+    """A list of hosts, each once."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('a list of hosts such as ["login2.cluster.example"]')
+    return tuple(dict.fromkeys(word(item, folder) for item in value))
+
+
 def names(value: Any, folder: Path) -> tuple[str, ...]:
     """A list of plain names, each once."""
     if not isinstance(value, list) or not value:
