@@ -64,7 +64,7 @@ class Outcome:
     took_s: float = 0.0
     attempts: int = 0
     dispatches: int = 0
-    not_reached: list[str] = field(default_factory=list)
+    not_reached: list[Fault] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -103,7 +103,8 @@ class Play:
         except AssertionError as error:
             outcome.wrong.append(str(error))
         finally:
-            outcome.not_reached = sorted(path.name for path in (self.faults / "armed").iterdir())
+            armed = sorted((self.faults / "armed").iterdir())
+            outcome.not_reached = [Fault(path.name.partition("@")[2], path.read_text().strip()) for path in armed]
             fleet.close()
             outcome.took_s = time.monotonic() - begin_s
         return outcome
