@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from benchmarks.process import wlmctl
 from wlmctl.experiment import read
+from wlmctl.machine import Machine
 from wlmctl.plugins import task_type
 from wlmctl.runtime.submit import submit
 from wlmctl.store import Database, experiments, open_database, workers
@@ -49,9 +51,9 @@ class Fleet:
         total = len(self.workers)
         until(lambda: len(workers.live(self.db)) == total, f"{total} workers are known", 60 + 2 * count)
 
-    def submit(self, path: Path) -> tuple[int, float]:
+    def submit(self, path: Path, machines: Mapping[str, Machine] = MappingProxyType({})) -> tuple[int, float]:
         """Write the experiment into the store: its number, and when that was committed."""
-        _, seq = submit(self.db, read(str(path), task_type=task_type, machines={}))
+        _, seq = submit(self.db, read(str(path), task_type=task_type, machines=machines))
         return seq, time.time()
 
     def wait(self, seq: int, timeout_s: float = 600, *, look_s: float = 0.02) -> float:

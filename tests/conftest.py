@@ -13,7 +13,9 @@ pytest.register_assert_rewrite("wlmctl.testing")
 from tests.services.fixtures import (  # noqa: E402
     cluster,
     docker_compose_file,
+    fake_queue,
     farm,
+    gridengine,
     new_store,
     postgres,
     rabbit,
@@ -23,7 +25,8 @@ from tests.services.fixtures import (  # noqa: E402
 )
 
 __all__ = [
-    "cluster", "docker_compose_file", "farm", "new_store", "postgres", "rabbit", "slurm", "store_url", "vhost",
+    "cluster", "docker_compose_file", "fake_queue", "farm", "gridengine", "new_store", "postgres", "rabbit", "slurm",
+    "store_url", "vhost",
 ]  # fmt: skip
 
 # What was started by nohup, or by a script in the background, ignores signals, and so would all that the tests start.

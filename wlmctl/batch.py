@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from wlmctl.task import PollAnswer, Resources
 
 if TYPE_CHECKING:
+    from wlmctl.errors import Broken, TaskFailed
     from wlmctl.machine import Machine
     from wlmctl.transport import Completed, Spawns
 
 #: Bytes of each log, from its end, that come with the answer of an ended job.
 TAIL_BYTES = 64 * 1024
+
+#: The most jobs of one command that starts them.
+MANY = 1_000
 
 #: The plain JSON values by which a batch system finds a job again; they outlive this process.
 JobRef = Mapping[str, Any]
@@ -35,6 +39,10 @@ class BatchJob:
     where ``script`` (shell text) runs. ``token`` names the attempt and stands as ``WLMCTL_TOKEN`` in the environment
     of all its processes; tokens of one store are equally long. ``devices`` are the GPUs handed out, None where the
     machine has none to hand out. ``options`` are the task's own for this batch system, checked by ``submit``.
+
+    ``group`` is the task's name without its instance: of one experiment's jobs those of one group are alike. ``pack``:
+    so many of a group may share one job of the queue, 0 or 1: each has its own. ``together``: of those that are
+    submitted as one array no more may run at once, None: as many as can.
     """
 
     token: str
@@ -49,6 +57,9 @@ class BatchJob:
     resources: Resources = field(default_factory=Resources)
     devices: Sequence[int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+    pack: int = 0
+    together: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,27 @@ class BatchSystem(Protocol):
 
     def cancelled(self, job: JobRef, completed: Completed) -> PollAnswer:
         """``Gone`` when proven; ``Done`` or ``Failed`` when it had ended by itself; ``Unknown``: ask again."""
+        ...
+
+
+@runtime_checkable
+class SubmitsMany(Protocol):
+    """A batch system that can start many jobs by one command: of one login, maybe of several experiments."""
+
+    def submit_many(self, jobs: Mapping[str, BatchJob]) -> Command:
+        """As ``submit`` for each of the jobs, up to ``MANY``; harmless to repeat, with any other company, too.
+
+        One that cannot be submitted is left out, and keeps none of the others from starting.
+        """
+        ...
+
+    def submitted_many(
+        self, jobs: Mapping[str, BatchJob], completed: Completed
+    ) -> Mapping[str, JobRef | TaskFailed | Broken]:
+        """For each job what ``submitted`` returns or raises: ``Broken`` for one of which the answer does not tell.
+
+        References of jobs that share one job of the queue have the same ``JobRef["pack"]``, a text.
+        """
         ...
 
 
@@ -145,6 +177,28 @@ class FindsJobs(Protocol):
 
         ``Broken`` when the answer is not whole.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobText:
+    """What a machine is given for a job: ``script`` for its shell.
+
+    With a queue also ``words``, the submitting command and its options, and ``batch``, the text that the queue runs,
+    which runs the script.
+    """
+
+    script: str
+    words: Sequence[str] = ()
+    batch: str = ""
+
+
+@runtime_checkable
+class ShowsText(Protocol):
+    """A batch system that can show what it would submit."""
+
+    def text(self, job: BatchJob) -> JobText:
+        """The text of a job of its own; ``TaskFailed`` for a job that cannot be."""
         ...
 
 

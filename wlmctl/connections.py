@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from wlmctl.errors import Broken, Unreachable
+from wlmctl.login_nodes import LoginNodes
 from wlmctl.machine import Machine
 from wlmctl.pace import Pace
 from wlmctl.traffic import admitted
@@ -103,21 +104,22 @@ class ConnectionPool:
         self._names: dict[tuple[object, ...], str] = {}
         self._closed = False
         self._broken_off: list[Transport] = []
+        self._nodes = LoginNodes()
 
     @contextmanager
     def lease(self, machine: Machine, check: Callable[[], None] = _nothing, priority: int = 0) -> Iterator[Transport]:
         """A connection to ``machine`` for this thread; waits while the machine has as many as it allows.
 
-        Of those who wait the highest priority is first. ``check`` is called every 0.2 s of waiting, and may raise. A
-        connection whose use raises ``Broken`` or ``Unreachable`` is closed; any other goes back. This host's transport
-        is not pooled.
+        Of several login nodes one that answers is used, as long as it does. Of those who wait the highest priority is
+        first. ``check`` is called every 0.2 s of waiting, and may raise. A connection whose use raises ``Broken`` or
+        ``Unreachable`` is closed; any other goes back. This host's transport is not pooled.
         """
         if machine.is_local:
             with self._open_transport(machine) as transport:
                 yield transport
             return
-        login = self._name_of(machine)
-        lent = self._take(machine, login, check, priority)
+        lent = self._nodes.through(machine, lambda node: self._take(node, self._name_of(node), check, priority))
+        login = self._name_of(lent.machine)
         try:
             yield lent.transport
         except (Broken, Unreachable):

@@ -129,7 +129,7 @@ class UnknownPlugin(PluginError):
 
 
 class TransportError(WlmctlError):
-    """The only errors a transport raises are the five below."""
+    """The only errors a transport raises are the five below, and kinds of them."""
 
 
 class NotFound(TransportError):
@@ -160,6 +160,15 @@ class UntrustedHost(Unreachable):
 
 class LoginRefused(Unreachable):
     """The host answered and refused every login that was offered."""
+
+
+class TurnedAway(Unreachable):
+    """The host took the login and runs no command: it says something and ends (maintenance, an expired password)."""
+
+    def __init__(self, machine: str, said: str) -> None:
+        words = f"; it says: {said}" if said else " (log in by hand to see why)"
+        hint = "; log in by hand and change the password" if "password" in said.lower() else ""
+        super().__init__(f"machine {machine}: the host takes the login and runs no command{words}{hint}")
 
 
 class TaskFailed(WlmctlError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 LOCAL = "local"
@@ -11,6 +11,9 @@ LOCAL = "local"
 #: The transports that log in to a host: a machine that uses one has a host.
 OVER_SSH = frozenset({"sftp", "scp", "openssh"})
 
+
+#: The machines of a group have its name as a label, behind this.
+GROUP = "group="
 
 REFERENCE_KINDS = frozenset({"env", "file", "command"})
 
@@ -37,6 +40,8 @@ class Machine:
 
     name: str
     host: str | None = None
+    #: Further login nodes of the same cluster: whatever one of them does, the others can go on with.
+    logins: tuple[str, ...] = ()
     user: str | None = None
     port: int | None = None
     jump: str | None = None
@@ -68,6 +73,13 @@ class Machine:
         return self.host is None and LOCAL in (self.name, self.transport)
 
     @property
+    def nodes(self) -> tuple[Machine, ...]:
+        """The machine by each of its login nodes alone."""
+        if not self.logins:
+            return (self,)
+        return tuple(replace(self, host=host, logins=()) for host in (self.host, *self.logins))
+
+    @property
     def has_queue(self) -> bool:
         """True where jobs wait in a queue of the batch system: then cpus, memory and gpus are its largest node's."""
         return self.batch != "shell"
@@ -86,9 +98,20 @@ class Requirement:
         """Why ``machine`` does not fit, or None when it does."""
         missing = [label for label in self.labels if label not in machine.labels]
         if missing:
-            return f"has no label {missing[0]}"
+            group = missing[0].removeprefix(GROUP)
+            return f"has no label {group}" if group == missing[0] else f"is not in the group {group}"
         for name in ("cpus", "memory_bytes", "gpus"):
             wanted, offered = getattr(self, name), getattr(machine, name)
             if wanted is not None and (offered or 0) < wanted:
                 return f"has {offered or 0} {name.removesuffix('_bytes')}, {wanted} are required"
         return None
+
+
+def groups_of(machines: Iterable[Machine]) -> dict[str, list[str]]:
+    """The groups that machines are in, each with the names of its machines."""
+    groups: dict[str, list[str]] = {}
+    for machine in machines:
+        for label in machine.labels:
+            if label.startswith(GROUP):
+                groups.setdefault(label.removeprefix(GROUP), []).append(machine.name)
+    return groups

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from wlmctl.batch import BatchSystem, FindsJobs, TellsCapacity
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import (
     Denied,
@@ -17,19 +18,21 @@ from wlmctl.errors import (
     NoSuch,
     PluginError,
     TransportError,
+    TurnedAway,
     Unreachable,
     UntrustedHost,
     WlmctlError,
 )
 from wlmctl.machine import Machine
 from wlmctl.quantities import format_size
+from wlmctl.text import counted
 from wlmctl.transport import Digests, FileInfo, Runs, Space, Transport
 
 if TYPE_CHECKING:
     from wlmctl.ssh.login import Login
     from wlmctl.ssh.transport import SshTransport
 
-State = Literal["ok", "problem", "unreachable", "skipped"]
+State = Literal["ok", "note", "problem", "unreachable", "skipped"]
 ScratchOf = Callable[[Machine, Transport], str]
 
 _LITTLE_SPACE_BYTES = 10 * 1024 * 1024
@@ -128,15 +131,21 @@ def _with_ssh(machine: Machine) -> Iterator[Check]:
     started = time.monotonic()
     with connect(machine) as ssh:
         yield Check("login", "ok", f"{ssh.login}, in {(time.monotonic() - started) * 1000:.0f} ms")
-        found = survey(ssh)
+        found, sftp = None, _sftp(machine, ssh)
         needs_shell = machine.shell != "none"
+        try:
+            found = survey(ssh)
+        except TurnedAway as error:
+            if sftp.state != "ok":  # as during a maintenance, or with a password that has expired
+                yield failed("shell", machine, error)
+                return
         if found is None:
             hint = 'say shell = "none" if it is meant to have none' if needs_shell else ""
             yield Check("shell", "problem" if needs_shell else "ok", "none: staging and files only", hint)
         else:
             unused = "" if needs_shell else '; not used, since shell = "none"'
             yield Check("shell", "ok", f"sh, home {found.home}{unused}")
-        yield _sftp(machine, ssh)
+        yield sftp
         if found is None or not found.has_scp:
             yield _unless_used(machine, "scp", "there is no scp program that could be run", "sftp")
         else:
@@ -207,14 +216,35 @@ def _batch(machine: Machine, transport: Transport) -> Check:
     from wlmctl.plugins import batch_factory
 
     try:
-        batch_factory(machine.batch)(machine, machine.batch_options)
+        batch = batch_factory(machine.batch)(machine, machine.batch_options)
     except (PluginError, NoSuch) as error:
         return Check("batch", "problem", str(error), "set batch to one that is installed (wlmctl plugin list)")
     except WlmctlError as error:
         return Check("batch", "problem", str(error))
     if not isinstance(transport, Runs):
         return Check("batch", "skipped", f"{machine.batch}: without a shell the machine takes no jobs")
-    return Check("batch", "ok", machine.batch)
+    if isinstance(batch, FindsJobs):
+        command = batch.find()
+        try:
+            batch.found(transport.run(command.text, command.stdin, command.timeout_s))
+        except Unreachable:
+            raise
+        except TransportError as error:
+            return Check("batch", "problem", f"{machine.batch}: {error}", "try its commands there by hand")
+    return Check("batch", "ok", f"{machine.batch}{_largest(batch, transport)}")
+
+
+def _largest(batch: BatchSystem, transport: Runs) -> str:
+    """What a job may ask for, where the batch system says it."""
+    if not isinstance(batch, TellsCapacity):
+        return ""
+    command = batch.capacity()
+    capacity = batch.told_capacity(transport.run(command.text, command.stdin, command.timeout_s))
+    if capacity.cpus is None:
+        return ", which does not say what its nodes have"
+    memory = f", {format_size(capacity.memory_bytes)}" if capacity.memory_bytes else ""
+    gpus = f", {counted(capacity.gpus, 'GPU')}" if capacity.gpus else ""
+    return f", nodes of up to {counted(capacity.cpus, 'cpu')}{memory}{gpus}"
 
 
 def _clock(transport: Transport) -> Check:
@@ -251,6 +281,8 @@ def failed(part: str, machine: Machine, error: WlmctlError) -> Check:
         return Check("key", "unreachable", text.partition("; nothing was sent")[0], hint)
     if isinstance(error, LoginRefused):
         return Check("login", "unreachable", text, "give the key: key = ..., ~/.ssh/config or the SSH agent")
+    if isinstance(error, TurnedAway):
+        return Check(part, "unreachable", text, "see what the host wants: log in by hand")
     if isinstance(error, Unreachable):
         return Check(part, "unreachable", text, "check host, port and the network")
     return Check(part, "problem", text)

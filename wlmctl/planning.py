@@ -1,4 +1,4 @@
-"""The contract of planning: what a task type may tell of a task before a run (optional protocol ``Plans``)."""
+"""The contract of planning: what a task type may tell of a task before a run (optional protocols)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wlmctl.batch import BatchJob
     from wlmctl.machine import Machine
+    from wlmctl.task import Resources
     from wlmctl.transport import Transport
 
 
@@ -52,6 +56,65 @@ class PlanContext(Protocol):
 
     def earlier(self, role: str) -> Sequence[str]:
         """The tasks that end before this one and touch the role's machine: they may make what is missing there."""
+        ...
+
+
+class JobContext(Protocol):
+    """What a job of the batch system is made from: the part of ``wlmctl.task.TaskContext`` that needs no run."""
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's id."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """The task's name, with its instance."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """The attempt's token, 32 hex digits."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What the attempt asks of its machine."""
+        ...
+
+    @property
+    def devices(self) -> Sequence[int]:
+        """The GPUs of the machine that the attempt is given."""
+        ...
+
+    def machine(self, role: str) -> Machine:
+        """The machine the role is, or would be, bound to."""
+        ...
+
+    def folder(self, role: str) -> str:
+        """The absolute folder that relative paths of the experiment lie under."""
+        ...
+
+    def private_folder(self, role: str) -> str:
+        """The absolute folder of the attempt."""
+        ...
+
+
+@runtime_checkable
+class PlansJobs(Protocol):
+    """A task type that submits a job, and can tell before a run which."""
+
+    def parse(self, mapping: Mapping[str, Any], folder: Path) -> Any:
+        """As ``TaskType`` has it."""
+        ...
+
+    def batch_job(self, spec: Any, context: JobContext, transport: Transport) -> BatchJob:
+        """The job that would be handed to the batch system; ``TaskFailed`` for one that cannot be. Writes nothing."""
         ...
 
 

@@ -39,13 +39,17 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The attempt succeeded. ``outputs`` are its values for ``${tasks.NAME.outputs.KEY}``."""
+    """The attempt succeeded. ``outputs`` are its values for ``${tasks.NAME.outputs.KEY}``.
+
+    ``typed`` names those of them whose characters are JSON (a number, true, a list) and not a text.
+    """
 
     outputs: Mapping[str, str] = field(default_factory=dict)
     exit_code: int | None = None
     stdout: bytes = b""
     stderr: bytes = b""
     folder: str | None = None
+    typed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The work goes on without a worker; ``handle`` (plain JSON values) is how to ask for it."""
+    """The work goes on without a worker; ``handle`` (plain JSON values) is how to ask for it.
+
+    Attempts that share one job of the machine's queue have the same text as ``handle["shares"]``.
+    """
 
     handle: Mapping[str, Any]
     started: bool = True
@@ -221,6 +228,25 @@ class Defers(Protocol):
 
     def cancel(self, handle: Mapping[str, Any], context: PollContext) -> PollAnswer:
         """End the work and prove it: ``Gone``, or ``Done``/``Failed`` when it had ended by itself before."""
+        ...
+
+
+@runtime_checkable
+class Gathers(Protocol):
+    """A deferring task type that can start many attempts on one machine together, for little more than one of them.
+
+    It is asked only where the machine's batch system ``SubmitsMany``.
+    """
+
+    def execute_many(self, members: Sequence[tuple[Any, TaskContext]]) -> Sequence[Done | Deferred | Exception]:
+        """For each spec and context what ``execute`` returns or raises; a fault of one is no fault of another.
+
+        ``machines`` gives the same one machine for all of them.
+        """
+        ...
+
+    def pack(self, spec: Any) -> int:
+        """How many of such attempts may share one job of the machine's queue, 1 for none."""
         ...
 
 

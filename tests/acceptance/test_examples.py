@@ -73,7 +73,7 @@ def test_the_sweep_approaches_pi_squared_over_six(tmp_path: Path) -> None:
         assert 1 / (terms + 1) < math.pi**2 / 6 - found["sum"] < 1 / terms
     tasks = tasks_of(folder, experiment)
     assert {task["state"] for task in tasks.values()} == {"succeeded"}
-    assert tasks["sum[10]"]["outputs"] == {"missing": str(math.pi**2 / 6 - math.fsum(1 / n**2 for n in range(1, 11)))}
+    assert tasks["sum[10]"]["outputs"] == {"missing": math.pi**2 / 6 - math.fsum(1 / n**2 for n in range(1, 11))}
 
 
 def test_a_sum_that_is_wrong_fails_its_check_and_the_experiment(tmp_path: Path) -> None:

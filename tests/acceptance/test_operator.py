@@ -244,9 +244,10 @@ def _is_connected(pid: int, port: int) -> bool:
 
 
 @pytest.mark.parametrize("command", ["run", "submit"])
-def test_a_batch_system_of_later_work_says_not_yet_before_anything_is_written(cli: CommandLine, command: str) -> None:
-    cli.write("wlmctl.toml", '[machines.far]\nhost = "far.invalid"\nbatch = "pbs"\n')
+def test_a_batch_system_that_there_is_not_is_told_before_anything_is_written(cli: CommandLine, command: str) -> None:
+    cli.write("wlmctl.toml", '[machines.far]\nhost = "far.invalid"\nbatch = "condor"\n')
     cli.write("far.yaml", "name: far\ntasks: {j: {type: job, machine: far, command: 'true'}}\n")
     done = cli.run(command, "far.yaml", code=2)
-    assert done.stderr == "wlmctl: batch system 'pbs': not yet: this is reserved for a later version\n"
+    there = "lsf, pbs, sge, shell, slurm"
+    assert done.stderr == f"wlmctl: batch system 'condor': no such plugin (installed: {there})\n"
     assert done.stdout == ""

@@ -89,7 +89,7 @@ def test_a_job_that_somebody_cancels_in_slurm_says_so_and_is_not_tried_again(cli
             slurm.run("scancel", number)
     assert running.wait(60) == 1
     (task,) = cli.tasks("one").values()
-    assert task["reason"] == "cancelled in Slurm, not by wlmctl (scancel?)"
+    assert task["reason"] == "cancelled in Slurm, not by wlmctl"
     assert task["attempt"] == 1
 
 
@@ -113,3 +113,23 @@ def test_a_run_that_was_killed_finds_its_job_again(cli: CommandLine, slurm: Slur
     (witness,) = cluster["cluster"].home.rglob("witness")
     assert witness.read_text() == "ran\n"
     assert cli.tasks(identifier)["it"]["attempt"] == 1
+
+
+def test_instances_that_share_jobs_of_the_queue_have_their_own_ends_and_retries(cli: CommandLine, slurm: Slurm) -> None:
+    before = {row[0] for row in slurm.queue()}
+    text = """
+name: packed
+tasks:
+  it:
+    type: job
+    machine: cluster
+    foreach: {n: 1..8}
+    pack: 4
+    retry: {limit: 1, delay: 0.1s}
+    command: "echo ${n} >> began; [ ${n} != 3 ] || [ $WLMCTL_ATTEMPT = 2 ]"
+"""
+    cli.run("run", cli.write("packed.yaml", text))
+    tasks = cli.tasks("packed")
+    assert {name: task["attempt"] for name, task in tasks.items() if task["attempt"] != 1} == {"it[3]": 2}
+    assert {task["state"] for task in tasks.values()} == {"succeeded"}
+    assert len({row[0] for row in slurm.queue()} - before) == 3, "two packs, and the second attempt"

@@ -375,11 +375,11 @@ def test_tasks_are_listed_as_json_with_times_of_the_same_form(db):
     with db.transaction():
         db.execute(
             "UPDATE tasks SET started = ?, outputs = ?, reason = ? WHERE exp = ? AND idx = 0",
-            (1767323045.678, '{"e": "1"}', 'a "quoted"\nline', seq),
+            (1767323045.678, '{"e": "1", "f": 0.10}', 'a "quoted"\nline', seq),
         )
     first, second, _ = map(json.loads, listing.tasks_json(db, seq))
     assert first["started"] == "2026-01-02T03:04:05.678Z"
-    assert (first["outputs"], first["reason"], first["attempt"]) == ({"e": "1"}, 'a "quoted"\nline', 0)
+    assert (first["outputs"], first["reason"], first["attempt"]) == ({"e": "1", "f": 0.1}, 'a "quoted"\nline', 0)
     assert (second["started"], second["outputs"], second["exit_code"]) == (None, None, None)
 
 
@@ -390,6 +390,27 @@ def test_counts_and_groups_tell_the_same(db):
     [(template, name, kind, count)] = listing.groups(db, seq)
     assert (template, name.partition("[")[0], kind, count) == (0, "a", "job", 3)
     assert listing.states_of_group(db, seq, 0) == [("waiting", 3, None)]
+
+
+def test_a_user_holds_a_machine_beside_what_a_probe_finds(db):
+    with db.transaction():
+        assert machines.hold(db, "nas", "no route", 1.0, 2.0)
+        machines.hold_by_user(db, "nas", "disks", 3.0, "ada", 9.0)
+        held = machines.hold_by_user(db, "nas", "new disks", 4.0, "bob", 10.0)
+    assert (held.since_s, held.text) == (3.0, "by bob: new disks (until 1970-01-01T00:00:10Z)")
+    assert machines.held_by_users(db) == {"nas": held}
+    assert machines.holds(db, 9.9)["nas"] == held
+    assert machines.holds(db, 10.0)["nas"].text == "no route"
+    with db.transaction():
+        assert machines.probe_now(db, "nas")
+        assert not machines.probe_now(db, "hpc")
+        machines.forget_over(db, 9.9)
+        assert machines.release(db, "nas")
+    assert machines.holds(db, 5.0) == {"nas": held}
+    with db.transaction():
+        assert machines.release_by_user(db, "nas")
+        assert not machines.release_by_user(db, "nas")
+    assert machines.holds(db, 5.0) == {}
 
 
 def test_what_is_written_twice_is_there_once(db):

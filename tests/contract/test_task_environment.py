@@ -63,6 +63,9 @@ class TestEnvironment(TaskTypeContract):
             ({"files": {"a": {"content": "x"}, "./a": {"content": "y"}}}, "files../a"),
             ({"files": ["a"]}, "files"),
             ({"commands": ["true", " "]}, "commands[1]"),
+            ({"modules": "gcc"}, "modules"),
+            ({"modules": ["gcc/13", "$(rm -rf)"]}, "modules[1]"),
+            ({"modules": ["gcc"], "files": {"./activate": {"content": "x"}}}, "files../activate"),
             ({"command": "x"}, "command"),
         ],
     )

@@ -122,6 +122,12 @@ def test_a_missing_output_fails_the_task_and_names_the_file(place: Place) -> Non
     )
 
 
+def test_a_program_that_is_refused_memory_fails_with_that_class(place: Place) -> None:
+    answer = place.end(place.execute({"command": "ulimit -v 200000; python3 -c 'eaten = bytearray(400 << 20)'"}))
+    assert isinstance(answer, Failed)
+    assert (answer.failure_class, answer.reason) == (FailureClass.MEMORY, "exit code 1: MemoryError")
+
+
 def test_executing_again_gives_the_same_handle_and_starts_nothing(place: Place) -> None:
     command = {"command": "echo ran >> ran; while ! [ -e go ]; do sleep 0.05; done"}
     first = place.execute(command)

@@ -151,13 +151,9 @@ def test_list_and_show_have_every_setting_and_no_secret(
     assert "gpu" in wlmctl("machine", "list").stdout
 
 
-def test_an_unknown_machine_is_3_with_a_suggestion_and_hold_is_not_yet(wlmctl: Wlmctl) -> None:
+def test_an_unknown_machine_is_3_with_a_suggestion(wlmctl: Wlmctl) -> None:
     done = wlmctl("machine", "test", "naas")
     assert done.returncode == 3
     assert "nas" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    for command in ("hold", "release"):
-        refused = wlmctl("machine", command, "nas", "--for", "1h")
-        assert refused.returncode == 2
-        assert "not yet" in refused.stderr
     assert "clean" in wlmctl("machine", "--help").stdout

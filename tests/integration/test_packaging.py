@@ -18,6 +18,7 @@ BUILT_IN = {
     *("transport_fsspec", "transport_local", "transport_openssh", "transport_scp", "transport_sftp"),
     *("scheduler_fifo", "scheduler_matchmaking"),
     *("task_environment", "task_job", "task_stage", "batch_shell", "batch_slurm"),
+    *("batch_pbs", "batch_sge", "batch_lsf"),
 }
 
 

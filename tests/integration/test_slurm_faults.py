@@ -87,6 +87,35 @@ def test_a_requeue_by_an_administrator_runs_nothing_twice(jobs: Jobs, slurm: Slu
     assert jobs.text(f"witness-{job.task}") == "ran\n"
 
 
+def allow_requeue(slurm: Slurm, job: BatchJob) -> None:
+    """By an administrator who means it, though we have said that the job is not to be."""
+    slurm.run("scontrol", "update", f"JobId={slurm_id(job)}", "Requeue=1")
+
+
+def test_a_job_that_is_requeued_by_force_ends_as_preempted_and_leaves_the_queue(jobs: Jobs, slurm: Slurm) -> None:
+    job, ref = begun(jobs)
+    allow_requeue(slurm, job)
+    slurm.run("scontrol", "requeue", slurm_id(job))
+    answer = failed(jobs.end(ref))
+    assert (answer.failure_class, answer.reason) == (FailureClass.PREEMPTED, "re-queued in Slurm while it ran")
+    jobs.end(jobs.start("true"))
+    wait_until(lambda: states(slurm, ref) == ["CANCELLED"], "it waits for nothing any more")
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+
+
+def test_a_job_that_is_requeued_after_its_end_keeps_its_end_and_leaves_the_queue(jobs: Jobs, slurm: Slurm) -> None:
+    job, ref = begun(jobs)
+    allow_requeue(slurm, job)
+    release(jobs)
+    wait_until(lambda: states(slurm, ref) == ["COMPLETED"], "its end")
+    slurm.run("scontrol", "requeue", slurm_id(job))
+    assert states(slurm, ref) == ["PENDING"]
+    jobs.end(jobs.start("true"))
+    wait_until(lambda: states(slurm, ref) == ["CANCELLED"], "it waits for nothing any more")
+    assert jobs.end(ref).__class__.__name__ == "Done", "what we cancel ourselves is no word for its end"
+    assert jobs.text(f"witness-{job.task}") == "ran\n"
+
+
 def test_a_recorded_id_that_is_anothers_job_by_now_is_not_believed(jobs: Jobs, slurm: Slurm) -> None:
     job = jobs.job(ONCE)
     Path(job.folder).mkdir(parents=True)
@@ -139,7 +168,8 @@ def test_a_node_that_fails_makes_an_infra_failure_and_no_second_run(jobs: Jobs, 
 
 def test_a_controller_that_is_away_says_nothing_and_the_end_comes_with_it(jobs: Jobs, slurm: Slurm) -> None:
     job, ref = begun(jobs)
-    slurm.kill("slurmctld")
+    # one that is killed forgets its last seconds, and gives numbers again: tests/integration/test_slurm_controller.py
+    slurm.stop("slurmctld")
     assert jobs.state(ref).__class__.__name__ == "Unknown"
     release(jobs)
     wait_until(lambda: Path(job.folder, "exit").exists(), "the exit file")

@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import wlmctl_batch_slurm
 
-import wlmctl.jobs.texts
 from tests.services.commands_only import CommandsOnly
+from tests.services.kill_points import killed_at, points
 from tests.services.slurm import Slurm
 from tests.waiting import wait_until
-from wlmctl.errors import Broken
+from wlmctl.batch import BatchJob, JobRef, SubmitsMany
+from wlmctl.errors import Broken, TaskFailed
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.task import Done, Failed, FailureClass, Gone, Unknown
 from wlmctl.testing.batch import Jobs
 
-TEXTS = {
-    "submit": Path(wlmctl_batch_slurm.__file__).parent / "submit.sh",
-    "cancel": Path(wlmctl_batch_slurm.__file__).parent / "cancel.sh",
-    "wrapper": Path(wlmctl.jobs.texts.__file__).parent / "wrapper.sh",
-}
+__all__ = ["killed_at"]
+
 ONCE = "echo ran >> witness"
-
-
-def points(name: str) -> list[int]:
-    """The numbers of the kill points in a text."""
-    found = [int(number) for number in re.findall(r"^ *# point (\d+):", TEXTS[name].read_text(), re.MULTILINE)]
-    assert found == list(range(1, len(found) + 1))
-    return found
-
-
-@pytest.fixture
-def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int | None], None]]:
-    """Makes the shell that runs a text kill itself at a point, until it is asked for none."""
-    read = wlmctl.jobs.texts._text
-
-    def arm(name: str, point: int | None) -> None:
-        def armed(folder: Path, found: str) -> str:
-            if found != name or point is None:
-                return read(folder, found)
-            text = TEXTS[name].read_text()
-            text = re.sub(rf"^( *)# point {point}:.*", r"\1kill -KILL $$", text, flags=re.MULTILINE)
-            return re.sub(r"^\s*#.*\n|^\n", "", text, flags=re.MULTILINE)
-
-        monkeypatch.setattr(wlmctl.jobs.texts, "_text", armed)
-        wlmctl.jobs.texts.program.cache_clear()
-
-    yield arm
-    monkeypatch.undo()
-    wlmctl.jobs.texts.program.cache_clear()
 
 
 @pytest.fixture
@@ -74,7 +43,7 @@ def nothing_left(slurm: Slurm, name: object) -> None:
     )
 
 
-@pytest.mark.parametrize("point", points("submit"))
+@pytest.mark.parametrize("point", range(1, 9))
 def test_a_submit_killed_at_any_point_and_repeated_runs_the_command_once(
     jobs: Jobs, slurm: Slurm, killed_at: Callable[[str, int | None], None], point: int
 ) -> None:
@@ -89,7 +58,7 @@ def test_a_submit_killed_at_any_point_and_repeated_runs_the_command_once(
     nothing_left(slurm, ref["name"])
 
 
-@pytest.mark.parametrize("point", points("submit"))
+@pytest.mark.parametrize("point", range(1, 9))
 def test_a_submit_killed_at_any_point_and_cancelled_leaves_nothing(
     jobs: Jobs, slurm: Slurm, killed_at: Callable[[str, int | None], None], point: int
 ) -> None:
@@ -101,6 +70,105 @@ def test_a_submit_killed_at_any_point_and_cancelled_leaves_nothing(
     ref = jobs.batch.reference(job)
     assert isinstance(jobs.end_by_cancel(ref), Gone)
     nothing_left(slurm, ref["name"])
+
+
+GROUPED = [2, 3, 4, *range(9, 14)]
+
+
+def grouped(jobs: Jobs, pack: int) -> dict[str, BatchJob]:
+    """Six jobs of one task: an array, or two packs."""
+    made = [jobs.job(f"{ONCE}-$WLMCTL_TASK", group="task", pack=pack) for _ in range(6)]
+    return {job.task: job for job in made}
+
+
+def submit_many(jobs: Jobs, many: Mapping[str, BatchJob]) -> dict[str, JobRef | TaskFailed | Broken]:
+    assert isinstance(jobs.batch, SubmitsMany)
+    return dict(jobs.batch.submitted_many(many, jobs.run(jobs.batch.submit_many(many))))
+
+
+def empty(slurm: Slurm) -> None:
+    """Wait until nothing is in the queue any more."""
+    ended = ("COMPLETED", "CANCELLED")
+    wait_until(lambda: not [state for _, state, _ in slurm.queue() if state not in ended], "an empty queue")
+
+
+def test_the_points_of_a_submit_are_those_that_are_walked() -> None:
+    assert points("submit") == list(range(1, 14))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pack", [0, 3], ids=["array", "packs"])
+@pytest.mark.parametrize("point", GROUPED)
+def test_a_submit_of_many_killed_at_any_point_and_repeated_in_other_company_runs_each_once(
+    jobs: Jobs, slurm: Slurm, killed_at: Callable[[str, int | None], None], point: int, pack: int
+) -> None:
+    many = grouped(jobs, pack)
+    killed_at("submit", point)
+    assert {type(answer) for answer in submit_many(jobs, many).values()} == {Broken}
+    killed_at("submit", None)
+    other = grouped(jobs, pack)
+    refs = {}
+    for names in (["task-1", "task-4"], ["task-2", "task-1", "task-5", "task-0", "task-3"]):
+        for key, answer in submit_many(jobs, {**{name: many[name] for name in names}, **other}).items():
+            assert not isinstance(answer, Exception), answer
+            refs[key] = answer
+    assert {type(end) for end in jobs.ends(refs).values()} == {Done}
+    assert {jobs.text(f"witness-{name}") for name in refs} == {"ran\n"}
+    assert len(refs) == 12
+    jobs.poll({key: refs[key] for key in ("task-0",)})
+    empty(slurm)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pack", [0, 3], ids=["array", "packs"])
+@pytest.mark.parametrize("point", GROUPED)
+def test_a_submit_of_many_killed_at_any_point_and_cancelled_leaves_nothing(
+    jobs: Jobs, slurm: Slurm, killed_at: Callable[[str, int | None], None], point: int, pack: int
+) -> None:
+    many = grouped(jobs, pack)
+    killed_at("submit", point)
+    submit_many(jobs, many)
+    killed_at("submit", None)
+    for job in many.values():
+        assert isinstance(jobs.end_by_cancel(jobs.batch.reference(job)), Gone)
+    empty(slurm)
+    assert {jobs.text(f"witness-{name}") for name in many} == {None}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pack", [0, 3], ids=["array", "packs"])
+@pytest.mark.parametrize("point", points("cancel"))
+def test_a_cancel_of_one_of_many_killed_at_any_point_and_repeated_ends_that_one(
+    jobs: Jobs, slurm: Slurm, killed_at: Callable[[str, int | None], None], point: int, pack: int
+) -> None:
+    many = {key: replace(job, script=f"{job.script}; sleep 60") for key, job in grouped(jobs, pack).items()}
+    many["task-2"] = replace(many["task-2"], script=ONCE)
+    refs = {key: ref for key, ref in submit_many(jobs, many).items() if not isinstance(ref, Exception)}
+    jobs.wait_for("witness-task-0")
+    for name in ("task-0", "task-1"):  # one runs, and of a pack one waits
+        killed_at("cancel", point)
+        assert isinstance(jobs.cancel(refs[name]), Unknown)
+        killed_at("cancel", None)
+        assert isinstance(jobs.end_by_cancel(refs[name]), Gone)
+    assert isinstance(jobs.end(refs["task-2"]), Done)
+    for name in ("task-3", "task-4", "task-5"):
+        assert isinstance(jobs.end_by_cancel(refs[name]), Gone)
+    empty(slurm)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", points("pack"))
+def test_a_pack_killed_at_any_point_leaves_what_has_not_begun_to_the_next_attempt(
+    jobs: Jobs, killed_at: Callable[[str, int | None], None], point: int
+) -> None:
+    killed_at("pack", point)
+    many = {job.task: job for job in [jobs.job(f"{ONCE}-$WLMCTL_TASK", group="task", pack=2) for _ in range(2)]}
+    answers = submit_many(jobs, many)
+    ends = [*jobs.ends({key: ref for key, ref in answers.items() if not isinstance(ref, Exception)}).values()]
+    assert isinstance(ends[1], Failed)
+    assert (ends[1].failure_class, jobs.text("witness-task-1")) == (FailureClass.INFRA, None)
+    assert isinstance(ends[0], Failed if point == 1 else Done)
+    assert jobs.text("witness-task-0") == (None if point == 1 else "ran\n")
 
 
 @pytest.mark.parametrize("point", points("wrapper"))

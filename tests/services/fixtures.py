@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.services.docker import docker_works
+from tests.services.fake_queue import FakeQueue
+from tests.services.gridengine import GridEngine, open_gridengine, require_gridengine
 from tests.services.postgres import Server, native_server
 from tests.services.rabbitmq import Rabbit, Vhost, require
 from tests.services.slurm import Slurm, open_slurm, require_slurm
@@ -95,9 +97,26 @@ def cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The Slurm's login node, ``cluster``: an sshd whose logins find Slurm's commands."""
     require_sshd()
     with open_farm(tmp_path_factory.mktemp("login"), names=["cluster"]) as farm:
-        exports = "".join(f"export {name}='{value}'\n" for name, value in slurm.env.items())
-        (farm["cluster"].home / ".bashrc").write_text(exports)
+        slurm.greet(farm["cluster"])
         yield farm
+
+
+@pytest.fixture(scope="module")
+def gridengine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridEngine]:
+    """A Grid Engine with one host of 16 slots for one file of tests."""
+    require_gridengine()
+    with open_gridengine(tmp_path_factory.mktemp("gridengine")) as engine:
+        yield engine
+
+
+@pytest.fixture(
+    params=["openpbs", pytest.param("torque", marks=pytest.mark.long), pytest.param("lsf", marks=pytest.mark.long)]
+)
+def fake_queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FakeQueue]:
+    """Each of the systems that there is no real one of, for one test."""
+    queue = FakeQueue(tmp_path / "queue", request.param)
+    yield queue
+    queue.close()
 
 
 @pytest.fixture(scope="session")

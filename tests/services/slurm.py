@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.services.processes import send
-from tests.services.sshd import free_port
+from tests.services.sshd import Sshd, free_port
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 _START_TIMEOUT_S = 60.0
@@ -109,6 +109,14 @@ class Slurm:
         self._start("slurmctld", "-D")
         self._wait(lambda: "UP" in self.run("scontrol", "ping"), "slurmctld")
 
+    def pid(self, name: str) -> int:
+        """The process of a daemon."""
+        return self._daemons[name].pid
+
+    def is_alive(self, name: str) -> bool:
+        """True for a daemon that has not ended."""
+        return name in self._daemons and self._daemons[name].poll() is None
+
     def undrain(self) -> None:
         """As its administrator does: a controller that forgot its last seconds drains nodes over jobs it gave twice."""
         if "drain" in self.run("sinfo", "-h", "-o", "%T"):
@@ -135,6 +143,11 @@ class Slurm:
         """The output of one of Slurm's commands, whatever its exit code."""
         env = {**os.environ, **self.env}
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False).stdout
+
+    def greet(self, machine: Sshd) -> None:
+        """Make the logins of this machine find the cluster."""
+        exports = "".join(f"export {name}='{value}'\n" for name, value in self.env.items())
+        (machine.home / ".bashrc").write_text(exports)
 
     def queue(self) -> list[list[str]]:
         """Every job that the controller knows: id, state, name."""
@@ -179,9 +192,9 @@ class Slurm:
 
 
 @contextmanager
-def open_slurm(folder: Path, lines: Sequence[str] = ()) -> Iterator[Slurm]:
+def open_slurm(folder: Path, lines: Sequence[str] = (), *, cpus: int = 8) -> Iterator[Slurm]:
     """A running cluster, ended at the end of the ``with``."""
-    slurm = Slurm(folder, lines=lines)
+    slurm = Slurm(folder, lines=lines, cpus=cpus)
     try:
         slurm.start()
         yield slurm

@@ -52,6 +52,7 @@ class Sshd:
 
     ``sftp_only``: no shell (ForceCommand internal-sftp). ``no_sftp``: no SFTP subsystem. ``options``: further lines
     of sshd_config, which win over the ones here. ``command``: words before sshd's own, as of ``OBEYING_MODES``.
+    ``home``: that of another machine, as login nodes of one cluster have it.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Sshd:
         no_sftp: bool = False,
         options: Sequence[str] = (),
         command: Sequence[str] = (),
+        home: Path | None = None,
     ) -> None:
         self.name, self.address, self.port = name, address, free_port(address)
         self.user = getpass.getuser()
         self.folder = folder / name
-        self.home = self.folder / "home"
-        self.home.mkdir(parents=True, mode=0o700)
+        self.folder.mkdir(parents=True)
+        self.home = home or self.folder / "home"
+        self.home.mkdir(mode=0o700, exist_ok=True)
         self.host_key = make_key(self.folder / "host_key")
         self.authorized_keys = self.folder / "authorized_keys"
         self.authorized_keys.write_text("".join(key.with_name(key.name + ".pub").read_text() for key in authorized))
@@ -150,6 +153,12 @@ class Sshd:
                 return probe.recv(4) == b"SSH-"
         except OSError:
             return False
+
+    @property
+    def pid(self) -> int:
+        """The process that listens."""
+        assert self._process is not None
+        return self._process.pid
 
     def sessions(self) -> list[int]:
         """The pids of the connections' processes and of all that they run."""

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.figures import Report, Spread, ratio
 from tests.services import rabbitmq_node
+from tests.services.slurm import require_slurm
 from tests.services.sshd import require_sshd
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -103,6 +104,14 @@ def test_all_of_a_fleet_is_measured() -> None:
         assert f"| {row} |" in said
 
 
+@needs_rabbitmq
+@pytest.mark.long
+def test_jobs_in_the_queues_of_idle_clusters_are_measured() -> None:
+    said = quickly("clusters_idle")
+    assert "| both workers |" in said
+    assert "- the orchestrator of 50 deferred jobs" in said
+
+
 def test_a_missed_promise_ends_with_1_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(is_quick=False)
     report.promise("a start", 1.5, 1.6)
@@ -115,3 +124,13 @@ def test_a_missed_promise_ends_with_1_and_is_named(capsys: pytest.CaptureFixture
 def test_ratios_are_those_of_neighbours() -> None:
     # the second run met a busy machine, which slowed both alike
     assert ratio(Spread([2.0, 20.0]), Spread([1.0, 10.0])).values == [2.0, 2.0]
+
+
+@pytest.mark.long
+def test_jobs_on_a_slurm_are_run_beside_a_loop_of_sbatch() -> None:
+    require_slurm()
+    require_sshd()
+    said = quickly("clusters")
+    for way in ("srun true", "sbatch, in a loop", "wlmctl run"):
+        assert f"| {way}" in said
+    assert "remote commands" in said

@@ -75,6 +75,17 @@ def test_one_experiment_comes_with_each_instance_once(db: Database) -> None:
     assert (waiting["state"], waiting["machine"], waiting["started"]) == ("waiting", None, None)
 
 
+def test_what_a_retry_has_changed_is_shown_while_its_attempt_is_under_way(db: Database) -> None:
+    seq = put(db, [template("fit")], states={"fit": "running"})
+    asked = '{"memory_bytes": 1073741824, "walltime_s": 900.0}'
+    with db.transaction():
+        db.execute("UPDATE tasks SET asked = ?, reason = NULL WHERE exp = ?", (asked, seq))
+    shown = call("status", id_of(db, seq)).stdout
+    assert "asks for 1.0 GiB of memory and a walltime of 15m 00s since a retry" in shown
+    (found,) = document("status", id_of(db, seq))["experiments"]
+    assert found["tasks"][0]["changed_resources"] == json.loads(asked)
+
+
 def test_a_large_group_is_folded_unless_all_are_asked_for(db: Database) -> None:
     states = {f"sim[{n}]": "succeeded" for n in range(1, 31)}
     seq = put(db, [template("sim", count=40), template("end", needs=["sim"])], states=states)

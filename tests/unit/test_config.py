@@ -152,7 +152,6 @@ def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line(home: Path, 
 @pytest.mark.parametrize(
     "text",
     [
-        "[groups.all]\nmachines = []",
         'keep = "30d"',
     ],
 )

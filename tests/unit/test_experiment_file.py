@@ -9,7 +9,7 @@ import pytest
 from tests.reading import experiment, job, mistakes
 from wlmctl import plugins
 from wlmctl.experiment import from_document, instance, to_document
-from wlmctl.experiment.model import Retry, Role
+from wlmctl.experiment.model import Retry, Role, Times
 from wlmctl.machine import Requirement
 from wlmctl.task import Resources
 
@@ -174,9 +174,10 @@ machines:
         ("a: {requires: {cpu: 1}}", "machines.a.requires.cpu: unknown key, expected one of labels, cpus, memory, gpus "
          "(did you mean 'cpus'?)"),
         ("a: {requires: {memory: lots}}", "machines.a.requires.memory: found 'lots', expected a size such as 512MiB"),
-        ("a: {each: seed}", "machines.a: has no requires, expected a machine of the inventory, or {requires: {...}}"),
-        ("a: [nas]", "machines.a: found a list, expected a machine of the inventory, or {requires: {...}}"),
-        ("a:", "machines.a: found nothing, expected a machine of the inventory, or {requires: {...}}"),
+        ("a: {each: seed}", "machines.a: has no requires, expected a machine or a group of the inventory, or "
+         "{requires: {...}}"),
+        ("a: [nas]", "machines.a: found a list, expected a machine or a group of the inventory, or {requires: {...}}"),
+        ("a:", "machines.a: found nothing, expected a machine or a group of the inventory, or {requires: {...}}"),
         ("a/b: nas", f"machines.a/b: found this name, expected {NAME}"),
     ],
 )  # fmt: skip
@@ -234,6 +235,21 @@ may_fail: true
     assert (made.timeout_s, made.worker_labels, template.may_fail) == (90, ("site=a",), True)
 
 
+def test_a_retry_says_what_the_attempt_after_each_class_of_failures_asks_for(tmp_path: Path) -> None:
+    lines = """foreach: {n: [2, 4]}
+resources: {memory: 512MiB, walltime: 10m}
+retry: {memory: {resources: {memory: "x${n}"}}, time: {resources: {walltime: 1h, cpus: x2}}}
+"""
+    made = instance(experiment(tmp_path, job(lines)).templates[0], 1, task_type=plugins.task_type).retry
+    assert made is not None
+    assert made.raises == {"memory": {"memory_bytes": Times(4)}, "time": {"walltime_s": 3600, "cpus": Times(2)}}
+    assert made.limit == 1, "who says what the next attempt asks for wants one"
+    quiet = "retry: {infra: {resources: {cpus: 2}}}"
+    made = instance(experiment(tmp_path, job(quiet)).templates[0], 0, task_type=plugins.task_type).retry
+    assert made is not None
+    assert made.limit == 0, "these are tried again without a limit of the file"
+
+
 def test_the_common_keys_may_depend_on_values(tmp_path: Path) -> None:
     lines = "foreach: {n: [1, 8]}\nresources: {cpus: '${n}', memory: '${n}GiB'}\ntimeout: ${n}h"
     template = experiment(tmp_path, job(lines)).templates[0]
@@ -266,17 +282,30 @@ DURATION = "a duration such as 90s, 10m, 2h, 1d, 1-12:00:00 or a number of secon
         ("resources: {counters: {matlab: 0}}",
          "resources.counters.matlab: found '0', expected a whole number of at least 1"),
         ("resources: {counters: {'mat lab': 1}}", f"resources.counters.mat lab: found this name, expected {NAME}"),
-        ("retry: 3", "retry: found '3', expected a mapping with limit, delay, backoff, on"),
+        ("retry: 3", "retry: found '3', expected a mapping with limit, delay, backoff, on, user, time, memory, "
+         "infra, preempted"),
         ("retry: {limit: -1}", "retry.limit: found '-1', expected a whole number of at least 0"),
         ("retry: {backoff: 0}", "retry.backoff: found '0', expected a number from 1 to 1000"),
         ("retry: {on: [usr]}", "retry.on: found 'usr', expected user, time or memory in the list "
          "(did you mean 'user'?)"),
-        ("retry: {memory: {resources: {}}}", f"retry.memory: a reserved key ({NOT_YET})"),
+        ("retry: {memory: {resources: {}}}", "retry.memory.resources: is empty, "
+         "expected what the next attempt asks for, as {memory: x2}"),
+        ("retry: {memory: x2}", "retry.memory: found 'x2', expected a mapping such as {resources: {memory: x2}}"),
+        ("retry: {time: {walltime: x2}}", "retry.time.walltime: unknown key, expected resources"),
+        ("retry: {time: {resources: {cpus: x1}}}",
+         "retry.time.resources.cpus: found 'x1', expected a factor above 1, such as x2 or x1.5"),
+        ("retry: {time: {resources: {walltime: long}}}",
+         f"retry.time.resources.walltime: found 'long', expected a factor such as x2, or {DURATION}"),
+        ("retry: {time: {resources: {walltime: x2}}}", "retry.time.resources.walltime: found a factor, "
+         "expected resources.walltime, of which this is a multiple"),
+        ("retry: {on: [user], memory: {resources: {memory: 1GiB}}}", "retry.memory: on is user, "
+         "expected memory under retry.on too: after such a failure there is no other attempt"),
         ("timeout: soon", f"timeout: found 'soon', expected {DURATION}"),
         ("worker: [a]", "worker: found a list, expected a mapping with labels"),
         ("worker: {label: a}", "worker.label: unknown key, expected one of labels (did you mean 'labels'?)"),
         ("may_fail: yes", "may_fail: found 'yes', expected true or false"),
-        ("pack: 10", f"pack: a reserved key ({NOT_YET})"),
+        ("pack: 10", "pack: found without foreach, expected a task with foreach, "
+         "whose instances share jobs of a queue"),
         ("deadline: 2h", f"deadline: a reserved key ({NOT_YET})"),
         ("env: {N: 99999999999999999999}", "env.N: found '99999999999999999999', "
          "expected a number of at most 64 bits, or quotes around it"),
@@ -292,8 +321,8 @@ def test_a_wrong_common_key_is_one_line(tmp_path: Path, written: str, line: str)
         ("machin: nas", "machin: unknown key of a job task, expected one of ", "(did you mean 'machine'?)"),
         ("resource: {}", "resource: unknown key of a job task, expected one of ", "(did you mean 'resources'?)"),
         ("env: {A: [1]}", "env.A: found a list", ""),
-        ("outputs: {e: {text: a, file: b}}", "outputs.e.text: not yet", ""),
-        ("outputs: {e: {regex: a, file: b}}", "outputs.e.regex: not yet", ""),
+        ("outputs: {e: {text: a, file: b}}", "outputs.e.text: found 'a', expected true, or no text key", ""),
+        ("outputs: {e: {regex: 'a(', file: b}}", "outputs.e.regex: found 'a(', expected a regular expression", ""),
         ("outputs: {e: {json: $.a}}", "outputs.e.file: is missing", ""),
     ],
 )
@@ -301,6 +330,14 @@ def test_a_wrong_key_of_the_type_has_its_line(tmp_path: Path, written: str, begi
     (line,) = mistakes(tmp_path, job(written))
     assert line.startswith(f"x.yaml:6: tasks.t.{beginning}")
     assert line.endswith(end)
+
+
+@pytest.mark.parametrize("size", ["0", "1001", "lots", "true"])
+def test_a_pack_is_a_whole_number_of_instances(tmp_path: Path, size: str) -> None:
+    text = job(f"pack: {size}").replace("\n    type: job", "\n    foreach: {n: 1..3}\n    type: job")
+    (line,) = mistakes(tmp_path, text)
+    assert "tasks.t.pack: found" in line
+    assert line.endswith("expected how many instances may share one job of a queue, 1 to 1000")
 
 
 def test_an_unknown_type_says_what_is_installed(tmp_path: Path) -> None:

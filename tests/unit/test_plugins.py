@@ -250,6 +250,9 @@ def test_every_built_in_plugin_is_installed_and_usable() -> None:
         ("task", "stage"),
         ("batch", "shell"),
         ("batch", "slurm"),
+        ("batch", "lsf"),
+        ("batch", "pbs"),
+        ("batch", "sge"),
     }
 
 

@@ -57,7 +57,8 @@ tasks:
     resources: {cpus: 1, memory: 512MiB, gpus: 0, nodes: 1, walltime: 10m, counters: {matlab: 2}}
     batch: {slurm: {account: p1, partition: gpu, extra: ["--exclusive"]}}
     outputs: {energy: {file: "out-${seed}.json", json: $.energy}}
-    retry: {limit: 3, delay: 10s, backoff: 2, on: [user, time, memory]}
+    retry:
+      {limit: 3, delay: 10s, backoff: 2, on: [user, time, memory], memory: {resources: {memory: x2, cpus: 4}}}
     timeout: 2h
     worker: {labels: [site=a]}
     may_fail: false
@@ -116,11 +117,13 @@ MUTATIONS = [
     ("{matlab: 2}", "[matlab]"),
     ("limit: 3", "limit: -1"),
     ("on: [user, time, memory]", "on: [usr]"),
-    ("on: [user, time, memory]", "memory: {resources: {}}"),
+    ("memory: x2", "memory: x"),
+    ("memory: x2", "memroy: x2"),
+    ("{resources: {memory: x2, cpus: 4}}", "{resources: {}}"),
     ("timeout: 2h", "timeout: soon"),
     ("worker: {labels: [site=a]}", "worker: [site=a]"),
     ("may_fail: false", "may_fail: no"),
-    ("may_fail: false", "pack: 10"),
+    ("may_fail: false", "pack: 0"),
     ("file: \"out-${seed}.json\", json", "text: a, json"),
     ("simulate: ended", "simulate: finished"),
     ("foreach: [{t: 300, p: 1}, {t: 310, p: 2}]", "foreach: []"),

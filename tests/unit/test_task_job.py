@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from wlmctl_task_job.job import JobType
 from wlmctl_task_job.jsonpath import JsonPath, NotThere
-from wlmctl_task_job.outputs import read_outputs
-from wlmctl_transport_local import open_local
 
 from wlmctl.errors import Cancelled, SpecError, TaskFailed
 from wlmctl.jobs.exit_file import ExitFile, ended
@@ -74,16 +72,16 @@ def parsed_error(mapping: dict[str, Any]) -> SpecError:
         ({"command": "true", "outputs": {"a": {}}}, "outputs.a.file"),
         ({"command": "true", "outputs": {"a": {"file": "x", "json": "energy"}}}, "outputs.a.json"),
         ({"command": "true", "outputs": {"a": {"file": "x", "jsn": "$.e"}}}, "outputs.a.jsn"),
+        ({"command": "true", "outputs": {"a": {"file": "x", "text": "all"}}}, "outputs.a.text"),
+        ({"command": "true", "outputs": {"a": {"file": "x", "regex": "e = ("}}}, "outputs.a.regex"),
+        ({"command": "true", "outputs": {"a": {"file": "x", "regex": ""}}}, "outputs.a.regex"),
+        ({"command": "true", "outputs": {"a": {"file": "x", "json": "$.e", "regex": "e"}}}, "outputs.a.regex"),
+        ({"command": "true", "outputs": {"a": {"file": "x", "as": "integer"}}}, "outputs.a.as"),
         ({"command": "true", "needs": ["x"]}, "needs"),
     ],
 )
 def test_a_mistake_in_a_job_is_named_by_its_key(mapping: dict[str, Any], key: str) -> None:
     assert parsed_error(mapping).key == key
-
-
-@pytest.mark.parametrize("name", ["text", "regex"])
-def test_outputs_by_text_and_regex_are_refused_as_not_yet(name: str) -> None:
-    assert "not yet" in str(parsed_error({"command": "true", "outputs": {"a": {name: "x"}}}))
 
 
 def test_a_misspelt_key_brings_a_suggestion() -> None:
@@ -133,53 +131,6 @@ def test_what_is_no_json_path_is_refused(text: str) -> None:
     assert JsonPath.parse(text) is None
 
 
-def output(folder: Path, content: bytes, json_path: str | None = None) -> str:
-    (folder / "out").write_bytes(content)
-    declared = [["e", str(folder / "out"), json_path]]
-    return read_outputs(declared, open_local(Machine("local"), {}))["e"]
-
-
-def test_the_text_of_a_file_is_stripped(tmp_path: Path) -> None:
-    assert output(tmp_path, "\n  vier Wörter \n\n".encode()) == "vier Wörter"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("0.10", "0.10"),
-        ("1e400", "1e400"),
-        ("12345678901234567890", "12345678901234567890"),
-        ('"x y"', "x y"),
-        ("true", "true"),
-        ("null", "null"),
-        ('[1.0, "a", {"b": null}]', '[1.0,"a",{"b":null}]'),
-    ],
-)
-def test_a_json_value_keeps_its_characters(tmp_path: Path, text: str, value: str) -> None:
-    assert output(tmp_path, f'{{"energy": {text}}}'.encode(), "$.energy") == value
-
-
-@pytest.mark.parametrize(
-    ("content", "json_path", "said"),
-    [
-        (b"\xff\xfe", None, "not UTF-8"),
-        (b"x" * 70_000, None, "larger than"),
-        (b"{", "$.a", "no JSON"),
-        (b"[" * 100_000, "$.a", "no JSON"),
-        (b"{}", "$.a", "nothing at"),
-        (json.dumps({"a": "x" * 70_000}).encode(), "$.a", "longer than"),
-        (b'{"a": "\\u0000"}', "$.a", "NUL"),
-    ],
-)
-def test_an_output_that_cannot_be_used_is_one_clear_line(
-    tmp_path: Path, content: bytes, json_path: str | None, said: str
-) -> None:
-    with pytest.raises(TaskFailed, match=said) as raised:
-        output(tmp_path, content, json_path)
-    assert str(raised.value).startswith("outputs.e: ")
-    assert "\n" not in str(raised.value)
-
-
 def test_a_job_is_not_submitted_once_it_is_cancelled(tmp_path: Path) -> None:
     context = FakeContext(tmp_path, cancel_at=1)
     job = JobType()
@@ -209,7 +160,7 @@ def test_on_this_host_a_path_may_leave_the_folder(tmp_path: Path) -> None:
     handle = JobType().handle(
         JobType().parse({"command": "true", "outputs": {"e": {"file": "../x"}}}, tmp_path), context
     )
-    assert handle["outputs"] == [["e", str(tmp_path / "local" / "x"), None]]
+    assert handle["outputs"] == {"e": {"file": str(tmp_path / "local" / "x")}}
 
 
 def test_the_handle_can_be_named_without_a_start_and_travels_as_json(tmp_path: Path) -> None:

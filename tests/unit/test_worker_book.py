@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from wlmctl.broker.contract import Delivery
+from wlmctl.machine import Machine
 from wlmctl.message import TaskKey, TaskMessage
 from wlmctl.task import Resources
 from wlmctl.worker.book import Book, Dispatch
@@ -15,6 +16,7 @@ from wlmctl.worker.book import Book, Dispatch
 @pytest.fixture(autouse=True)
 def types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wlmctl.worker.book.moves_data", lambda name: name == "stage")
+    monkeypatch.setattr("wlmctl.worker.book.gathers", lambda name, machine: name == "queued" and machine.name == "far")
 
 
 @pytest.fixture
@@ -24,9 +26,9 @@ def book() -> Book:
 
 def add(book: Book, task: str, task_type: str = "stage", **fields: Any) -> None:
     """A dispatch arrives."""
-    message = TaskMessage(
-        TaskKey(1, hash(task) % 10**9, 1, 1), "n", "t", "x", task, task_type, {}, {}, {}, "", Resources(), **fields
-    )
+    key = TaskKey(1, hash(task) % 10**9, 1, 1)
+    where = {"far": Machine("far")} if task_type == "queued" else {}
+    message = TaskMessage(key, "n", "t", "x", task, task_type, {}, {}, where, "", Resources(), **fields)
     book.add([Dispatch(message, Delivery("q", b"", 1), 0.0)])
 
 
@@ -60,3 +62,50 @@ def test_priority_goes_before_order_among_both_kinds(book: Book) -> None:
     add(book, "job", "job", priority=4)
     add(book, "high", priority=8)
     assert [begun(book) for _ in range(3)] == ["high", "job", "low"]
+
+
+def test_what_is_gathered_begins_together_and_the_next_when_that_has_ended(book: Book) -> None:
+    for name in ("a", "b", "c"):
+        add(book, name, "queued")
+    first = book.next()
+    assert first is not None
+    along = book.along(first, 10)
+    assert [each.message.task for each in (first, *along)] == ["a", "b", "c"]
+    add(book, "d", "queued")
+    add(book, "other", "job")
+    assert begun(book) == "other", "another bunch gathers while one is under way"
+    found = book.next(first, *along)
+    assert found is not None
+    assert found.message.task == "d"
+    assert sorted(each.message.task for each in book.begun()) == ["d", "other"]
+
+
+def test_a_member_that_is_taken_back_does_not_begin(book: Book) -> None:
+    for name in ("a", "b", "c"):
+        add(book, name, "queued")
+    first = book.next()
+    assert first is not None
+    book.take_back(keys={TaskKey(1, hash("b") % 10**9, 1, 1)})
+    assert [each.message.task for each in book.along(first, 10)] == ["c"]
+
+
+@pytest.mark.parametrize("how", [{"cancel": True}, {"careful": True}])
+def test_what_is_to_be_done_with_care_or_ends_something_is_in_no_company(book: Book, how: dict[str, bool]) -> None:
+    add(book, "a", "queued")
+    add(book, "b", "queued", **how)
+    first = book.next()
+    assert first is not None
+    assert book.along(first, 10) == []
+    assert begun(book) == "b"
+
+
+def test_nothing_joins_a_bunch_while_something_waits_to_be_alone(book: Book) -> None:
+    add(book, "a", "queued")
+    add(book, "b", "queued")
+    first = book.next()
+    assert first is not None
+    add(book, "mad", "job", alone=True)
+    assert book.along(first, 10) == []
+    found = book.next(first)
+    assert found is not None
+    assert found.message.task == "mad"

@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wlmctl.cli.common import note, output_option, table, with_all_machines, write, write_json
+from wlmctl.cli.common import note, open_store, output_option, table, with_all_machines, write, write_json
 from wlmctl.cli.groups import SpreadGroup
-from wlmctl.errors import ExitCode, NotYet, Unreachable, WlmctlError
+from wlmctl.errors import ExitCode, Unreachable, WlmctlError
 from wlmctl.machine import Machine, Reference
+from wlmctl.text import shown
 
 if TYPE_CHECKING:
+    from wlmctl.connections import ConnectionPool
     from wlmctl.machine_check import Check
+    from wlmctl.store.database import Database
 
 
 @click.group(
-    cls=SpreadGroup, elsewhere={"clean": "wlmctl.cli.clean:machine_clean", "trust": "wlmctl.cli.machine_trust:trust"}
+    cls=SpreadGroup,
+    elsewhere={
+        "clean": "wlmctl.cli.clean:machine_clean",
+        "hold": "wlmctl.cli.machine_hold:hold",
+        "release": "wlmctl.cli.machine_hold:release",
+        "trust": "wlmctl.cli.machine_trust:trust",
+    },
 )
 def machine() -> None:
-    """List, test and trust the machines of the configuration."""
+    """List, test, trust and hold the machines of the configuration."""
 
 
 @machine.command("list")
 @output_option
 @click.pass_context
 def list_(ctx: click.Context, output: str) -> None:
-    """List the machines; contacts none of them."""
+    """List the machines, with those that are held; contacts none of them."""
+    from wlmctl.cli.machine_hold import held_as_json, known_holds
+
     machines = [place for _, place in sorted(with_all_machines(ctx).machines.items())]
+    held = known_holds(ctx)
     if output == "json":
-        write_json({"machines": [_settings(place) for place in machines]})
+        rows = [(place, held_as_json(held[place.name]) if place.name in held else None) for place in machines]
+        write_json({"machines": [{**_settings(place), "held": hold} for place, hold in rows]})
         return
-    rows = [(place.name, _where(place), place.transport, place.batch, ",".join(place.labels)) for place in machines]
-    table(("NAME", "LOGIN", "TRANSPORT", "BATCH", "LABELS"), rows)
+    lines = [
+        (place.name, _where(place), place.transport, place.batch, ",".join(place.labels) or None,
+         shown(held[place.name].text.partition("\n")[0]) if place.name in held else None)
+        for place in machines
+    ]  # fmt: skip
+    table(("NAME", "LOGIN", "TRANSPORT", "BATCH", "LABELS", "HELD"), lines)
 
 
 @machine.command()
@@ -64,65 +82,73 @@ def show(ctx: click.Context, name: str, output: str) -> int:
 @output_option
 @click.pass_context
 def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> int:
-    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock.
+    """Check each part of machines: name, TCP, key, login, shell, SFTP, SCP, scratch, batch system, clock, orphans.
+
+    Of a group each of its machines is checked, of a cluster each login node.
 
     With --speed also the round trip, large files up and down, sha256 there, small files and commands a second.
     """
     from wlmctl.cli.machine_speed import speed_json, tell_speed
-    from wlmctl.machine_check import check_machine, failed
+    from wlmctl.machine_check import failed
     from wlmctl.machine_speed import Speed, measure
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
 
     config = with_all_machines(ctx)
-    places = [config.machine(name) for name in names]
-    found: dict[str, list[Check]] = {}
-    speeds: dict[str, Speed] = {}
-    with connections(config) as pool:
-        for place in places:
-            found[place.name] = []
-            for check in check_machine(place, pool, resolve_scratch):
-                found[place.name].append(check)
+    found: list[tuple[Machine, list[Check]]] = []
+    speeds: dict[int, Speed] = {}
+    with open_store(ctx) as db, connections(config) as pool:
+        for node, title in _titled_nodes(config.machines_of(names)):
+            checks: list[Check] = []
+            for check in _checks(node, pool, db):
+                checks.append(check)
                 if output != "json":
-                    _tell(place.name, check)
-            if not speed or any(check.state in ("unreachable", "problem") for check in found[place.name]):
+                    _tell(title, check)
+            found.append((node, checks))
+            if not speed or any(check.state in ("unreachable", "problem") for check in checks):
                 continue
             pool.close_all()  # so that a login is measured, too
             try:
-                speeds[place.name] = measure(place, pool, resolve_scratch)
+                speeds[len(found)] = measure(node, pool, resolve_scratch)
             except WlmctlError as error:
-                found[place.name].append(failed("speed", place, error))
+                checks.append(failed("speed", node, error))
                 if output != "json":
-                    _tell(place.name, found[place.name][-1])
+                    _tell(title, checks[-1])
             else:
                 if output != "json":
-                    tell_speed(place.name, speeds[place.name])
+                    tell_speed(title, speeds[len(found)])
     if output == "json":
-        write_json(
-            {
-                "machines": [
-                    {"name": name, "checks": list(map(_as_json, checks)), **speed_json(speeds.get(name))}
-                    for name, checks in found.items()
-                ]
-            }
-        )
-    states = {check.state for checks in found.values() for check in checks}
+        rows = [
+            {"name": node.name, "host": node.host, "checks": list(map(_as_json, checks)),
+             **speed_json(speeds.get(number))}
+            for number, (node, checks) in enumerate(found, 1)
+        ]  # fmt: skip
+        write_json({"machines": rows})
+    states = {check.state for _, checks in found for check in checks}
     if "unreachable" in states:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if "problem" in states else ExitCode.DONE
 
 
-def _not_yet(name: str) -> click.Command:
-    def refuse(**_: object) -> None:
-        raise NotYet(f"machine {name}")
-
-    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
-    anything = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
-    return click.Command(name, callback=refuse, params=[anything], help="Not yet.", context_settings=settings)
+def _titled_nodes(places: Sequence[Machine]) -> Iterator[tuple[Machine, str]]:
+    """Each login node of the machines, with what it is called."""
+    for place in places:
+        for node in place.nodes:
+            yield node, f"{node.name} ({node.host})" if place.logins else node.name
 
 
-machine.add_command(_not_yet("hold"))
-machine.add_command(_not_yet("release"))
+def _checks(node: Machine, pool: ConnectionPool, db: Database) -> Iterator[Check]:
+    """All parts and, where these are well, what was left there."""
+    from wlmctl.machine_check import check_machine
+    from wlmctl.runtime import orphans
+    from wlmctl.worker.places import resolve_scratch
+
+    is_well = True
+    for check in check_machine(node, pool, resolve_scratch):
+        is_well = is_well and check.state not in ("unreachable", "problem")
+        yield check
+    if is_well:
+        yield orphans.check(node, pool, db, now_s=time.time())
 
 
 def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
@@ -132,15 +158,17 @@ def _host_keys(place: Machine) -> tuple[list[dict[str, str]], str]:
         return found, ""
     from wlmctl.ssh import connection
 
-    try:
-        for hop, login in enumerate(connection.hops(place)):
-            key, verdict = connection.scan_host_key(place, hop)
-            found.append(
-                {"login": str(login), "type": key.kind, "fingerprint": key.fingerprint, "trust": verdict.value}
-            )
-    except Unreachable as error:
-        return found, str(error)
-    return found, ""
+    problems = []
+    for node in place.nodes:
+        try:
+            for hop, login in enumerate(connection.hops(node)):
+                key, verdict = connection.scan_host_key(node, hop)
+                seen = {"login": str(login), "type": key.kind, "fingerprint": key.fingerprint, "trust": verdict.value}
+                if seen not in found:
+                    found.append(seen)
+        except Unreachable as error:
+            problems.append(str(error))
+    return found, "; ".join(problems)
 
 
 def _where(place: Machine) -> str:
@@ -149,7 +177,7 @@ def _where(place: Machine) -> str:
     from wlmctl.ssh import resolved_login
 
     try:
-        return resolved_login(place)
+        return ", ".join(resolved_login(node) for node in place.nodes)
     except WlmctlError as error:
         return str(error)
 

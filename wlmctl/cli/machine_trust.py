@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask: the fingerprints are known to be right.")
 @click.pass_context
 def trust(ctx: click.Context, name: str, yes: bool) -> int:
-    """Show the host key of a machine (and of its jump hosts), and after a yes store it in known_hosts.
+    """Show the host key of a machine (and of its jump hosts and login nodes), and after a yes store it in known_hosts.
 
     On a fleet it goes into the store too, so that each worker trusts it.
     """
@@ -31,8 +31,9 @@ def trust(ctx: click.Context, name: str, yes: bool) -> int:
         write(f"{place.name}: has no host, there is nothing to trust\n")
         return ExitCode.DONE
     lines = []
-    for hop, login in enumerate(connection.hops(place)):
-        key, verdict = connection.scan_host_key(place, hop)
+    hops = {login: (node, hop) for node in place.nodes for hop, login in enumerate(connection.hops(node))}
+    for login, (node, hop) in hops.items():
+        key, verdict = connection.scan_host_key(node, hop)
         shown = f"{login}: {key.kind} {key.fingerprint}"
         lines.append(line_of(login.known_names[0], key))
         if verdict is Trust.TRUSTED:
@@ -45,7 +46,7 @@ def trust(ctx: click.Context, name: str, yes: bool) -> int:
         if not yes and not _confirmed(shown):
             note("not trusted; nothing was stored")
             return ExitCode.FAILED
-        write(f"{shown}: stored in {connection.trust(place, key, hop)}\n")
+        write(f"{shown}: stored in {connection.trust(node, key, hop)}\n")
     _tell_workers(ctx, place, lines)
     return ExitCode.DONE
 

@@ -29,24 +29,29 @@ if TYPE_CHECKING:
 def orphans(
     ctx: click.Context, names: Sequence[str], is_cancelled: bool, is_cleaned: bool, older: str, output: str
 ) -> int:
-    """List what was left on machines (default: all) and belongs to no experiment of the store that goes on.
+    """List what was left on machines (default: all that nobody holds) and belongs to no experiment that goes on.
 
     Jobs of experiments that have ended or that the store does not know, and folders of unknown ones. Somebody who uses
     the same login with another store has such jobs and folders too: look before you take --cancel or --clean.
     """
     from wlmctl.runtime import orphans as search
     from wlmctl.runtime.reach import connections
+    from wlmctl.store.machines import holds
 
     try:
         older_s = parse_duration(older)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older") from error
     config = with_all_machines(ctx)
-    places = [config.machine(name) for name in names or sorted(config.machines)]
+    places = config.machines_of(names or sorted(config.machines))
     found: list[tuple[str, Orphan]] = []
     is_away = False
     with open_store(ctx) as db, connections(config) as pool:
+        held = {} if names else {name: hold for name, hold in holds(db).items() if hold.by is not None}
         for place in places:
+            if place.name in held:
+                note(f"machine {place.name} is held {held[place.name].text}: it is not looked at")
+                continue
             try:
                 with pool.lease(place) as transport:
                     for orphan in search.find(place, transport, db, now_s=time.time()):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wlmctl.cli.common import output_option, with_all_machines, write, write_json
+from wlmctl.cli.machine_hold import held_as_json, known_holds
 from wlmctl.errors import ExitCode
 from wlmctl.text import counted, shown
 
 if TYPE_CHECKING:
     from wlmctl.planning import Finding
     from wlmctl.runtime.plan import ExperimentPlan, TaskPlan
+    from wlmctl.runtime.plan_script import TaskScript
+    from wlmctl.store.machines import Hold
 
 _MARKS = {"ok": "", "note": "note: ", "problem": "PROBLEM: "}
 
@@ -21,12 +26,18 @@ _MARKS = {"ok": "", "note": "note: ", "problem": "PROBLEM: "}
 @click.argument("file", metavar="FILE")
 @click.option("--name", help="Name the experiment otherwise than the file does.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@click.option("--script", "task", metavar="TASK", help="Only print what would be submitted for this task.")
 @output_option
 @click.pass_context
-def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...], output: str) -> int:
+def plan(
+    ctx: click.Context, file: str, name: str | None, params: tuple[str, ...], task: str | None, output: str
+) -> int:
     """Show what running FILE would do, checked on the machines; nothing is written.
 
     Ends with 1 when something is in the way, with 4 when a machine could not be reached.
+
+    With --script, print the script of one TASK or instance (simulate, simulate[1], simulate:1) as its machine would
+    get it: with a queue the batch script, and the script that it runs.
     """
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
@@ -43,22 +54,60 @@ def plan(ctx: click.Context, file: str, name: str | None, params: tuple[str, ...
         counters=config.counters,
         task_type=task_type,
     )
+    if task is not None:
+        from wlmctl.runtime.plan_script import plan_script
+
+        with connections(config) as pool:
+            script = plan_script(config, experiment, task, pool)
+        if output == "json":
+            write_json(_script_as_json(script))
+        else:
+            _write_script(script)
+        return ExitCode.DONE
     with connections(config) as pool:
         made = make_plan(config, experiment, pool)
+    held = {name: hold for name, hold in known_holds(ctx).items() if hold.by is not None}
     if output == "json":
-        write_json(_as_json(made))
+        write_json(_as_json(made, held))
     else:
-        _write(made)
+        _write(made, held)
     if made.unreachable:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if made.problems else ExitCode.DONE
 
 
-def _write(plan: ExperimentPlan) -> None:
+def _write_script(script: TaskScript) -> None:
+    """Shell text, whose comments say what is what."""
+    text, machine = script.text, script.machine
+    write(f"# task {script.task} on machine {machine.name} ({machine.batch})\n")
+    if script.pack > 1:
+        write(f"# up to {script.pack} of its instances share one job of the queue, one after the other\n")
+    if text.batch:
+        write(f"# submitted, held, recorded and released: {shlex.join(text.words)}\n")
+        write(f"{text.batch}\n# script.NONCE, which runs by {machine.shell or 'bash -l'}:\n")
+    write(text.script)
+
+
+def _script_as_json(script: TaskScript) -> dict[str, Any]:
+    text = script.text
+    return {
+        "task": script.task,
+        "machine": script.machine.name,
+        "batch": script.machine.batch,
+        "pack": script.pack,
+        "words": list(text.words),
+        "batch_script": text.batch or None,
+        "script": text.script,
+    }
+
+
+def _write(plan: ExperimentPlan, held: Mapping[str, Hold]) -> None:
     write(f"{plan.name}: {counted(plan.task_count, 'task')}\n\nmachines\n")
     for survey in plan.machines:
         state = "does not answer" if survey.unreachable else "ok" if not survey.problems else "has problems"
         write(f"  {survey.machine.name}: {survey.shown_login}, {state}\n")
+        if survey.machine.name in held:
+            write(f"       {_MARKS['note']}it is held {shown(held[survey.machine.name].text)}: its tasks would wait\n")
         for finding in survey.findings:
             _write_finding(finding)
     write("\ntasks, in order\n")
@@ -88,7 +137,7 @@ def _write_finding(finding: Finding) -> None:
     write(f"       {_MARKS[finding.level]}{shown(finding.text)}\n")
 
 
-def _as_json(plan: ExperimentPlan) -> dict[str, Any]:
+def _as_json(plan: ExperimentPlan, held: Mapping[str, Hold]) -> dict[str, Any]:
     """The plan as plain JSON values."""
     return {
         "name": plan.name,
@@ -98,6 +147,7 @@ def _as_json(plan: ExperimentPlan) -> dict[str, Any]:
                 "name": survey.machine.name,
                 "login": survey.shown_login,
                 "reachable": not survey.unreachable,
+                "held": held_as_json(held[survey.machine.name]) if survey.machine.name in held else None,
                 "scratch": survey.scratch or None,
                 "free_bytes": survey.free_bytes,
                 "findings": [_finding(finding) for finding in survey.findings],

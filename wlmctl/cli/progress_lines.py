@@ -141,7 +141,8 @@ class Lines:
             if machine not in self._holds:
                 self._tell(hold_text(machine, reason))
         for machine in self._holds.keys() - holds.keys():
-            self._tell(f"machine {machine} answers again")
+            by_user = self._holds[machine].startswith("by ")
+            self._tell(f"machine {machine} {'is released' if by_user else 'answers again'}")
         self._holds = dict(holds)
 
     def _tell(self, text: str) -> None:

@@ -16,9 +16,11 @@ from wlmctl.cli.selection import Selection, chosen_with_series, selection_option
 from wlmctl.cli.series import as_json as series_as_json
 from wlmctl.cli.series import members, write_facts, write_table
 from wlmctl.machine import LOCAL
+from wlmctl.text import shown
 
 if TYPE_CHECKING:
     from wlmctl.store.database import Database
+    from wlmctl.store.machines import Hold
     from wlmctl.store.progress import ProgressRow
     from wlmctl.store.rows import ExperimentRow
     from wlmctl.store.series import SeriesRow
@@ -86,12 +88,14 @@ def write_with_tasks(db: Database, rows: Sequence[ExperimentRow], many: Sequence
 
     Those of the series come without their tasks.
     """
+    from wlmctl.cli.machine_hold import held_as_json
     from wlmctl.store.experiments import counts
     from wlmctl.store.listing import counts_of_all, tasks_json
 
     write('{"version": 1, "experiments": [')
     for number, row in enumerate(rows):
-        head = json.dumps(as_json(row, counts(db, row.seq)))
+        held = {name: held_as_json(hold) for name, hold in held_machines(db, row).items()}
+        head = json.dumps({**as_json(row, counts(db, row.seq)), "held": held})
         write((",\n" if number else "") + head[:-1] + ', "tasks": [\n')
         write(",\n".join(tasks_json(db, row.seq)))
         write("\n]}")
@@ -148,7 +152,7 @@ def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
         "machines": ", ".join(
             f"{role}: {machine}" for role, machine in sorted(bindings(db, row.seq).items()) if role != LOCAL
         ),
-        "held": _held(db, row),
+        "held": "; ".join(f"{name}: {shown(hold.text)}" for name, hold in held_machines(db, row).items()),
         "waits": _waits(db, row),
         "note": _nobody_works(db, row),
     }
@@ -171,9 +175,11 @@ def _show(db: Database, row: ExperimentRow, show_all: bool) -> None:
 def _task_lines(
     db: Database, row: ExperimentRow, show_all: bool, names: Mapping[str, str]
 ) -> Iterator[tuple[object, ...]]:
+    from wlmctl.experiment.raising import told
     from wlmctl.quantities import format_duration
     from wlmctl.store import listing, progress
     from wlmctl.store.experiments import tasks
+    from wlmctl.task import Resources
 
     steps = {step.task: step for step in progress.of_experiments(db, [row.seq])}
     lines = dict[int, list[tuple[object, ...]]]()
@@ -194,6 +200,8 @@ def _task_lines(
         lasted = format_duration(end_s - task.started) if task.started is not None else None
         worker = names.get(task.worker, task.worker) if task.worker else None
         reason = _progress(steps[task.idx]) if task.reason is None and task.idx in steps else task.reason
+        if reason is None and (changed := task.changed_resources):
+            reason = f"asks for {told(Resources(**changed), changed)} since a retry"
         line = (task.name, task.type, task.state, task.machine, worker, task.attempt or None, lasted, reason)
         lines.setdefault(task.template, []).append(line)
     for template in sorted(lines):
@@ -203,7 +211,6 @@ def _task_lines(
 def _progress(step: ProgressRow) -> str:
     """How far a step is."""
     from wlmctl.cli.how_far import how_far
-    from wlmctl.text import shown
 
     text = how_far(
         step.bytes_done, step.bytes_total, step.files_done, step.files_total, step.rate_bytes_s, step.left_s,
@@ -222,15 +229,16 @@ def _local(db: Database, row: ExperimentRow) -> str:
     return f"on {row.local_on}: host {found[1]}" if found is not None else f"on {row.local_on}"
 
 
-def _held(db: Database, row: ExperimentRow) -> str:
+def held_machines(db: Database, row: ExperimentRow) -> dict[str, Hold]:
+    """The held machines that the experiment has to do with, in the order of their names."""
     from wlmctl.store.listing import told_machines
     from wlmctl.store.machines import holds, machines_touched
 
     held = {} if row.state in _FINAL else holds(db)
     if not held:
-        return ""
+        return {}
     concerned = {*machines_touched(db, row.seq), *told_machines(db, row.seq)}
-    return "; ".join(f"{name}: {hold.reason}" for name, hold in sorted(held.items()) if name in concerned)
+    return {name: hold for name, hold in sorted(held.items()) if name in concerned}
 
 
 def _waits(db: Database, row: ExperimentRow) -> str:

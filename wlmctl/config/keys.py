@@ -8,7 +8,7 @@ from wlmctl.config import values
 from wlmctl.config.urls import broker_url, store_url
 from wlmctl.config.values import Check
 
-#: Keys of the file itself, less its tables ``machines``, ``tls`` and ``counters``.
+#: Keys of the file itself, less its tables ``machines``, ``groups``, ``tls`` and ``counters``.
 TOP: Mapping[str, Check] = {
     "store": store_url,
     "broker": broker_url,
@@ -30,13 +30,15 @@ TOP: Mapping[str, Check] = {
 #: Keys of ``[tls]``: files for a broker ``amqps://``.
 TLS: Mapping[str, Check] = {"ca": values.file, "cert": values.file, "key": values.file}
 
+#: Keys of ``[groups.NAME]``.
+GROUP: Mapping[str, Check] = {"machines": values.names}
+
 #: What may be said of each name in ``[counters]``.
 COUNTER: Check = values.integer(0)
 
 #: Keys of the file that later work brings: known, and refused as such.
 RESERVED_TOP = frozenset(
     {
-        "groups",
         "keep",
         "kill_grace",
     }
@@ -44,6 +46,7 @@ RESERVED_TOP = frozenset(
 
 _LOGIN: Mapping[str, Check] = {
     "host": values.word,
+    "logins": values.hosts,
     "user": values.word,
     "port": values.integer(1, 65535),
     "jump": values.word,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from wlmctl.config import keys, toml_file, urls
 from wlmctl.config.model import Config, Setting, Tls
 from wlmctl.config.toml_file import Key, TomlFile
 from wlmctl.errors import ConfigError, InvalidFile, Mistake
-from wlmctl.machine import LOCAL, OVER_SSH, Machine, Reference
+from wlmctl.machine import GROUP, LOCAL, OVER_SSH, Machine, Reference
+from wlmctl.suggest import did_you_mean
 
 FILE_NAME = "wlmctl.toml"
 VARIABLES: Mapping[str, str] = {"WLMCTL_STORE": "store", "WLMCTL_BROKER": "broker", "WLMCTL_SCHEDULER": "scheduler"}
@@ -149,14 +151,44 @@ class _Merged:
         homeless = [name for name, machine in settings.items() if name != LOCAL and _needs_host(machine)]
         if homeless:
             raise InvalidFile([self._without_host(name) for name in homeless])
-        return {name: Machine(name=name, **machine) for name, machine in settings.items()}
+        machines = {name: Machine(name=name, **machine) for name, machine in settings.items()}
+        mistakes = [*self._logins_without_queue(machines), *self._wrong_groups(machines)]
+        if mistakes:
+            raise InvalidFile(mistakes)
+        for (_, group, _), members in self._groups():
+            for name in members:
+                labels = (*machines[name].labels, GROUP + group)
+                machines[name] = replace(machines[name], labels=tuple(dict.fromkeys(labels)))
+        return machines
+
+    def _groups(self) -> Iterator[tuple[Key, tuple[str, ...]]]:
+        return ((key, value) for key, value in self._values.items() if key[0] == "groups")
+
+    def _wrong_groups(self, machines: Mapping[str, Machine]) -> Iterator[Mistake]:
+        for key, members in self._groups():
+            if key[1] in machines:
+                yield self._mistake(key, f"{key[1]} is a machine, too", "a name that no machine has")
+            for name in members:
+                if name not in machines:
+                    hint = did_you_mean(name, machines) or f"there are {', '.join(sorted(machines))}"
+                    yield self._mistake(key, f"no machine {name!r}", "names of [machines.NAME]", hint)
+
+    def _logins_without_queue(self, machines: Mapping[str, Machine]) -> Iterator[Mistake]:
+        for machine in machines.values():
+            if machine.logins and not machine.has_queue:
+                found = f'logins with batch = "{machine.batch}"'
+                hint = "what one login node starts as its own processes the others cannot see"
+                yield self._mistake(("machines", machine.name, "logins"), found, "a batch system with a queue", hint)
 
     def _without_host(self, name: str) -> Mistake:
-        where = self._origins[("machines", name)]
+        hint = "only local, and what a transport reaches without a login, needs none"
+        return self._mistake(("machines", name), "no host", 'host = "NAME"', hint)
+
+    def _mistake(self, key: Key, found: str, expected: str, hint: str = "") -> Mistake:
+        where = self._origins[key]
         file, _, line = where.rpartition(":")
         at = (file, int(line)) if line.isdigit() else (where, None)
-        hint = "only local, and what a transport reaches without a login, needs none"
-        return Mistake(at[0], at[1], f"machines.{name}", "no host", 'host = "NAME"', hint)
+        return Mistake(at[0], at[1], ".".join(key), found, expected, hint)
 
 
 #: Keys that have a value even where nothing says one; shown with it.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from wlmctl.errors import NoSuch
-from wlmctl.machine import Machine, Reference
+from wlmctl.machine import Machine, Reference, groups_of
 from wlmctl.suggest import did_you_mean
 
 
@@ -91,8 +91,18 @@ class Config:
         try:
             return self.machines[name]
         except KeyError:
-            hint = did_you_mean(name, self.machines) or f"the configuration has {', '.join(sorted(self.machines))}"
+            groups = groups_of(self.machines.values())
+            known = [*self.machines, *groups]
+            hint = did_you_mean(name, known) or f"the configuration has {', '.join(sorted(known))}"
+            if name in groups:
+                hint = f"it is a group of {', '.join(groups[name])}: name one of them"
             raise NoSuch(f"no machine {name!r} ({hint})") from None
+
+    def machines_of(self, names: Iterable[str]) -> list[Machine]:
+        """The machines of these names, and those of the groups among them, each once."""
+        groups = groups_of(self.machines.values())
+        wanted = [each for name in names for each in groups.get(name, [name])]
+        return [self.machine(name) for name in dict.fromkeys(wanted)]
 
 
 def _references(options: Mapping[str, Any]) -> Iterator[Reference]:

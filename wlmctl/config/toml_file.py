@@ -81,6 +81,9 @@ class _Reader:
             if key == "machines":
                 self._machines(value)
                 continue
+            if key == "groups":
+                self._groups(value)
+                continue
             if key == "tls":
                 self._tls(value)
                 continue
@@ -89,10 +92,27 @@ class _Reader:
                 continue
             if key in ("store", "broker"):
                 urls.warn_of_password(self._where((key,)), key, value)
-            self._value((key,), value, keys.TOP, keys.RESERVED_TOP, ("machines", "tls", "counters"))
+            self._value((key,), value, keys.TOP, keys.RESERVED_TOP, ("machines", "groups", "tls", "counters"))
         if self._mistakes:
             raise InvalidFile(self._mistakes)
         return self._file
+
+    def _groups(self, groups: Any) -> None:
+        if not isinstance(groups, dict):
+            self._mistake(("groups",), _shown(groups), "tables [groups.NAME]")
+            return
+        for name, group in groups.items():
+            path = ("groups", name)
+            try:
+                values.name(name, self._folder)
+            except ValueError as error:
+                self._mistake(path, "a wrong name", str(error))
+                continue
+            if not isinstance(group, dict) or "machines" not in group:
+                self._mistake(path, _shown(group), f'a table [groups.{name}] with machines = ["NAME", ...]')
+                continue
+            for key, value in group.items():
+                self._value((*path, key), value, keys.GROUP, frozenset())
 
     def _tls(self, files: Any) -> None:
         if not isinstance(files, dict):

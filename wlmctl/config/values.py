@@ -57,6 +57,20 @@ def labels(value: Any, folder: Path) -> tuple[str, ...]:
     return tuple(word(item, folder) for item in value)
 
 
+def hosts(value: Any, folder: Path) -> tuple[str, ...]:
+    """A list of hosts, each once."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('a list of hosts such as ["login2.cluster.example"]')
+    return tuple(dict.fromkeys(word(item, folder) for item in value))
+
+
+def names(value: Any, folder: Path) -> tuple[str, ...]:
+    """A list of plain names, each once."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('a list of names such as ["alpha", "beta"]')
+    return tuple(dict.fromkeys(name(item, folder) for item in value))
+
+
 def integer(least: int, most: int = 2**31 - 1) -> Check:
     """A check for an integer between ``least`` and ``most``."""
     expected = f"an integer from {least} to {most}" if most < 2**31 - 1 else f"an integer of at least {least}"

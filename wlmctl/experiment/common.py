@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from wlmctl.errors import SpecError
-from wlmctl.experiment.mistakes import NOT_YET
-from wlmctl.experiment.model import Retry
+from wlmctl.experiment.model import Retry, Times
 from wlmctl.experiment.names import NAME_FORM, is_name
+from wlmctl.experiment.raising import factor_or
 from wlmctl.quantities import DURATION_FORMS, parse_duration, parse_size
 from wlmctl.spec import PLACEHOLDER_BEGIN, found
 from wlmctl.suggest import did_you_mean
@@ -36,18 +37,52 @@ class Common:
 
 def parse_common(mapping: Mapping[str, Any]) -> Common:
     """The common keys; a value that is not known before run time counts as not given. ``SpecError`` for a wrong one."""
-    retry = _checked(mapping, "retry", _RETRY, FAILURE_CLASSES)
+    resources = _checked(mapping, "resources", _RESOURCES)
+    retry = _retry(mapping)
     worker = _checked(mapping, "worker", {"labels": labels})
     timeout = mapping.get("timeout")
-    resources = _checked(mapping, "resources", _RESOURCES)
     taken = resources.pop("counters", ())
     return Common(
         Resources(**resources),
-        Retry(**retry) if retry else None,
+        retry,
         None if timeout is None or _is_unknown(timeout) else _value("timeout", timeout, duration),
         worker.get("labels", ()),
         taken,
     )
+
+
+def _retry(mapping: Mapping[str, Any]) -> Retry | None:
+    """What is said under ``retry``, or None; ``SpecError`` for a class of failures that says what can never be."""
+    fields = _checked(mapping, "retry", _RETRY)
+    if not fields:
+        return None
+    raises = {name: fields.pop(name) for name in FAILURE_CLASSES if name in fields}
+    if raises.keys() & set(RETRY_CLASSES) and "limit" not in mapping["retry"]:
+        fields["limit"] = 1
+    retry = Retry(**fields, raises=raises)
+    resources = mapping.get("resources", {})
+    for name, asked in raises.items():
+        if name in RETRY_CLASSES and name not in retry.on:
+            expected = f"{name} under retry.on too: after such a failure there is no other attempt"
+            raise SpecError(f"retry.{name}", f"on is {', '.join(retry.on) or 'empty'}", expected)
+        for key, attribute in (("memory", "memory_bytes"), ("gpus", "gpus"), ("walltime", "walltime_s")):
+            if isinstance(asked.get(attribute), Times) and key not in resources:
+                expected = f"resources.{key}, of which this is a multiple"
+                raise SpecError(f"retry.{name}.resources.{key}", "found a factor", expected)
+    return retry
+
+
+def _after(name: str, value: Any) -> dict[str, Any]:
+    """What the attempt after a failure of the class ``name`` asks for, by field of ``Resources``."""
+    key = f"retry.{name}"
+    if not isinstance(value, Mapping):
+        raise SpecError(key, f"found {found(value)}", "a mapping such as {resources: {memory: x2}}")
+    for each in value:
+        if each != "resources":
+            raise SpecError(f"{key}.{each}", "unknown key", "resources", did_you_mean(each[:60], ("resources",)))
+    if value.get("resources") == {}:
+        raise SpecError(f"{key}.resources", "is empty", "what the next attempt asks for, as {memory: x2}")
+    return _checked(value, "resources", _RAISED, f"{key}.")
 
 
 def integer(least: int, most: int = MOST) -> Check:
@@ -135,31 +170,36 @@ _RESOURCES: Mapping[str, Any] = {
     "walltime": ("walltime_s", duration),
     "counters": counters,
 }
+_RAISED: Mapping[str, Any] = {
+    "cpus": factor_or(integer(1)),
+    "memory": ("memory_bytes", factor_or(parse_size)),
+    "gpus": factor_or(integer(0)),
+    "nodes": factor_or(integer(1)),
+    "walltime": ("walltime_s", factor_or(duration)),
+}
+_AFTER: Mapping[str, Check] = {name: partial(_after, name) for name in FAILURE_CLASSES}
 _RETRY: Mapping[str, Any] = {
     "limit": integer(0),
     "delay": ("delay_s", parse_duration),
     "backoff": _backoff,
     "on": _classes,
+    **_AFTER,
 }
 
 
-def _checked(
-    mapping: Mapping[str, Any], name: str, known: Mapping[str, Any], reserved: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The fields under ``name``, with the values that are known."""
-    block = mapping.get(name, {})
+def _checked(mapping: Mapping[str, Any], name: str, known: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """The fields under ``name``, with the values that are known; ``within`` is what stands before it in mistakes."""
+    block, path = mapping.get(name, {}), within + name
     if not isinstance(block, Mapping):
-        raise SpecError(name, f"found {found(block)}", f"a mapping with {', '.join(known)}")
+        raise SpecError(path, f"found {found(block)}", f"a mapping with {', '.join(known)}")
     fields: dict[str, Any] = {}
     for key, value in block.items():
-        if key in reserved:
-            raise SpecError(f"{name}.{key}", "a reserved key", "", NOT_YET)
         if key not in known:
-            raise SpecError(f"{name}.{key}", "unknown key", f"one of {', '.join(known)}", did_you_mean(key[:60], known))
+            raise SpecError(f"{path}.{key}", "unknown key", f"one of {', '.join(known)}", did_you_mean(key[:60], known))
         attribute, check = known[key] if isinstance(known[key], tuple) else (key, known[key])
         # A text never becomes a list, so what will be known later cannot be right there.
-        if not _is_unknown(value) or check in (labels, _classes, counters):
-            fields[attribute] = _value(f"{name}.{key}", value, check)
+        if not _is_unknown(value) or check in (labels, _classes, counters, *_AFTER.values()):
+            fields[attribute] = _value(f"{path}.{key}", value, check)
     return fields
 
 

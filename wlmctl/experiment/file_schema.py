@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wlmctl.experiment.common import MOST, RETRY_CLASSES
+from wlmctl.experiment.common import FAILURE_CLASSES, MOST, RETRY_CLASSES
 from wlmctl.experiment.header import CLEAN, ON_FAILURE
 from wlmctl.experiment.model import PRIORITIES
 from wlmctl.experiment.names import NAME_PATTERN
+from wlmctl.experiment.raising import FACTOR_PATTERN
 from wlmctl.experiment.schedule import OVERLAP
 from wlmctl.experiment.typekeys import type_schema
 from wlmctl.quantities import DURATION_PATTERN, SIZE_PATTERN
@@ -187,11 +188,7 @@ def _common_keys() -> dict[str, Any]:
             "type": "object",
             "additionalProperties": False,
             "properties": {
-                "cpus": _integer(1),
-                "memory": {"$ref": "#/$defs/size"},
-                "gpus": _integer(0),
-                "nodes": _integer(1),
-                "walltime": {"$ref": "#/$defs/duration"},
+                **_resources(),
                 "counters": {
                     "description": "what is taken of counters that all machines share, such as licences",
                     "type": "object",
@@ -208,10 +205,38 @@ def _common_keys() -> dict[str, Any]:
                 "delay": {"$ref": "#/$defs/duration"},
                 "backoff": {"anyOf": [{"type": "number", "minimum": 1, "maximum": 1000}, {"type": "string"}]},
                 "on": {"type": "array", "items": {"enum": list(RETRY_CLASSES)}},
+                **{name: _raise(name) for name in FAILURE_CLASSES},
             },
         },
         "timeout": {"$ref": "#/$defs/duration"},
         "worker": {"type": "object", "additionalProperties": False, "properties": {"labels": _LABELS}},
+    }
+
+
+def _resources() -> dict[str, Any]:
+    return {
+        "cpus": _integer(1),
+        "memory": {"$ref": "#/$defs/size"},
+        "gpus": _integer(0),
+        "nodes": _integer(1),
+        "walltime": {"$ref": "#/$defs/duration"},
+    }
+
+
+def _raise(failure_class: str) -> dict[str, Any]:
+    factor = {"description": "so many times what the failed attempt had", "type": "string", "pattern": FACTOR_PATTERN}
+    return {
+        "description": f"what the attempt after a failure of the class {failure_class} asks for",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "resources": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {name: {"anyOf": [factor, form]} for name, form in _resources().items()},
+            }
+        },
     }
 
 

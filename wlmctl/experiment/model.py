@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from wlmctl.machine import Requirement
@@ -33,13 +33,28 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """So many times what the failed attempt had."""
+
+    factor: float
+
+
+#: What the next attempt asks for, by field of ``Resources``: a value, or a multiple of what the failed one had.
+Raise = Mapping[str, int | float | Times]
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
-    """When a failed attempt is followed by another one: at most ``limit`` further attempts."""
+    """When a failed attempt is followed by another one: at most ``limit`` further attempts.
+
+    ``raises``: by failure class, what the attempt after such a failure asks for.
+    """
 
     limit: int = 0
     delay_s: float = 10.0
     backoff: float = 2.0
     on: tuple[str, ...] = ("user", "time", "memory")
+    raises: Mapping[str, Raise] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,10 @@ class Instance:
     worker_labels: tuple[str, ...]
     #: What it takes of the counters that all machines share, by name in their order.
     counters: tuple[tuple[str, int], ...] = ()
+
+    def asking(self, asked: Mapping[str, Any]) -> Instance:
+        """The same with these fields of its resources: what a retry has made of them."""
+        return replace(self, resources=replace(self.resources, **asked))
 
 
 @dataclass(frozen=True, slots=True)

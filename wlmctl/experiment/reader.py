@@ -13,7 +13,7 @@ from wlmctl.experiment.header import Header, read_header
 from wlmctl.experiment.mistakes import Mistakes
 from wlmctl.experiment.model import Experiment, Role, Template
 from wlmctl.experiment.needs import NeedResolution, Rows
-from wlmctl.experiment.roles import read_roles
+from wlmctl.experiment.roles import group_roles, read_roles
 from wlmctl.experiment.source import folder_of, read_text
 from wlmctl.experiment.tasks import Draft, read_tasks
 from wlmctl.experiment.typecheck import TypeCheck
@@ -38,9 +38,9 @@ def read(
 ) -> Experiment:
     """The experiment of the file ``source`` (``-``: standard input), checked; ``InvalidFile`` with every mistake.
 
-    ``name``, ``labels`` and ``params`` come from the command line; ``machines`` are the names of the inventory and
-    ``counters`` what there is of each (None: not checked); ``task_type`` looks a type up and raises a ``PluginError``
-    for one that cannot be used.
+    ``name``, ``labels`` and ``params`` come from the command line; ``machines`` are the names of the inventory, as a
+    mapping to each ``Machine`` also its groups, and ``counters`` what there is of each (None: not checked);
+    ``task_type`` looks a type up and raises a ``PluginError`` for one that cannot be used.
     """
     text = read_text(source, stdin, cwd)
     with without_collections():
@@ -65,13 +65,15 @@ def _read(
     mistakes = Mistakes(source)
     fields = Fields(root, "", mistakes)
     header = read_header(fields, name, labels, params)
-    roles = read_roles(fields, machines)
+    groups = group_roles(machines)
+    roles = read_roles(fields, machines, groups)
     drafts = read_tasks(fields, header.params, folder, MOST_INSTANCES)
     templates = _templates(drafts, mistakes)
-    types = TypeCheck(task_type, roles, machines, folder, mistakes, counters)
+    types = TypeCheck(task_type, {**groups, **roles}, machines, folder, mistakes, counters)
     for draft, template in zip(drafts.values(), templates, strict=True):
         types.check(draft, template)
     mistakes.raise_if_any()
+    roles |= {name: role for name, role in groups.items() if name in types.roles and name not in roles}
     return _experiment(header, roles, templates, types.files, folder)
 
 

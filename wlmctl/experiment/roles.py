@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wlmctl.experiment.common import integer, labels
@@ -12,15 +13,26 @@ from wlmctl.experiment.model import Role
 from wlmctl.experiment.names import NAME_FORM, is_name
 from wlmctl.experiment.yamltree import Mapping as MappingNode
 from wlmctl.experiment.yamltree import Scalar
-from wlmctl.machine import LOCAL, Requirement
+from wlmctl.machine import GROUP, LOCAL, Machine, Requirement, groups_of
 from wlmctl.quantities import parse_size
 from wlmctl.suggest import did_you_mean
 
-_FORM = "a machine of the inventory, or {requires: {...}}"
+_FORM = "a machine or a group of the inventory, or {requires: {...}}"
 
 
-def read_roles(fields: Fields, machines: Collection[str] | None) -> dict[str, Role]:
+def group_roles(machines: Collection[str] | None) -> dict[str, Role]:
+    """The groups of the inventory as roles that any of their machines fits; a machine of that name comes first."""
+    if not isinstance(machines, Mapping):
+        return {}
+    groups = groups_of(machine for machine in machines.values() if isinstance(machine, Machine))
+    return {name: Role(name, requires=Requirement((GROUP + name,))) for name in groups if name not in machines}
+
+
+def read_roles(
+    fields: Fields, machines: Collection[str] | None, groups: Mapping[str, Role] | None = None
+) -> dict[str, Role]:
     """The declared roles; ``machines`` are the names of the inventory, None: not checked. Mistakes are noted."""
+    groups = groups or {}
     block = fields.mapping("machines", "a mapping such as {compute: {requires: {cpus: 8}}, store: nas}")
     roles: dict[str, Role] = {}
     if block is None:
@@ -33,9 +45,14 @@ def read_roles(fields: Fields, machines: Collection[str] | None) -> dict[str, Ro
         elif isinstance(node, MappingNode):
             roles[name] = _requirement(name, Fields(node, block.key(name), fields.mistakes))
         elif isinstance(node, Scalar) and block.get(name) is not None:
+            if node.text in groups:
+                roles[name] = replace(groups[node.text], name=name)
+                continue
             roles[name] = Role(name, machine=node.text)
             if not is_machine(node.text, machines):
-                block.wrong(name, f"no machine {quoted(node.text)}", *unknown_machine(node.text, machines or ()))
+                block.wrong(
+                    name, f"no machine {quoted(node.text)}", *unknown_machine(node.text, [*(machines or ()), *groups])
+                )
         else:
             block.wrong(name, f"found {described(node)}", _FORM)
             roles[name] = Role(name)

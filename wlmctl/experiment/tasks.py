@@ -27,7 +27,7 @@ from wlmctl.experiment.yamltree import Mapping, Node, Scalar, Sequence
 
 #: The keys of the core; all others are the task type's own.
 OWN_KEYS = ("type", "needs", "foreach", "may_fail", *common.KEYS)
-RESERVED = ("deadline", "pack")
+RESERVED = ("deadline",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ def read_task(fields: Fields, name: str, params: dict[str, str | None], folder: 
     for key, node in fields:
         if key in RESERVED:
             fields.wrong(key, "a reserved key", "", NOT_YET)
+        elif key == "pack" and draft.keys == ():
+            fields.wrong(key, "found without foreach", "a task with foreach, whose instances share jobs of a queue")
         elif key in common.KEYS:
             draft.common[key] = texts.plain(node, key, key)
         elif key not in OWN_KEYS:

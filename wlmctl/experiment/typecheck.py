@@ -61,6 +61,8 @@ class TypeCheck:
         self._keys: dict[str, Collection[str] | None] = {}
         self._carries: dict[str, Carries | None] = {}
         self.files: dict[str, bytes] = {}
+        #: The names of roles and machines that the tasks use.
+        self.roles: set[str] = set()
         self._unreadable: set[str] = set()
 
     def check(self, draft: Draft, template: Template) -> None:
@@ -157,6 +159,7 @@ class TypeCheck:
                         self._carry(draft, file)
             if not parsed.is_right:
                 break
+        self.roles.update(roles)
         for role in roles:
             if NEUTRAL not in role:
                 self._check_role(draft, role)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wlmctl.batch import JobRef
+from wlmctl.jobs.log_words import told
 from wlmctl.jobs.sections import Section
 from wlmctl.task import Done, Failed, FailureClass, Gone, PollAnswer
 
@@ -49,20 +50,22 @@ def ended(exit_file: ExitFile, ref: JobRef, section: Section) -> PollAnswer:
     if exit_file.was_signalled:
         return failed(section, f"was ended by a signal from outside (exit code {code})", exit_code=code)
     if code:
+        if said := told(section.stderr):
+            return failed(section, f"{_told_code(code)}{_one_line(said[1])}", said[0], code)
         because = _last_line(section.stderr) if code <= 128 else ""
         return failed(section, _told_code(code) + because, exit_code=code)
     return Done(exit_code=0, stdout=section.stdout, stderr=section.stderr)
 
 
-def over_walltime(ref: JobRef, section: Section, code: int | None = None) -> Failed:
-    """The answer for a job that was ended at its walltime."""
+def over_walltime(ref: JobRef, section: Section, code: int | None = None, said: str = "") -> Failed:
+    """The answer for a job that was ended at its walltime; ``said`` are the words of a queue for it."""
     limit = f" of {ref['walltime_s']:g} s" if "walltime_s" in ref else ""
-    return failed(section, f"exceeded its walltime{limit}", FailureClass.TIME, code)
+    return failed(section, f"exceeded its walltime{limit}{said}", FailureClass.TIME, code)
 
 
-def out_of_memory(section: Section, code: int | None = None) -> Failed:
-    """The answer for a job that was killed for want of memory."""
-    return failed(section, "was killed because memory ran out", FailureClass.MEMORY, code)
+def out_of_memory(section: Section, code: int | None = None, said: str = "") -> Failed:
+    """The answer for a job that was killed for want of memory; ``said`` are the words of a queue for it."""
+    return failed(section, f"was killed because memory ran out{said}", FailureClass.MEMORY, code)
 
 
 def failed(
@@ -84,8 +87,10 @@ def _told_code(code: int) -> str:
 
 def _last_line(stderr: bytes) -> str:
     """The last line on stderr, which mostly says why, as the end of a one-line reason."""
-    for line in reversed(stderr[-4096:].decode("utf-8", "replace").splitlines()):
-        text = "".join(character for character in line.strip() if character.isprintable())
-        if text:
-            return f": {text[:200]}"
-    return ""
+    lines = reversed(stderr[-4096:].decode("utf-8", "replace").splitlines())
+    return next(filter(None, map(_one_line, lines)), "")
+
+
+def _one_line(line: str) -> str:
+    text = "".join(character for character in line.strip() if character.isprintable())
+    return f": {text[:200]}" if text else ""

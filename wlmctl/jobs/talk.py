@@ -27,6 +27,23 @@ def submitted(ref: JobRef, completed: Completed) -> JobRef:
     return {**ref, "id": done[1]} if done[1] else ref
 
 
+def submitted_each(refs: Mapping[int, JobRef], completed: Completed) -> dict[int, JobRef | TaskFailed | Broken]:
+    """For each number what ``submitted`` returns or raises, from an answer that tells of each by its number."""
+    text = completed.stdout.decode("utf-8", "replace")
+    said = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+    because = f": {said[-1]}" if said else ""
+    broken = Broken(f"the submit did not come to its end (exit code {completed.exit_code}){because}")
+    answers: dict[int, JobRef | TaskFailed | Broken] = dict.fromkeys(refs, broken)
+    # a line that was cut off tells nothing
+    for kind, digits, words in re.findall(r"^wlm-(refused|submitted) (\d+) ?(.*)\n", text, re.MULTILINE):
+        number = int(digits)
+        if kind == "refused":
+            answers[number] = TaskFailed(words)
+        elif completed.exit_code == 0:
+            answers[number] = {**refs[number], **dict(zip(("id", "pack"), words.split(), strict=False))}
+    return answers
+
+
 def each(jobs: Mapping[str, JobRef], offsets: Mapping[str, tuple[int, int]], *more: str) -> str:
     """The shell function ``each``, which calls ``look NUMBER FOLDER TOKEN STDOUT_OFFSET STDERR_OFFSET`` for every job.
 

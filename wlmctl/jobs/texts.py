@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 _COMMON = Path(__file__).parent
+_PLACES = (_COMMON / "queue", _COMMON)
 
 
 @cache
@@ -20,8 +21,7 @@ def program(folder: Path, *names: str) -> str:
 
 
 def _text(folder: Path, name: str) -> str:
-    own = folder / f"{name}.sh"
-    path = own if own.exists() else _COMMON / f"{name}.sh"
+    path = next(path for place in (folder, *_PLACES) if (path := place / f"{name}.sh").exists())
     return re.sub(r"^\s*#.*\n|^\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
@@ -35,7 +35,7 @@ def arguments(*values: str | int) -> str:
     return f"set -- {' '.join(quote(str(value)) for value in values)}\n"
 
 
-def wrapper(has_walltime: bool) -> str:
-    """The text of the process that runs a job; the watchdog comes with it only where there is a walltime."""
-    watched = ("clock", "processes", "walltime") if has_walltime else ()
+def wrapper(has_walltime: bool, is_packed: bool = False) -> str:
+    """The text of the process that runs a job; watchdogs come with it only where there is something to watch."""
+    watched = ("clock", "processes", "walltime") if has_walltime or is_packed else ()
     return program(_COMMON, *watched, "wrapper")

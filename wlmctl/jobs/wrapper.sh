@@ -1,8 +1,11 @@
 # One execution of a job. It is started in the job's private folder, as leader of a session of its own, with the token
 # in its environment; all the rest is arguments. An empty text stands for the script in a file. Variables that a batch
-# system may set: place (words for the fence), beat (seconds between signs of life), report (the exit code is the job's).
+# system may set: place (words for the fence), beat (seconds between signs of life), report (the exit code is the job's),
+# packed (who cancels it only leaves a mark).
 n=$1 shell=$2 text=$3 file=$4 oom=$5 wall=$6 grace=$7
-trap 'term=1' HUP INT QUIT TERM
+trap 'term=1' HUP INT QUIT TERM XCPU
+# a warning that some queues and users have sent to a job: it must not end the wrapper
+trap : USR1 USR2
 [ -s exit ] && exit 0
 
 # point 1: started, no fence
@@ -40,6 +43,7 @@ if [ "$beat" ]; then
   pulse=$!
 fi
 [ "$wall" ] && { watch_walltime & dog=$!; }
+[ "$packed" ] && { watch_cancel & guard=$!; }
 [ "$shell" ] || if command -v bash >/dev/null 2>&1; then shell='bash -l'; else shell=sh; fi
 if [ "$term" ]; then
   code=143
@@ -51,11 +55,14 @@ else
   code=$?
 fi
 # point 3: the command has ended, nobody knows
-trap '' HUP INT QUIT TERM
+trap '' HUP INT QUIT TERM XCPU USR1 USR2
 
 if [ "$dog" ] && [ -e walltime ]; then
   timed=1
   while kill -0 $dog; do wait $dog; done 2>/dev/null
+fi
+if [ "$guard" ] && [ -e cancel ]; then
+  while kill -0 $guard; do wait $guard; done 2>/dev/null
 fi
 if [ $code = 137 ] && [ "$oom" ]; then
   while read -r key value; do [ "$key" = oom_kill ] && break; done </proc/vmstat
@@ -70,5 +77,5 @@ until printf '%s\n' "wlm1 $code $n ${term:-0} ${timed:-0} ${memory:-0} self end"
 done 2>/dev/null
 # point 4: the exit file is there
 # behind the exit file: a watchdog that this signal finds too early sees the file and ends
-kill $dog $pulse 2>/dev/null
+kill $dog $guard $pulse 2>/dev/null
 exit "${report:+$code}"

@@ -132,7 +132,7 @@ def _machine(value: dict[str, Any]) -> Machine:
     value = _text(value)
     if value.get("passphrase"):
         value["passphrase"] = Reference(**value["passphrase"])
-    value["labels"] = tuple(value["labels"])
+    value["labels"], value["logins"] = tuple(value["labels"]), tuple(value.get("logins", ()))
     return Machine(**value)
 
 

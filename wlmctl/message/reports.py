@@ -175,7 +175,7 @@ class StartedMessage:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswerMessage:
-    """What a probe found. ``reason`` is empty when the machine answers."""
+    """What a probe found. ``reason`` is empty when the machine answers; ``refused``: it refuses the login."""
 
     kind: ClassVar[str] = "probed"
     worker: QueueWord
@@ -184,6 +184,7 @@ class ProbeAnswerMessage:
     cpus: Int64 | None = None
     memory_bytes: Int64 | None = None
     gpus: Int64 | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

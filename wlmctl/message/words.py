@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -48,3 +48,4 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     machine: str = ""
     stdout: bytes = b""
     stderr: bytes = b""
+    typed: Sequence[str] = ()

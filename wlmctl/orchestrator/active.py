@@ -44,6 +44,8 @@ class Active:
     end_asked: str | None = None
     #: When the task was last told to be running, for adaptive polling: the moment it was deferred.
     deferred_s: float = 0.0
+    #: The newest poll that has asked for it; 0: none has.
+    polled: int = 0
     #: The running number under which it was sent, and the queue.
     number: int = 0
     queue: str = ""
@@ -53,6 +55,8 @@ class Active:
     is_counted: bool = False
     #: What it takes of the counters that all machines share.
     counters: tuple[tuple[str, int], ...] = ()
+    #: So many like it may be one job of its machine's queue.
+    pack: int = 1
     #: The worker that was last heard to have it; ``is_begun``: and to execute it.
     holder: str | None = None
     #: The worker that is expected to get it, while none has said so.
@@ -102,4 +106,4 @@ class Active:
         self.end_sent_s, self.end_asked, self.deferred_s = known.end_sent_s, known.end_asked, known.deferred_s
         self.queue, self.holder, self.likely, self.is_begun = known.queue, known.holder, known.likely, known.is_begun
         self.seen_s, self.leased_until_s, self.again = known.seen_s, known.leased_until_s, known.again
-        self.handle, self.is_end = self.handle or known.handle, known.is_end
+        self.handle, self.is_end, self.polled = self.handle or known.handle, known.is_end, known.polled

@@ -10,6 +10,8 @@ class Care:
     """What is to be minded with a task: it may kill workers, or workers would not have it."""
 
     kills: int = 0
+    #: So many workers died while they started it together with many others.
+    deaths_together: int = 0
     #: The worker says that it begins before it does.
     is_careful: bool = False
     #: It goes to the queue of one worker.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from wlmctl.machine import LOCAL
-from wlmctl.orchestrator.capacity import WorkerRoom
+from wlmctl.orchestrator.capacity import Capacity, WorkerRoom
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.routing import places
@@ -74,7 +75,7 @@ class DecisionCheck:
     ) -> None:
         self._groups, self._unbound, self._views = groups, unbound, views
         self._fleet, self._workers = fleet, workers
-        self._room = _Room(views, fleet.site)
+        self._room = _Room(views, fleet.site, workers.capacity)
         self._counters = dict(counters)
         self._works = {work.row.id: work for work, _ in groups.values()}
         self._under_way = {work.seq: work.under_way for work in self._works.values()}
@@ -210,26 +211,27 @@ def _kind(reason: str, assignment: Assignment) -> str:
 class _Room:
     """What is left of the machines while assignments are checked; names of one login share what there is."""
 
-    def __init__(self, views: Mapping[str, MachineView], site: Callable[[str], str]) -> None:
-        self._views, self._site = views, site
-        self._taken: dict[str, tuple[int, ...]] = {}
+    def __init__(self, views: Mapping[str, MachineView], site: Callable[[str], str], capacity: Capacity) -> None:
+        self._views, self._site, self._capacity = views, site, capacity
+        self._packs = capacity.packs
+        self._taken: dict[str, tuple[int | Fraction, ...]] = {}
 
     def refusal(self, name: str, group: ReadyGroup) -> str | None:
-        """Why one more task of the group does not fit, None where it does; empty: another name of it was quicker."""
+        """Why one more task of the group does not fit, None where it does; empty where a scheduler cannot know that."""
         if not group.needs_capacity or self._fits(name, group, self._taken.get(self._site(name), _NOTHING)):
             return None
-        # a scheduler sees names, and cannot know that two of them are one machine
-        return (
-            "" if self._fits(name, group, self._taken.get(f"\0{name}", _NOTHING)) else "the machine has no room for it"
-        )
+        # it sees names, not that two of them are one machine, and tasks, not that several of them are one job
+        if name in self._packs or self._fits(name, group, self._taken.get(f"\0{name}", _NOTHING)):
+            return ""
+        return "the machine has no room for it"
 
-    def _fits(self, name: str, group: ReadyGroup, taken: Iterable[int]) -> bool:
+    def _fits(self, name: str, group: ReadyGroup, taken: Iterable[int | Fraction]) -> bool:
         view = self._views[name]
         left = (None if view.queueing else view.free_cpus, None if view.queueing else view.free_memory_bytes,
                 None if view.queueing else view.free_gpus, view.jobs_left)  # fmt: skip
         return all(
             there is None or there - used >= wanted
-            for there, used, wanted in zip(left, taken, _wanted(group), strict=True)
+            for there, used, wanted in zip(left, taken, self._wanted(group), strict=True)
         )
 
     def take(self, name: str, group: ReadyGroup) -> None:
@@ -237,11 +239,12 @@ class _Room:
         if group.needs_capacity:
             for key in (self._site(name), f"\0{name}"):
                 used = self._taken.get(key, _NOTHING)
-                self._taken[key] = tuple(map(sum, zip(used, _wanted(group), strict=True)))
+                self._taken[key] = tuple(map(sum, zip(used, self._wanted(group), strict=True)))
+
+    def _wanted(self, group: ReadyGroup) -> tuple[int | Fraction, ...]:
+        pack = self._capacity.pack(group.key)
+        jobs = 1 if pack == 1 else Fraction(1, pack)
+        return group.resources.cpus, group.resources.memory_bytes, group.resources.gpus, jobs
 
 
 _NOTHING = (0, 0, 0, 0)
-
-
-def _wanted(group: ReadyGroup) -> tuple[int, int, int, int]:
-    return group.resources.cpus, group.resources.memory_bytes, group.resources.gpus, 1

@@ -30,11 +30,16 @@ def begin(book: Book, work: Work, routing: Routing, cleaning: Cleaning) -> None:
 
 def order(book: Book, works: Mapping[int, Work], routing: Routing, cleaning: Cleaning) -> None:
     """Ask for what nobody has been asked for yet."""
-    for seq, asked in cleaning.items():
+    for seq, asked in list(cleaning.items()):
         work = works.get(seq)
         for name in [name for name, worker in asked.items() if worker is None] if work is not None else ():
             assert work is not None
             place = work.place_of(name)
+            hold = routing.fleet.held_by_user(place) if place is not None else None
+            if hold is not None:
+                asked[name] = ""
+                answered(book, work, cleaning, CleanedMessage("", name, seq, f"it is held {hold.text}"))
+                continue
             worker = routing.asked(place) if place is not None else None
             if place is not None and worker is not None:
                 asked[name] = worker

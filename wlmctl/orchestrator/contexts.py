@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
 from wlmctl.store import Database, experiments
+from wlmctl.store.outputs import of_column
 
 
 class ValueMissing(WlmctlError):
@@ -52,10 +52,10 @@ def _value(db: Database, work: Work, name: str) -> str:
         if row.folder is None:
             raise ValueMissing(f"${{{name}}}: task {row.name} is {row.state} and has no folder")
         return row.folder
-    outputs = json.loads(row.outputs) if row.outputs else {}
+    outputs = of_column(row.outputs)
     if key not in outputs:
         raise ValueMissing(f"${{{name}}}: task {row.name} is {row.state} and has no output {key}")
-    return str(outputs[key])
+    return outputs[key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from wlmctl.orchestrator.checking import Checked, Placed
 from wlmctl.orchestrator.contexts import Bound, bound, context
 from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.ends import END_AGAIN_S
-from wlmctl.orchestrator.fleet import Fleet, Taken
+from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.gate import Gate
 from wlmctl.orchestrator.placing import Placement
 from wlmctl.orchestrator.policy import Policy
@@ -27,6 +27,7 @@ from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Routing, places
 from wlmctl.orchestrator.shares import Shares
 from wlmctl.orchestrator.strangers import Strangers
+from wlmctl.orchestrator.taken import Taken
 from wlmctl.orchestrator.telling import Telling
 from wlmctl.orchestrator.window import Loads, Window
 from wlmctl.orchestrator.work import Work
@@ -96,7 +97,7 @@ class Dispatcher:
         mine = [active for work in works.values() for active in work.active.values()]
         taken = self._fleet.taken(book.db, mine, works, self.strangers.ended)
         views = {name: self._fleet.view(name, taken) for name in self._fleet.names()}
-        loads = Loads.of(works, self._routing.registry.members)
+        loads = Loads.of(works, self._routing)
         capacity = Capacity(self._routing, loads, self.window, now)
         counters = self._counters.left(book.db, mine, works, self.strangers.ended)
         placement = Placement(list(works.values()), self._fleet, views, capacity, counters)
@@ -137,10 +138,12 @@ class Dispatcher:
         if len(devices) < group.resources.gpus and not self._fleet.machine(placed.place).has_queue:
             return
         care = work.care.get(idx)
-        queue = common.queue if care is None and not placed.is_chosen else None
+        # what is started together goes to one worker, as long as that does not decline it
+        is_chosen = placed.is_chosen if capacity.company(group.key) is None else care is None
+        queue = common.queue if care is None and not is_chosen else None
         if queue is None:
             queue = self._routing.queue(
-                group.type, capacity.able(group.key), care, placed.worker if placed.is_chosen else None,
+                group.type, capacity.able(group.key), care, placed.worker if is_chosen else None,
                 lambda able: _one_of(able, placed.worker, capacity.loads, work.row.priority),
             )  # fmt: skip
         if queue is None:
@@ -153,6 +156,7 @@ class Dispatcher:
             group.type, machine, site, common.touches, placed.place, group.resources, devices,
             timeout_s=instance.timeout_s, number=book.next_number(), queue=queue, likely=placed.worker,
             kills=care.kills if care is not None else 0, is_counted=group.needs_capacity, counters=group.counters,
+            pack=capacity.pack(group.key),
         )  # fmt: skip
         work.dispatches[idx] = active.dispatch
         changes: dict[str, object] = {
@@ -187,7 +191,7 @@ class Dispatcher:
                 to = self._bound[group.key] = bound(work, active.idx, group.roles, self._fleet)
             message = context(book, work, active, self._fleet, self._store_id, cancel=cancel, to=to)
         except WlmctlError as error:
-            ending.fail(book, work, active, Outcome("failed", str(error), "user"))
+            ending.fail(book, work, active, Outcome("failed", str(error), "user"), self._fleet)
             return
         active.sent, active.is_end = True, cancel
         work.unsent.discard(active.idx)
@@ -245,12 +249,15 @@ class Dispatcher:
         chosen: list[Member] = []
 
         def choose(members: Sequence[Member]) -> Member:
-            loads = Loads.of(works, self._routing.registry.members)
+            loads = Loads.of(works, self._routing)
             chosen.append(loads.likely(members, work.row.priority))
             return chosen[0]
 
-        queue = self._routing.queue(active.type, able, work.care.get(active.idx), None, choose)
-        active.likely = (chosen or able)[0].id
+        care, wanted = work.care.get(active.idx), None
+        if care is None and active.state is not TaskState.CANCELLING and self._routing.company(active.type, where):
+            wanted = next((member.id for member in able if member.id == self._routing.asked(where[0])), None)
+        queue = self._routing.queue(active.type, able, care, wanted, choose)
+        active.likely = wanted or (chosen or able)[0].id
         return queue
 
 

@@ -6,11 +6,14 @@ import json
 
 from wlmctl.experiment.model import Retry
 from wlmctl.message import Outcome
+from wlmctl.orchestrator import raising
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import experiments, logs
+from wlmctl.store.outputs import to_column
 from wlmctl.task import FailureClass
 
 #: Infrastructure failures are tried again this often, the first after 10 s, doubling to 10 min.
@@ -41,7 +44,7 @@ def _left_by(active: Active, outcome: Outcome) -> dict[str, object]:
     """What a success has brought; what an earlier attempt, or a deferral, may have left goes."""
     left: dict[str, object] = {
         "exit_code": outcome.exit_code,
-        "outputs": json.dumps(dict(outcome.outputs)) if outcome.outputs else None,
+        "outputs": to_column(outcome.outputs, outcome.typed),
         "folder": outcome.folder,
         "handle": None,
         "failure_class": None,
@@ -51,14 +54,14 @@ def _left_by(active: Active, outcome: Outcome) -> dict[str, object]:
     return left
 
 
-def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
+def cancelled(book: Book, work: Work, active: Active, outcome: Outcome, fleet: Fleet) -> None:
     """The work is proven not to run, after a cancel or after its time-out."""
     if active.timed_out and active.state is not TaskState.CANCELLING:
         limit = f"{active.timeout_s:g} s" if active.timeout_s is not None else "its time-out"
         fail(book, work, active, Outcome(
             "failed", f"timeout: it ran for longer than {limit}", FailureClass.TIME,
             stdout=outcome.stdout, stderr=outcome.stderr,
-        ))  # fmt: skip
+        ), fleet)  # fmt: skip
         return
     _keep_logs(book, work, active, outcome)
     _count(book, work, active)
@@ -68,8 +71,11 @@ def cancelled(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     )  # fmt: skip
 
 
-def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: bool = False) -> None:
-    """The attempt has failed: another one where the retry rules allow it, else the task has failed."""
+def fail(book: Book, work: Work, active: Active, outcome: Outcome, fleet: Fleet | None = None) -> None:
+    """The attempt has failed: another one where the retry rules allow it, else the task has failed.
+
+    ``fleet`` says what a machine has, of which the next attempt may ask for more; None: there is no other attempt.
+    """
     _keep_logs(book, work, active, outcome)
     _count(book, work, active)
     failure = FailureClass(outcome.failure_class or "user")
@@ -77,11 +83,19 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: 
     row = experiments.task(book.db, work.seq, active.idx)
     counter = "infra_failures" if failure in (FailureClass.INFRA, FailureClass.PREEMPTED) else "user_failures"
     count = getattr(row, counter) + 1
-    is_last = is_final or active.state is TaskState.CANCELLING or work.stopping
-    wait_s = None if is_last else _wait_s(work, active, failure, count)
+    is_last = active.state is TaskState.CANCELLING or work.stopping
+    wait_s = None if is_last or fleet is None else _wait_s(work, active, failure, count)
+    reason = outcome.reason
+    raised: dict[str, str] = {}
+    if fleet is not None and wait_s is not None:
+        try:
+            if (more := raising.after(work, active, failure, fleet)) is not None:
+                reason, raised = f"{reason}; {more}", {"asked": json.dumps(work.asked[active.idx])}
+        except raising.NothingMore as error:
+            wait_s, reason = None, f"{reason}; {error}"
     if wait_s is None:
         book.move(
-            work, active.idx, TaskState.FAILED, ended=book.now_s, exit_code=outcome.exit_code, reason=outcome.reason,
+            work, active.idx, TaskState.FAILED, ended=book.now_s, exit_code=outcome.exit_code, reason=reason,
             failure_class=failure.value, handle=None, **{counter: count}, **active.beginning(), **_released(active),
         )  # fmt: skip
         failed_for_good(book, work)
@@ -89,8 +103,8 @@ def fail(book: Book, work: Work, active: Active, outcome: Outcome, *, is_final: 
     due = book.now_s + wait_s
     book.move(
         work, active.idx, TaskState.WAITING, attempt=active.attempt + 1, due=due, exit_code=outcome.exit_code,
-        reason=outcome.reason, failure_class=failure.value, handle=None, started=None, worker=None,
-        **{counter: count}, **_released(active),
+        reason=reason, failure_class=failure.value, handle=None, started=None, worker=None,
+        **{counter: count}, **raised, **_released(active),
     )  # fmt: skip
     work.done_with(active.idx)
     work.attempts[active.idx] = active.attempt + 1

@@ -15,33 +15,20 @@ from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import ProbeAnswerMessage
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.others import OfOthers
+from wlmctl.orchestrator.taken import Taken
 from wlmctl.scheduler import MachineView
 from wlmctl.store import Database, machines
+from wlmctl.store.machines import Hold
 from wlmctl.task import Resources
 
 #: Seconds until a held machine is probed again: the first, and the longest.
 PROBE_FIRST_S, PROBE_LONGEST_S = 1.0, 60.0
 
+#: The same where the login is refused: who fails often is locked out by many sites. A release probes at once.
+REFUSED_FIRST_S, REFUSED_LONGEST_S = 60.0, 900.0
+
 #: Seconds after which an unanswered probe is sent again.
 PROBE_LOST_S = 120.0
-
-
-class Taken:
-    """What is taken of one machine: cpus, memory, gpus one by one, jobs."""
-
-    __slots__ = ("cpus", "devices", "jobs", "memory_bytes")
-
-    def __init__(self) -> None:
-        self.cpus = self.memory_bytes = self.jobs = 0
-        self.devices: set[int] = set()
-
-    def add(self, resources: Resources, devices: Iterable[int]) -> None:
-        """One more task is under way there."""
-        if resources.cpus:
-            self.cpus += resources.cpus
-            self.memory_bytes += resources.memory_bytes
-            self.jobs += 1
-            self.devices.update(devices)
 
 
 class Fleet:
@@ -60,10 +47,15 @@ class Fleet:
         self._probing: dict[str, tuple[float, str]] = {}
         self._known: set[str] = set()
         self._backoff: dict[str, float] = {}
+        #: The held machines with the reasons: those that do not answer and, never probed, those that users hold.
         self.held: dict[str, str] = {}
+        self._away: dict[str, str] = {}
+        self._by_users: dict[str, Hold] = {}
         self._probe_due: dict[str, float] = {}
         self._others = OfOthers(
-            "exp, idx, attempt, site, cpus, memory_bytes, gpus, devices", "site IS NOT NULL AND cpus > 0"
+            "exp, idx, attempt, site, cpus, memory_bytes, gpus, devices, "
+            """CASE WHEN replace(handle, '"shares":', '') <> handle THEN handle END""",
+            "site IS NOT NULL AND cpus > 0",
         )
 
     def machine(self, name: str) -> Machine:
@@ -117,12 +109,16 @@ class Fleet:
         taken: dict[str, Taken] = {}
         for active in mine:
             if active.site is not None and active.resources is not None:
-                taken.setdefault(active.site, Taken()).add(active.resources, active.devices)
-        for *key, site, cpus, memory, gpus, devices in self._others.rows(db, my_experiments):
+                shares = active.handle.get("shares") if active.handle is not None else None
+                taken.setdefault(active.site, Taken()).add(
+                    active.resources, active.devices, shares, 1 if active.handle is not None else active.pack
+                )
+        for *key, site, cpus, memory, gpus, devices, sharing in self._others.rows(db, my_experiments):
             if tuple(key) in ended:
                 continue
+            shares = json.loads(sharing).get("shares") if sharing else None
             taken.setdefault(site, Taken()).add(
-                Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else ()
+                Resources(cpus, memory or 0, gpus or 0), json.loads(devices) if devices else (), shares
             )
         return taken
 
@@ -163,7 +159,7 @@ class Fleet:
     def to_probe(self, wanted: Iterable[str], now: float, asked: Callable[[str], str | None]) -> list[tuple[str, str]]:
         """Places to probe now, each with whom ``asked`` names: wanted ones of unknown capacity, and held ones whose
         time has come."""
-        due = [name for name, when in self._probe_due.items() if when <= now]
+        due = [name for name, when in self._due() if when <= now]
         unknown = [name for name in wanted if name not in self.held and not self.is_known(name)]
         probes = list[tuple[str, str]]()
         for name in (*due, *unknown):
@@ -189,12 +185,16 @@ class Fleet:
 
     def not_probed(self, name: str) -> None:
         """The probe was not sent after all."""
-        if self._probing.pop(name, None) is not None and name in self.held:
+        if self._probing.pop(name, None) is not None and name in self._away:
             self._probe_due[name] = 0.0
 
     def next_probe(self) -> float | None:
         """When the next held machine is to be probed, on the monotonic clock."""
-        return min(self._probe_due.values(), default=None)
+        return min((when for _, when in self._due()), default=None)
+
+    def _due(self) -> list[tuple[str, float]]:
+        """The machines to be probed, each with when; none that a user holds."""
+        return [(name, when) for name, when in self._probe_due.items() if name not in self._by_users]
 
     def answered(self, answer: ProbeAnswerMessage, place: str) -> None:
         """A probe succeeded: note what the place has."""
@@ -211,25 +211,71 @@ class Fleet:
 
     def recall(self, db: Database, now: float) -> None:
         """Hold what the store says is held, and probe it at once: another process may have been the last to try."""
-        for name, hold in machines.holds(db).items():
+        for name, hold in machines.away(db).items():
             if name in self._inventory:
-                self.held[name] = hold.reason
+                self._away[name] = hold.reason
+                self._probe_due[name] = now
+        self._by_users = machines.held_by_users(db)
+        self.held = self._all_held()
+
+    def read(self, db: Database, now: float) -> None:
+        """Another process has written: what users hold (``let_go`` tells what they released), what they want probed."""
+        self._by_users = machines.held_by_users(db)
+        for name, hold in machines.away(db).items():
+            if name in self._away and hold.probe_due_s == 0:
                 self._probe_due[name] = now
 
-    def hold(self, db: Database, name: str, reason: str, now: float, now_s: float, *, probed: bool = False) -> None:
-        """The machine does not answer: hold it and probe it later, after a failed probe later still."""
-        if name not in self._inventory or (name in self.held and not probed):
+    def let_go(self, db: Database, now_s: float) -> list[str]:
+        """The machines that are held no longer: users released them, or the time of a hold has run out."""
+        if any(hold.is_over(now_s) for hold in self._by_users.values()):
+            machines.forget_over(db, now_s)
+            self._by_users = {name: hold for name, hold in self._by_users.items() if not hold.is_over(now_s)}
+        before, self.held = self.held, self._all_held()
+        return [name for name in before if name not in self.held]
+
+    def next_end_s(self) -> float | None:
+        """When the hold of a user runs out next, by the clock of the store."""
+        return min((hold.until_s for hold in self._by_users.values() if hold.until_s is not None), default=None)
+
+    def held_by_user(self, name: str) -> Hold | None:
+        """The hold of a user on the machine."""
+        return self._by_users.get(name)
+
+    def _all_held(self) -> dict[str, str]:
+        by_users = {name: hold.text for name, hold in self._by_users.items() if name in self._inventory}
+        return {**self._away, **by_users}
+
+    def hold(
+        self,
+        db: Database,
+        name: str,
+        reason: str,
+        now: float,
+        now_s: float,
+        *,
+        probed: bool = False,
+        refused: bool = False,
+    ) -> None:
+        """The machine does not answer: hold it and probe it later, after a failed probe later still.
+
+        ``refused``: it answers, and refuses the login.
+        """
+        if name not in self._inventory or (name in self._away and not probed):
             return  # many tasks find out at once that a machine is away: it is held once, and has its next probe
         self._probing.pop(name, None)
-        self.held[name] = reason
-        wait_s = self._backoff.get(name, PROBE_FIRST_S)
-        self._backoff[name] = min(wait_s * 2, PROBE_LONGEST_S)
+        self._away[name] = reason
+        first_s, longest_s = (REFUSED_FIRST_S, REFUSED_LONGEST_S) if refused else (PROBE_FIRST_S, PROBE_LONGEST_S)
+        wait_s = min(max(self._backoff.get(name, first_s), first_s), longest_s)
+        self._backoff[name] = wait_s * 2
         self._probe_due[name] = now + wait_s
         machines.hold(db, name, reason, now_s, now_s + wait_s)
+        if name not in self._by_users:
+            self.held[name] = reason
 
     def release(self, db: Database, name: str) -> bool:
-        """The machine answers again; True when it was held."""
+        """The machine answers again; True when it was held, and no user holds it."""
         self._backoff.pop(name, None)
         self._probe_due.pop(name, None)
         machines.release(db, name)
-        return self.held.pop(name, None) is not None
+        self._away.pop(name, None)
+        return name not in self._by_users and self.held.pop(name, None) is not None

@@ -67,7 +67,7 @@ class Orchestrator:
         self._fleet, self._registry = routing.fleet, routing.registry
         self._leases = dict(held)
         self._leader = leader
-        upto = published_upto(db) if watch is not None else None
+        self._upto = upto = published_upto(db) if watch is not None else None
         self._sender = Sender(channel, upto or 0)
         self._inbox = Inbox(
             channel,
@@ -75,7 +75,6 @@ class Orchestrator:
             enough=ENOUGH if watch is None else BATCH,
         )
         self.works = Works(routing, is_leader=leader is not None, upto=upto)
-        self._upto = upto
         self._numbers: Iterator[int] | None = None
         self._polls = deferred.Polls()
         self._series = SeriesWatch()
@@ -83,12 +82,11 @@ class Orchestrator:
         self._version = -1
         #: By experiment: its event counter, as long as nobody else writes.
         self._counts: dict[int, int] = {}
-        self._beat_at = 0.0
+        self._beat_at = self._wake_at = 0.0
         self._dirty = True
         self._unsent: list[Letter] = []
         self._undelivered: undelivered.Undelivered = []
         self._cleaning: cleaning.Cleaning = {}
-        self._wake_at = 0.0
         self._recall()
 
     def _recall(self) -> None:
@@ -123,8 +121,7 @@ class Orchestrator:
             raise lost
         self._db.patience(lost)
         outage.take_back(self.works, self._inbox.messages, self._unsent, self._cleaning, self._fleet)
-        self._unsent = []
-        self._polls = deferred.Polls()
+        self._unsent, self._polls = [], deferred.Polls()
         self._version, self._dirty = -1, True
         self._counts.clear()
         if self._watch is not None:
@@ -173,12 +170,15 @@ class Orchestrator:
                 self._sender.write(self._db)
             shares.write(book)
             book.flush()
+            # point 1: all is written, not committed
+        # point 2: committed, nothing acked
         self._registry.committed()
         self._sender.committed()
         self._inbox.settle()
-        self._undelivered = []
-        self._unsent = []
+        self._undelivered, self._unsent = [], []
+        # point 3: acked, nothing sent
         self._sender.post(book.outbox)
+        # point 4: sent, not confirmed
 
     def _beat(self) -> None:
         """A sign of life for whoever watches the leases, and, within a long transaction, for the store."""
@@ -206,6 +206,7 @@ class Orchestrator:
     def _read_again(self, book: Book) -> None:
         """Another process has written: take up new experiments, read changed ones again."""
         self._polls.follow(logs.followed(self._db, book.now_s))
+        self._fleet.read(self._db, time.monotonic())
         if self._leader is not None:
             self._series.read(self._db)
             self._fleet.trust(host_keys.get(self._db))
@@ -252,6 +253,7 @@ class Orchestrator:
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
         again, book.while_waiting = False, self._beat
+        results.let_go(book, self.works, self._fleet)
         for row in [experiments.get(self._db, seq) for seq in self._series.release(book)]:
             assert row is not None, "it was written a moment ago, in this transaction"
             self.works.take_up(book, row)
@@ -278,9 +280,8 @@ class Orchestrator:
         end_due = ends.order(book, live, self._routing, now)
         for place, worker in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
             book.send(self._routing.control(worker), ProbeMessage(self._fleet.machine(place)))
-        if self._leader is not None:  # a daemon must not grow by what has ended
-            for seq in self._ended():
-                del self.works[seq]
+        for seq in self._ended() if self._leader is not None else ():  # a daemon must not grow by what has ended
+            del self.works[seq]
         self._dirty = again or more or any(map(releasing.has_more, live.values()))
         self._wake_at = self._next_due(live, end_due, book.now_s, now)
 
@@ -288,12 +289,11 @@ class Orchestrator:
         """When something is to be done even if nothing happens, on the monotonic clock."""
         due = [work.due[0][0] for work in live.values() if work.due and work.state is ExperimentState.RUNNING]
         starts = [work.row.start_due for work in live.values() if work.state is ExperimentState.SCHEDULED]
-        due += [each for each in (*starts, self._series.next_s) if each is not None]
+        due += [each for each in (*starts, self._series.next_s, self._fleet.next_end_s()) if each is not None]
         moments = [
             end_due, self._polls.next_s, self._fleet.next_probe(), self._routing.avoids(), self._dispatcher.gate.next_s,
+            self._watch.next_s if self._watch is not None else None,
         ]  # fmt: skip
-        if self._watch is not None:
-            moments.append(self._watch.next_s)
         if due:
             moments.append(now + max(0.0, min(due) - now_s))
         return min((moment for moment in moments if moment), default=now + 3600)

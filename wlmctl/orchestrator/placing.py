@@ -75,19 +75,21 @@ class Placement:
     ) -> Snapshot:
         """What the scheduler may know now: ``usage`` by user and project; ``reservations`` of tasks that still wait."""
         by_user, by_project = usage
-        groups = list[Group]()
+        groups, found = list[Group](), list[tuple[Work, list[tuple[ReadyGroup, list[str | None]]]]]()
         for work in self._works:
             if work.state is not ExperimentState.RUNNING:
                 continue
             ready = [group for group in work.ready.values() if group.tasks]
-            shown = [self._group(work, group, now_s) for group in ready]
+            found += [(work, [(group, places) for group in ready if (places := self._places(work, group)) is not None])]
+        for work, placed in found:
+            shown = [self._group(work, group, places, now_s) for group, places in placed]
             groups += self._limited(work, [group for group in shown if group is not None])
         return Snapshot(
             now_s,
             0,
             groups,
             self._capacity.views(),
-            dict(self._views),
+            self._with_packs(),
             running=[active.view(work.seq) for work in self._works for active in work.active.values()],
             usage_by_user=by_user,
             usage_by_project=by_project,
@@ -102,6 +104,14 @@ class Placement:
             counters=self._counters,
         )
 
+    def _with_packs(self) -> dict[str, MachineView]:
+        """The machines, with jobs left for so many tasks as packs have: a scheduler counts tasks."""
+        views = dict(self._views)
+        for name, pack in self._capacity.packs.items():
+            if (left := views[name].jobs_left) is not None:
+                views[name] = replace(views[name], jobs_left=left * pack)
+        return views
+
     def _kept(self, reservations: Sequence[Reservation]) -> tuple[Reservation, ...]:
         works = [work for work in self._works if work.state is ExperimentState.RUNNING]
         return tuple(each for each in reservations if each.machine in self._views and is_waiting(each.task, works))
@@ -114,7 +124,8 @@ class Placement:
         may_start = min((most for most in (left, allowed) if most is not None), default=None)
         return groups if may_start is None else [replace(group, may_start=may_start) for group in groups]
 
-    def _group(self, work: Work, ready: ReadyGroup, now_s: float) -> Group | None:
+    def _places(self, work: Work, ready: ReadyGroup) -> list[str | None] | None:
+        """On which places the group would work, None for each that is open; in all None while its ``local`` is."""
         self._groups[ready.key] = (work, ready)
         idx = ready.tasks[0]
         roles = ready.roles or (LOCAL,)
@@ -123,26 +134,35 @@ class Placement:
             self.open[ready.key] = Reason("worker", f"no live worker is, or is on, {work.row.local_on} (--local-on)")
             return None
         places = [work.place_of(name) if name is not None else None for name in machines]
-        unbound = None
         for role, place in zip(roles, places, strict=True):
             if place is None:
-                unbound = unbound or work.role_key(idx, role)
                 self._note_unbound(work, role, work.role_key(idx, role), ready.key)
             elif ready.needs_capacity and not self._fleet.is_known(place):
                 self.unknown.add(place)
-        touches = tuple(place for place in places if place is not None)
-        self._capacity.show(work, ready, touches)
-        room = self._capacity.room_to_move(ready.key)
+        self._capacity.show(work, ready, [place for place in places if place is not None])
+        return places
+
+    def _group(self, work: Work, ready: ReadyGroup, places: list[str | None], now_s: float) -> Group | None:
+        """The group as a scheduler sees it; None where nothing of it could go."""
+        room = self._capacity.shown(ready.key)
         if room == 0:
-            self.open[ready.key] = Reason("slots", "every worker that can do it keeps its last slot free of transfers")
+            moves = self._capacity.moves(ready.key)
+            why = "every worker that can do it " + ("keeps its last slot free of transfers" if moves else "is busy")
+            self.open[ready.key] = Reason("slots", why)
             return None
+        roles = zip(ready.roles or (LOCAL,), places, strict=True)
+        unbound = next((work.role_key(ready.tasks[0], role) for role, place in roles if place is None), None)
+        view = self._views.get(places[0] or "")
+        if view is not None and view.jobs_left and view.name in self._capacity.packs:
+            jobs = max(0, view.jobs_left * self._capacity.pack(ready.key))
+            room = jobs if room is None else min(room, jobs)
         return Group(
             ready.key,
             work.row.id,
             ready.type,
             TaskIds(work.seq, ready.tasks if room is None else ready.tasks[:room]),
             places[0],
-            touches,
+            tuple(place for place in places if place is not None),
             unbound,
             ready.resources,
             ready.worker_labels,

@@ -1,7 +1,9 @@
 """Tasks that kill their workers: each death is counted, the second isolates, the third ends it.
 
 Only a worker that is proven dead counts, and only for what it was heard to have begun. Drains, restarts of the broker
-and lost connections count nothing; a worker that turns out to live after all has killed nobody.
+and lost connections count nothing; a worker that turns out to live after all has killed nobody. One that had begun more
+than it has slots was starting many together, which says little of each: what this befalls three times is begun for
+itself from then on, and counted.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from wlmctl.orchestrator.work import Work
 #: Deaths after which a task is executed alone in its worker, and after which it is not executed any more.
 ALONE, QUARANTINE = 2, 3
 
+#: Deaths of workers that were starting it with many others, after which a task is started for itself.
+TOGETHER = 3
+
 #: Dead workers that are remembered, in case they come back.
 REMEMBERED = 1000
 
@@ -34,9 +39,14 @@ class Poison:
         if not _is_killed(member):
             return
         begun = [(work, active) for work, active in had if active.is_begun and active.holder == member.id]
+        together, counted = ([], begun) if len(begun) <= member.info.slots else (begun, [])
+        for work, active in together:
+            care = work.mind(active.idx)
+            care.deaths_together += 1
+            care.is_careful |= care.deaths_together >= TOGETHER
         for work, active in had:  # it may have begun with one of these a moment before, and died of that
             work.mind(active.idx).is_careful |= (work, active) not in begun
-        for work, active in begun:
+        for work, active in counted:
             care = work.mind(active.idx)
             care.kills += 1
             active.kills = care.kills
@@ -44,9 +54,9 @@ class Poison:
             book.of(work).task_fields(active.idx, "killed", reason, kills=care.kills)
             if care.kills >= QUARANTINE:
                 outcome = Outcome("failed", "it has killed three workers", "infra")
-                ending.fail(book, work, active, outcome, is_final=True)
-        if begun:
-            self._blamed[member.process] = [(work.seq, active.idx) for work, active in begun]
+                ending.fail(book, work, active, outcome)
+        if counted:
+            self._blamed[member.process] = [(work.seq, active.idx) for work, active in counted]
             if len(self._blamed) > REMEMBERED:
                 del self._blamed[next(iter(self._blamed))]
 

@@ -18,6 +18,7 @@ class ReadyGroup:
         "counters",
         "key",
         "needs_capacity",
+        "pack",
         "resources",
         "roles",
         "since_s",
@@ -34,6 +35,8 @@ class ReadyGroup:
         self.resources = instance.resources if needs_capacity else NOTHING
         self.worker_labels = instance.worker_labels
         self.counters = instance.counters
+        #: How many of them may be one job of their machine's queue; None: not looked at yet.
+        self.pack: int | None = None
         self.tasks: list[int] = []
         self.since_s = 0.0
 

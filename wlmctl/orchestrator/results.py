@@ -58,7 +58,8 @@ def result(
         return
     work, active = found
     active.sent = False
-    window.finished(work.seq, active.type, now)
+    if routing.company(active.type, [active.place]) is None:  # a bunch that ends at once says nothing of a rate
+        window.finished(work.seq, active.type, now)
     outcome = message.outcome
     if active.state is TaskState.ASSIGNED:
         active.overtaken = message.worker, book.now_s - message.took_s
@@ -66,14 +67,14 @@ def result(
         case "done":
             ending.succeed(book, work, active, outcome)
         case "failed":
-            ending.fail(book, work, active, outcome)
+            ending.fail(book, work, active, outcome, routing.fleet)
         case "deferred" if outcome.handle is not None:
             _deferred(book, work, active, outcome, message.worker)
         case "cancelled":
             if active.state is TaskState.CANCELLING and not _is_proof(work, active, routing):
                 work.send_again(active)  # now to be ended, if it runs
             elif active.state is TaskState.CANCELLING or active.timed_out:
-                ending.cancelled(book, work, active, outcome)
+                ending.cancelled(book, work, active, outcome, routing.fleet)
             else:
                 ending.hand_back(book, work, active, outcome.reason)
         case "unreachable":
@@ -170,14 +171,14 @@ def answers(
         elif outcome.what == "done":
             ending.succeed(book, work, active, outcome)
         elif outcome.what == "failed":
-            ending.fail(book, work, active, outcome)
+            ending.fail(book, work, active, outcome, fleet)
         elif outcome.what == "cancelled":
             if ending_now:
-                ending.cancelled(book, work, active, outcome)
+                ending.cancelled(book, work, active, outcome, fleet)
             else:
                 gone = Outcome("failed", outcome.reason or "the job was ended from outside", "infra",
                                stdout=outcome.stdout, stderr=outcome.stderr)  # fmt: skip
-                ending.fail(book, work, active, gone)
+                ending.fail(book, work, active, gone, fleet)
         elif outcome.what == "running" and newest:
             _running(book, work, active, outcome)
 
@@ -212,7 +213,7 @@ def probed(book: Book, works: Mapping[int, Work], routing: Routing, message: Pro
     if not fleet.is_probed_by(place, message.worker):
         log.info("an answer about machine %s that nobody asked %s for", message.machine, message.worker)
     elif message.reason:
-        fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True)
+        fleet.hold(book.db, place, message.reason, now, book.now_s, probed=True, refused=message.refused)
     else:
         fleet.answered(message, place)
         release(book, works, fleet, place)
@@ -221,7 +222,17 @@ def probed(book: Book, works: Mapping[int, Work], routing: Routing, message: Pro
 def release(book: Book, works: Mapping[int, Work], fleet: Fleet, machine: str) -> None:
     """A machine answers: it is held no longer."""
     if fleet.release(book.db, machine):
-        for work in works.values():
-            if machine in work.told_held:
-                work.told_held.discard(machine)
-                book.of(work).note("released", f"machine {machine} answers again", machine=machine)
+        _released(book, works, machine, f"machine {machine} answers again")
+
+
+def let_go(book: Book, works: Mapping[int, Work], fleet: Fleet) -> None:
+    """What users held, and hold no longer."""
+    for machine in fleet.let_go(book.db, book.now_s):
+        _released(book, works, machine, f"machine {machine} is released")
+
+
+def _released(book: Book, works: Mapping[int, Work], machine: str, reason: str) -> None:
+    for work in works.values():
+        if machine in work.told_held:
+            work.told_held.discard(machine)
+            book.of(work).note("released", reason, machine=machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from wlmctl import plugins
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
@@ -15,6 +16,9 @@ from wlmctl.store.rows import ExperimentRow
 
 #: Seconds in which nothing is sent to a queue that was found missing: its consumer makes it again, or is gone.
 AVOIDED_S = 0.5
+
+#: Tasks of one type on one place, which are started together: by type and place.
+Company = tuple[str, str]
 
 #: The role under which is kept where an experiment's ``local`` is, when its submit named a worker, host or label.
 LOCAL_ON = LOCAL
@@ -64,6 +68,12 @@ class Routing:
             for member in self.consumers(task_type)
             if member.places.issuperset(places) and set(member.info.labels).issuperset(labels)
         ]
+
+    def company(self, task_type: str, places: Sequence[str | None]) -> Company | None:
+        """What tasks of this type on these places are started together with, where they are."""
+        if len(places) != 1 or places[0] is None or places[0] not in self.fleet:
+            return None
+        return (task_type, places[0]) if plugins.gathers(task_type, self.fleet.machine(places[0])) else None
 
     def consumers(self, task_type: str) -> list[Member]:
         """The workers that consume the shared queue of a type."""

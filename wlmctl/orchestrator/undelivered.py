@@ -48,7 +48,7 @@ def apply(
                 continue
             if isinstance(error, TooLarge):
                 outcome = Outcome("failed", f"its context cannot be sent: {error}", "user")
-                ending.fail(book, *found, outcome, is_final=True)
+                ending.fail(book, *found, outcome)
             elif isinstance(error, Unroutable):
                 give_back(book, *found, str(error))
         elif isinstance(error, Unroutable):

@@ -2,6 +2,7 @@
 
 In the broker is what the free slots can take, and what the fleet finishes in a moment at the rate of that task type of
 that experiment. Slots count as free for a task when what is to execute there has a lower priority: it overtakes that.
+What is started together takes one slot, however many it is: a bunch of it is sent ahead.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
+from wlmctl.batch import MANY
 from wlmctl.orchestrator.registry import Member
+from wlmctl.orchestrator.routing import Company, Routing
 from wlmctl.orchestrator.work import Work
 from wlmctl.plugins import moves_data
 
 #: Tasks are sent ahead by what was finished in so many seconds.
 SPAN_S = 0.2
+
+#: The most of what is started together that is under way to a start: so long it cannot be overtaken.
+BUNCH = 100
 
 #: Priorities of experiments are below this.
 LEVELS = 10
@@ -56,18 +62,27 @@ class Loads:
         self._counts: dict[str, list[int]] = {worker: [0] * LEVELS for worker in members}
         #: By worker: how many move data, of any priority.
         self._moving = dict.fromkeys(members, 0)
+        #: By worker: of which companies it has some, each in one slot.
+        self._companies: dict[str, set[Company]] = {worker: set() for worker in members}
+        #: By company: how many have each priority or a higher one.
+        self._gathered: dict[Company, list[int]] = {}
 
     @classmethod
-    def of(cls, works: Mapping[int, Work], members: Mapping[str, Member]) -> Loads:
+    def of(cls, works: Mapping[int, Work], routing: Routing) -> Loads:
         """The loads as the dispatches under way make them."""
-        loads, moving = cls(members), dict[str, bool]()
+        members = routing.registry.members
+        loads, kinds = cls(members), dict[tuple[str, str | None, bool], tuple[Company | None, bool]]()
         for work in works.values():
-            here = Counter([(a.holder or a.likely or "", a.type) for a in work.active.values() if a.handle is None])
+            under_way = [a for a in work.active.values() if a.handle is None]
+            here = Counter([(a.holder or a.likely or "", (a.type, a.place, a.is_end)) for a in under_way])
             for (worker, kind), count in here.items():
-                if worker in members:
-                    if kind not in moving:
-                        moving[kind] = moves_data(kind)
-                    loads.add(worker, work.row.priority, count, moves=moving[kind])
+                if worker not in members:
+                    continue
+                if kind not in kinds:
+                    name, place, is_end = kind
+                    kinds[kind] = None if is_end else routing.company(name, [place]), moves_data(name)
+                company, moves = kinds[kind]
+                loads.add(worker, work.row.priority, count, moves=moves, company=company)
         return loads
 
     def copy(self) -> Loads:
@@ -75,14 +90,22 @@ class Loads:
         other = Loads({})
         other._counts = {worker: list(counts) for worker, counts in self._counts.items()}
         other._moving = dict(self._moving)
+        other._companies = {worker: set(companies) for worker, companies in self._companies.items()}
+        other._gathered = {company: list(counts) for company, counts in self._gathered.items()}
         return other
 
-    def add(self, worker: str, priority: int, count: int = 1, *, moves: bool = False) -> None:
+    def add(
+        self, worker: str, priority: int, count: int = 1, *, moves: bool = False, company: Company | None = None
+    ) -> None:
         """So many more go, most likely, to this worker."""
+        if company is not None:
+            _raise(self._gathered.setdefault(company, [0] * LEVELS), priority, count)
+            if company in self._companies[worker]:
+                return
+            self._companies[worker].add(company)
+            count = 1
         self._moving[worker] += count if moves else 0
-        counts = self._counts[worker]
-        for level in range(_level(priority) + 1):
-            counts[level] += count
+        _raise(self._counts[worker], priority, count)
 
     def total(self) -> dict[str, int]:
         """How many each worker has."""
@@ -112,12 +135,38 @@ class Loads:
                 waiting -= left
         return free + max(0, ahead - waiting)
 
+    def room(self, company: Company, able: Sequence[Member], priority: int, *, pack: int = 1, beside: int = 0) -> int:
+        """How many more of a company may be sent, if these workers can do them: whole packs, where they are packed.
+
+        ``beside``: so many wait for each slot.
+        """
+        counts = self._gathered.get(company)
+        left = min(MANY, max(BUNCH // pack, 1) * pack) - (counts[_level(priority)] if counts is not None else 0)
+        if not any(self._takes(member, company, priority, beside) for member in able):
+            return 0
+        return max(0, left - left % pack)
+
+    def _takes(self, member: Member, company: Company, priority: int, beside: int = 0) -> bool:
+        """True for a worker that has some of the company already, or a slot for it."""
+        return company in self._companies[member.id] or self.free(member, priority) + beside * member.info.slots > 0
+
+    def leading(self, company: Company, able: Sequence[Member], priority: int, asked: str | None) -> Member:
+        """Which of the workers will get the next one of a company: ``asked``, which asks the machine for all its jobs,
+        unless it is busy; so that few log in there."""
+        free = [member for member in able if self._takes(member, company, priority)]
+        return next((m for m in free if m.id == asked), None) or self.likely(free or able, priority)
+
     def likely(self, able: Sequence[Member], priority: int) -> Member:
         """Which of the workers will get the next one."""
         if len(able) == 1:
             return able[0]
         level, counts = _level(priority), self._counts
         return max(able, key=lambda member: member.info.slots - counts[member.id][level])
+
+
+def _raise(counts: list[int], priority: int, count: int) -> None:
+    for level in range(_level(priority) + 1):
+        counts[level] += count
 
 
 def _level(priority: int) -> int:

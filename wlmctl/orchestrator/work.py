@@ -64,6 +64,8 @@ class Work:
         self.unconfirmed: set[int] = set()
         #: Tasks that were dispatched before: the number of the last dispatch.
         self.dispatches: dict[int, int] = {}
+        #: What tasks ask for otherwise than the file says, since a retry has changed it.
+        self.asked: dict[int, dict[str, Any]] = {}
         #: What is to be minded with the next dispatches of a task.
         self.care: dict[int, Care] = {}
         self.due: list[tuple[float, int]] = []
@@ -91,6 +93,8 @@ class Work:
                 self.attempts[row.idx] = row.attempt
             if row.dispatch:
                 self.dispatches[row.idx] = row.dispatch
+            if row.asked:
+                self.asked[row.idx] = row.changed_resources
             if row.kills and state not in FINAL:
                 self.care[row.idx] = Care(kills=row.kills)
             if state is TaskState.READY:
@@ -175,7 +179,8 @@ class Work:
     def instance(self, idx: int, runtime: dict[str, str] | None = None) -> Instance:
         """What the task asks for."""
         template, position = self.place(idx)
-        return self.instances[template].at(position, runtime)
+        instance = self.instances[template].at(position, runtime)
+        return instance.asking(self.asked[idx]) if idx in self.asked else instance
 
     def attempt(self, idx: int) -> int:
         """The number of the task's next attempt."""
@@ -215,8 +220,8 @@ class Work:
 
     def add_ready(self, idx: int, now_s: float) -> None:
         """The task is ready: put it into its group, in order."""
-        template, position = self.place(idx)
-        instance = self.instances[template].at(position)
+        template, _ = self.place(idx)
+        instance = self.instance(idx)
         key = self._group_key(idx, template, instance)
         group = self.ready.get(key)
         if group is None:
@@ -248,6 +253,8 @@ class Work:
         )
         if instance.counters:
             key += f"|{','.join(f'{name}={amount}' for name, amount in instance.counters)}"
+        if idx in self.asked:
+            return f"{key}|{resources.walltime_s}"
         if names == list(instance.roles):  # and none of them depends on the task's values
             self._group_keys[template] = instance, key
         return key

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from wlmctl.batch import BatchFactory
+    from wlmctl.machine import Machine
     from wlmctl.plugins.index import PluginIndex, PluginInfo
     from wlmctl.scheduler import SchedulerFactory
     from wlmctl.task import TaskType
@@ -19,6 +20,7 @@ __all__ = [
     "batch_factory",
     "command",
     "command_names",
+    "gathers",
     "installed",
     "listed",
     "moves_data",
@@ -64,6 +66,28 @@ def moves_data(name: str) -> bool:
         return bool(getattr(task_type(name), "moves_data", False))
     except Exception:  # a plugin may raise anything; who uses it says what is wrong with it
         return False
+
+
+#: What is known of task types and batch systems: to look at the protocols costs more than an empty execution.
+_gathering: dict[tuple[str, str], bool] = {}
+
+
+def gathers(name: str, machine: Machine) -> bool:
+    """True where many attempts of this task type are started together on ``machine`` (``wlmctl.task.Gathers``)."""
+    if not machine.has_queue:
+        return False
+    known = _gathering.get((name, machine.batch))
+    if known is None:
+        from wlmctl.batch import SubmitsMany
+        from wlmctl.task import Gathers
+
+        try:
+            found = task_type(name)
+            batch = batch_factory(machine.batch)(machine, machine.batch_options)
+        except Exception:  # as above; what is wrong may be this machine's options
+            return False
+        known = _gathering[name, machine.batch] = isinstance(found, Gathers) and isinstance(batch, SubmitsMany)
+    return known
 
 
 def names(kind: str) -> list[str]:

@@ -15,9 +15,6 @@ from wlmctl.suggest import did_you_mean
 
 log = logging.getLogger(__name__)
 
-#: Names that plugins of later work will have.
-LATER = frozenset({("batch", "pbs"), ("batch", "sge"), ("batch", "lsf")})
-
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
@@ -127,8 +124,6 @@ class PluginIndex:
                 return f"{title} {name!r}: left out by {DISABLE}"
             if entry.name == name and entry in self._broken:
                 return f"{title} {name!r}: the plugin of {entry.source} cannot be used: {self._broken[entry]}"
-        if (kind, name) in LATER:
-            return f"{title} {name!r}: not yet: this is reserved for a later version"
         known = self.names(kind)
         there = f"installed: {', '.join(known)}" if known else f"no {title} is installed"
         hint = did_you_mean(name, known)

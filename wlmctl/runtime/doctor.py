@@ -115,7 +115,7 @@ def _machines(config: Config) -> Iterator[Check]:
         if machine.host is None:
             continue
         try:
-            way = hops(machine)
+            way = list(dict.fromkeys(hop for node in machine.nodes for hop in hops(node)))
         except WlmctlError as error:
             yield Check("machines", "problem", str(error))
             continue
@@ -137,9 +137,9 @@ def examine_machines(config: Config) -> Iterator[Check]:
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
 
-    levels: dict[str, Level] = {"ok": "ok", "skipped": "note"}
+    levels: dict[str, Level] = {"ok": "ok", "note": "note", "skipped": "note"}
     with connections(config) as pool:
-        for name, machine in config.machines.items():
-            for part in check_machine(machine, pool, resolve_scratch):
+        for name, node in [(name, node) for name, machine in config.machines.items() for node in machine.nodes]:
+            for part in check_machine(node, pool, resolve_scratch):
                 text = f"{name}: {part.part}: {part.text}"
                 yield Check("machines", levels.get(part.state, "problem"), text, part.hint)

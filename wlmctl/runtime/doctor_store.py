@@ -112,7 +112,7 @@ def _orchestrator(db: Database) -> Iterator[Check]:
         yield Check("orchestrator", "note", text, "wlmctl orchestrator" if waiting else "")
     for hold in holds(db).values():
         since = format_duration(max(time.time() - hold.since_s, 0))
-        yield Check("machines", "note", f"{hold.machine} is held for {since}: {hold.reason.partition(chr(10))[0]}")
+        yield Check("machines", "note", f"{hold.machine} is held for {since}: {hold.text.partition(chr(10))[0]}")
 
 
 def _clock(db: Database) -> Iterator[Check]:

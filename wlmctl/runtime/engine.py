@@ -21,6 +21,7 @@ from wlmctl.orchestrator.policy import Policy
 from wlmctl.orchestrator.progressing import Progressing
 from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.routing import Routing
+from wlmctl.orchestrator.work import Work
 from wlmctl.queues import DEAD, RESULTS
 from wlmctl.recording import Recorder
 from wlmctl.runtime.reach import open_transport
@@ -82,6 +83,7 @@ class Engine:
         self._error: BaseException | None = None
         self._worker: Worker | None = None
         self._fleet: Fleet | None = None
+        self._works: Mapping[int, Work] = {}
         self._thread = threading.Thread(target=self._run, name="orchestrator", daemon=True)
 
     def start(self) -> None:
@@ -97,8 +99,10 @@ class Engine:
         return self._error
 
     def holds(self) -> dict[str, str]:
-        """The held machines, with the reasons."""
-        return dict(self._fleet.held) if self._fleet is not None else {}
+        """The held machines that tasks wait for, with the reasons."""
+        held = dict(self._fleet.held) if self._fleet is not None else {}
+        told = {name for work in list(self._works.values()) for name in list(work.told_held)}
+        return {name: reason for name, reason in held.items() if name in told}
 
     def transfers(self) -> list[Transfer]:
         """The steps under way that tell how far they are."""
@@ -154,6 +158,7 @@ class Engine:
             db, channel, routing=routing, dispatcher=self._dispatcher(db, routing), held=self._leases,
             leader=self._leader, progressing=Progressing(worker.progress),
         )  # fmt: skip
+        self._works = orchestrator.works
         worker.start()
         self._publish_inventory(db)
         done: Callable[[], bool] = (lambda: False) if self._leader is not None else orchestrator.is_finished

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from wlmctl.batch import BatchSystem, FindsJobs, JobRef
 from wlmctl.clean_folder import clean_folders, is_experiment, top_names
-from wlmctl.errors import NotFound
+from wlmctl.connections import ConnectionPool
+from wlmctl.errors import NotFound, WlmctlError
 from wlmctl.machine import Machine
+from wlmctl.machine_check import Check, failed
 from wlmctl.plugins import batch_factory
 from wlmctl.store.database import Database
 from wlmctl.task import Done, Failed, Gone
+from wlmctl.text import counted
 from wlmctl.transport import Runs, Transport
 from wlmctl.worker.places import resolve_scratch
 
@@ -62,6 +66,23 @@ def clean(transport: Transport, orphan: Orphan) -> Orphan:
     """Remove a folder."""
     clean_folders(transport, orphan.path)
     return replace(orphan, done="removed")
+
+
+def check(machine: Machine, pool: ConnectionPool, db: Database, *, now_s: float) -> Check:
+    """What ``machine test`` says of them: a note that counts what was left, and says how to see it."""
+    try:
+        with pool.lease(machine) as transport:
+            found = find(machine, transport, db, now_s=now_s)
+    except WlmctlError as error:
+        return failed("orphans", machine, error)
+    kinds = Counter(orphan.kind for orphan in found)
+    if not found:
+        return Check("orphans", "ok", "nothing is left that the store does not know")
+    what = " and ".join(counted(count, kind) for kind, count in sorted(kinds.items(), reverse=True))
+    names = dict.fromkeys(orphan.experiment for orphan in found)
+    shown = ", ".join(list(names)[:3]) + (", ..." if len(names) > 3 else "")
+    text = f"{what} that no experiment of the store speaks for: {shown}"
+    return Check("orphans", "note", text, f"wlmctl orphans {machine.name}")
 
 
 def _jobs(machine: Machine, transport: Transport) -> Iterator[tuple[str, JobRef]]:

@@ -14,7 +14,9 @@ from wlmctl.connections import ConnectionPool
 from wlmctl.errors import SpecError, TaskFailed, TransportError, Unreachable, WlmctlError
 from wlmctl.experiment import Instances
 from wlmctl.experiment.model import Experiment, Instance, Role, Template
+from wlmctl.experiment.raising import is_at_most, steps, told
 from wlmctl.machine import LOCAL, Machine, Requirement
+from wlmctl.orchestrator.ending import INFRA_LIMIT
 from wlmctl.planning import Finding, Plans
 from wlmctl.plugins import batch_factory, scheduler_factory, task_type
 from wlmctl.quantities import format_size
@@ -54,7 +56,9 @@ class ExperimentPlan:
 
 
 @dataclass(slots=True)
-class _Planner:
+class Planner:
+    """What is known so far; ``roles`` are those whose machines are looked at, by task."""
+
     config: Config
     experiment: Experiment
     pool: ConnectionPool
@@ -69,13 +73,13 @@ class _Planner:
 
 def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> ExperimentPlan:
     """Look at every machine that the experiment needs, and at every task in the order of the graph."""
-    planner = _Planner(config, experiment, pool)
+    planner = Planner(config, experiment, pool)
     try:
         scheduler_factory(config.scheduler)(config.scheduler_options)
     except WlmctlError as error:
         planner.problems.append(str(error))
     planner.roles = {template.name: roles_of(template) for template in experiment.templates}
-    _look_at_machines(planner)
+    look_at_machines(planner)
     tasks = [_task(planner, template) for template in graph.order(experiment.templates)]
     _judge_scratch(planner)
     for name, size_bytes in planner.brought.items():
@@ -93,13 +97,16 @@ def make_plan(config: Config, experiment: Experiment, pool: ConnectionPool) -> E
     )
 
 
-def _look_at_machines(planner: _Planner) -> None:
+def look_at_machines(planner: Planner) -> None:
+    """Bind the roles as a run might, and look at their machines."""
     used = dict.fromkeys(role for roles in planner.roles.values() for role in roles)
     declared = {role: planner.experiment.roles.get(role, Role(role, machine=role)) for role in used}
     named = [role.machine for role in declared.values() if role.machine is not None]
     open_roles = [role for role in declared.values() if role.machine is None]
-    # With an open role any machine may be chosen, so each is looked at.
-    names = list(dict.fromkeys([*named, *(planner.config.machines if open_roles else ())]))
+    # With an open role any machine with its labels may be chosen, so each of these is looked at.
+    wanted = [frozenset(role.requires.labels if role.requires is not None else ()) for role in open_roles]
+    fitting = [each.name for each in planner.config.machines.values() if any(map(set(each.labels).issuperset, wanted))]
+    names = list(dict.fromkeys([*named, *fitting]))
     found = surveys(planner.config, names, planner.pool)
     planner.bound = {role.name: role.machine for role in declared.values()}
     for role in open_roles:
@@ -111,7 +118,7 @@ def _look_at_machines(planner: _Planner) -> None:
             planner.unreachable.append(survey.unreachable)
 
 
-def _judge_scratch(planner: _Planner) -> None:
+def _judge_scratch(planner: Planner) -> None:
     """A scratch folder is a problem only where the experiment needs it: a store of data may be read-only."""
     planner.machines = {
         name: survey if name in planner.written else survey.without_problems()
@@ -122,7 +129,7 @@ def _judge_scratch(planner: _Planner) -> None:
     ]
 
 
-def _bind(planner: _Planner, role: Role, found: Mapping[str, MachineSurvey]) -> None:
+def _bind(planner: Planner, role: Role, found: Mapping[str, MachineSurvey]) -> None:
     """The first machine that fits and answers; the run's scheduler decides anew."""
     known = {name: survey.machine for name, survey in found.items()}
     fitting, reasons = candidates(planner.config, role.requires or Requirement(), known)
@@ -135,7 +142,7 @@ def _bind(planner: _Planner, role: Role, found: Mapping[str, MachineSurvey]) -> 
         planner.problems.append(f"role {role.name}: no machine fits: {'; '.join(reasons)}")
 
 
-def _task(planner: _Planner, template: Template) -> TaskPlan:
+def _task(planner: Planner, template: Template) -> TaskPlan:
     kind = task_type(template.type)
     instances = Instances(template, task_type, Path(planner.experiment.folder))
     by_text: dict[str, Finding] = {}
@@ -157,7 +164,7 @@ def _task(planner: _Planner, template: Template) -> TaskPlan:
     )
 
 
-def _findings(planner: _Planner, template: Template, kind: TaskType, one: Instance) -> Iterator[Finding]:
+def _findings(planner: Planner, template: Template, kind: TaskType, one: Instance) -> Iterator[Finding]:
     places = [planner.machines.get(planner.bound.get(role) or "") for role in one.roles]
     if any(place is None or place.unreachable for place in places):
         return
@@ -166,11 +173,12 @@ def _findings(planner: _Planner, template: Template, kind: TaskType, one: Instan
         planner.written.update(place.machine.name for place in places if place is not None)
     if main is not None and isinstance(kind, Defers):
         yield from _capacity(main, one)
+        yield from _raises(main.machine, one)
     if not isinstance(kind, Plans):
         return
     try:
         spec = kind.parse(one.text, Path(planner.experiment.folder))
-        for finding in kind.plan(spec, _Context(planner, template.name)):
+        for finding in kind.plan(spec, PlanningContext(planner, template.name)):
             size_bytes = finding.figures.get("size_bytes")
             if finding.what == "source" and main is not None and isinstance(size_bytes, int):
                 planner.brought[main.machine.name] += size_bytes
@@ -201,11 +209,24 @@ def _capacity(place: MachineSurvey, one: Instance) -> Iterator[Finding]:
         yield Finding("memory", text, "problem")
 
 
+def _raises(machine: Machine, one: Instance) -> Iterator[Finding]:
+    """What further attempts ask for, up to what the machine has."""
+    if one.retry is None:
+        return
+    for failure_class, asked in one.retry.raises.items():
+        limit = one.retry.limit if failure_class in one.retry.on else INFRA_LIMIT
+        asks = steps(one.resources, asked, limit, machine)
+        if len(asks) > 1:
+            end = ", then no more" if is_at_most(asks[-1], asked, machine) else ""
+            text = f"{', then '.join(told(each, asked) for each in asks)}{end}"
+            yield Finding("retry", f"after failures of the class {failure_class}: {text}")
+
+
 @dataclass(frozen=True, slots=True)
-class _Context:
+class PlanningContext:
     """``wlmctl.planning.PlanContext`` for one task."""
 
-    planner: _Planner
+    planner: Planner
     task: str
 
     def _survey(self, role: str) -> MachineSurvey:

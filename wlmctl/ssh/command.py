@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import paramiko
 
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, TurnedAway
 from wlmctl.ssh.flow import Pieces, request
 from wlmctl.ssh.quoting import for_login_shell
+from wlmctl.ssh.shell import what_it_says
 from wlmctl.ssh.transport import SshTransport
 from wlmctl.transport import Completed
 
@@ -56,7 +57,8 @@ def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
 def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
     """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection.
 
-    A command may be silent for as long as it likes, its host may not.
+    A command may be silent for as long as it likes, its host may not. ``TurnedAway`` where something else than ``sh``
+    has answered.
     """
     channel, mark = start(ssh, script)
     try:
@@ -68,6 +70,8 @@ def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | N
         close_channel(channel)
     if code < 0:
         raise Broken(f"machine {ssh.login.machine}: the connection was lost during a command")
+    if mark not in stdout and mark not in stderr:
+        raise TurnedAway(ssh.login.machine, what_it_says(stderr + b"\n" + stdout))
     return Completed(code, _after(stdout, mark), _after(stderr, mark))
 
 

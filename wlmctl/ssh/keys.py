@@ -6,7 +6,7 @@ import base64
 import binascii
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from wlmctl.errors import LoginRefused, Unreachable
 from wlmctl.secret import reveal
 from wlmctl.ssh.login import Login
+from wlmctl.ssh.shell import what_it_says
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def authenticate(transport: paramiko.Transport, login: Login) -> None:
             try:
                 further = transport.auth_publickey(login.user, key)
             except paramiko.BadAuthenticationType as error:
-                notes.append(f"the host takes no keys, only {', '.join(error.allowed_types)}")
+                notes.append(f"the host takes no keys, only {_ways(error.allowed_types)}")
                 break
             except paramiko.AuthenticationException:
                 if not transport.is_active():
@@ -43,13 +44,23 @@ def authenticate(transport: paramiko.Transport, login: Login) -> None:
                 raise Unreachable(f"machine {login.machine}: {login}: the login broke off: {error}") from error
             if not further:
                 return
-            notes.append(f"{name} was taken, but the host also wants {', '.join(further)}")
+            notes.append(f"{name} was taken, but the host also wants {_ways(further)}")
     finally:
         agent.close()
+    if banner := transport.get_banner():
+        notes.append(f"the host says: {what_it_says(banner)}")
     raise LoginRefused(
         f"machine {login.machine}: {login} refused the login; offered: {', '.join(offered) or 'no key at all'}"
         + "".join(f"; {note}" for note in notes)
     )
+
+
+def _ways(methods: Sequence[str]) -> str:
+    """Ways to log in that are no keys, and what to do where only a person can take them."""
+    hint = "" if "keyboard-interactive" not in methods else (
+        ' (a password or a second factor: log in by hand and leave that open, transport = "openssh" with control_path)'
+    )  # fmt: skip
+    return ", ".join(methods) + hint
 
 
 def _keys(agent: paramiko.Agent, login: Login, notes: list[str]) -> Iterator[tuple[paramiko.PKey, str]]:

@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, TurnedAway
 from wlmctl.ssh.shell import Shell
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,10 @@ class Survey:
 
 
 def survey(ssh: Shell) -> Survey | None:
-    """Try the login's shell; None where there is none (SFTP only, or a shell that only says goodbye)."""
+    """Try the login's shell; None where there is none (SFTP only).
+
+    ``TurnedAway`` where something has answered that is no shell: it may never have had one, or not just now.
+    """
     try:
         done = ssh.run_script(_SCRIPT, timeout_s=ssh.timeout_s)
     except Broken as error:
@@ -99,8 +102,13 @@ class Surveying(threading.Thread):
             self._error = error
 
     def result(self) -> Survey | None:
-        """Wait for it, and give what ``survey`` gives."""
+        """Wait for it; None where the login has no shell."""
         self.join()
-        if self._error is not None:
+        if self._error is not None and not isinstance(self._error, TurnedAway):
             raise self._error
         return self._found
+
+    def turned_away(self) -> TurnedAway | None:
+        """Wait for it: what the login has answered instead of running a command, if it did."""
+        self.join()
+        return self._error if isinstance(self._error, TurnedAway) else None

@@ -63,7 +63,8 @@ def _plain(value: Any) -> Any:
 def _machine(text: str) -> Machine:
     """As another version of this program may have written it: what this one does not know is left out."""
     values: dict[str, Any] = {key: value for key, value in json.loads(text).items() if key in _FIELDS}
-    values["labels"] = tuple(values.get("labels") or ())
+    for name in ("labels", "logins"):
+        values[name] = tuple(values.get(name) or ())
     if values.get("passphrase") is not None:
         values["passphrase"] = Reference(**values["passphrase"])
     return Machine(**values)

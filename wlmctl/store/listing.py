@@ -33,6 +33,7 @@ _PROGRESS = (
 def _task_json(dialect: Dialect) -> str:
     parts = [f"'{key}', tasks.{column}" for key, column in _AS_THEY_ARE]
     parts += [f"'{column}', {dialect.rfc3339.format('tasks.' + column)}" for column in ("started", "ended", "due")]
+    parts.append(f"'changed_resources', {dialect.json_part.format('tasks.asked')}")
     parts += [f"'outputs', {dialect.json_part.format('tasks.outputs')}", "'folder', tasks.folder"]
     progress = [f"'{name}', p.{name}" for name in _PROGRESS]
     rate = "p.rate_bytes_s"

@@ -109,6 +109,13 @@ class TaskRow:
     sent: int | None
     kills: int
     counters: str | None
+    asked: str | None
+
+    @property
+    def changed_resources(self) -> dict[str, Any]:
+        """What the attempt asks for otherwise than the file says, by field of ``Resources``."""
+        changed: dict[str, Any] = json.loads(self.asked) if self.asked else {}
+        return changed
 
 
 #: ``user`` alone would be the login at PostgreSQL.

@@ -112,8 +112,19 @@ CREATE TABLE progress (
   rate_bytes_s REAL NOT NULL, time REAL NOT NULL, PRIMARY KEY (exp, task)) WITHOUT ROWID;
 """
 
+# Machines that users hold, beside those that do not answer (``holds``): each ends by itself.
+_SIXTH = """
+CREATE TABLE user_holds (
+  machine TEXT PRIMARY KEY, reason TEXT NOT NULL, since REAL NOT NULL, owner TEXT NOT NULL, until REAL) WITHOUT ROWID;
+"""
+
+# What the next attempt asks for, where a retry has changed it.
+_SEVENTH = """
+ALTER TABLE tasks ADD COLUMN asked TEXT;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 
 SCHEMA_VERSION = len(STEPS)
 

@@ -11,9 +11,11 @@ The machine's ``kill_grace`` should be short, since tests wait for it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from wlmctl.batch import TAIL_BYTES
+from wlmctl.batch import TAIL_BYTES, SubmitsMany
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.task import Done, Failed, FailureClass, Gone, Running, Unknown
 from wlmctl.testing.jobs import Jobs
@@ -98,6 +100,36 @@ class BatchContract:
         assert isinstance(jobs.end(first), Done)
         assert isinstance(jobs.end(jobs.submit(job)), Done)
         assert jobs.text("ran") == "ran\n"
+
+    def test_many_jobs_are_started_by_one_command_and_again_in_other_company_start_nothing(self, jobs: Jobs) -> None:
+        batch = jobs.batch
+        if not isinstance(batch, SubmitsMany):
+            pytest.skip("this batch system starts each job by a command of its own")
+        many = {
+            f"{n}": jobs.job(f"echo {n} >> ran-{n}; exit {n % 2}", name=f"many[{n}]", group="many") for n in range(6)
+        }
+        first = dict(list(many.items())[:4])
+        told = dict(batch.submitted_many(first, jobs.run(batch.submit_many(first))))
+        told |= batch.submitted_many(many, jobs.run(batch.submit_many(many)))
+        refs = {key: ref for key, ref in told.items() if not isinstance(ref, Exception)}
+        assert list(refs) == list(many)
+        ends = jobs.ends(refs)
+        assert [type(ends[key]) for key in many] == [Done, Failed] * 3
+        assert [jobs.text(f"ran-{n}") for n in range(6)] == [f"{n}\n" for n in range(6)]
+
+    def test_an_answer_about_many_jobs_that_is_not_whole_is_broken_for_each(self, jobs: Jobs) -> None:
+        batch = jobs.batch
+        if not isinstance(batch, SubmitsMany):
+            pytest.skip("this batch system starts each job by a command of its own")
+        many = {f"{n}": jobs.job("true", name=f"many[{n}]", group="many") for n in range(5)}
+        whole = jobs.run(batch.submit_many(many))
+        cut = replace(whole, stdout=whole.stdout[: len(whole.stdout) // 3])
+        for completed, expected in ((cut, 1), (Completed(255, b"", b"Connection reset"), len(many))):
+            told = batch.submitted_many(many, completed)
+            broken = [key for key in many if isinstance(told.get(key, Broken("it does not tell")), Broken)]
+            assert len(broken) >= expected
+        refs = {key: ref for key, ref in batch.submitted_many(many, whole).items() if not isinstance(ref, Exception)}
+        assert set(map(type, jobs.ends(refs).values())) == {Done}
 
     def test_a_running_job_is_running(self, jobs: Jobs) -> None:
         ref = jobs.start("echo ran > ran; while ! [ -e go ]; do sleep 0.05; done")

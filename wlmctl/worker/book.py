@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wlmctl.broker.contract import Delivery
 from wlmctl.message import TaskKey, TaskMessage
-from wlmctl.plugins import moves_data
+from wlmctl.plugins import gathers, moves_data
 
 if TYPE_CHECKING:
     from wlmctl.worker.context import ExecutionContext
@@ -34,17 +34,29 @@ class Stage(Enum):
 class Dispatch:
     """One dispatch of one delivery."""
 
-    __slots__ = ("arrived_s", "began_s", "context", "delivery", "has_begun", "is_answered", "is_leased", "is_overlong",
-                 "message", "moves", "stage", "started")  # fmt: skip
+    __slots__ = ("arrived_s", "began_s", "company", "context", "delivery", "has_begun", "is_answered",
+                 "is_leased", "is_led", "is_overlong", "message", "moves", "stage", "started")  # fmt: skip
 
     def __init__(self, message: TaskMessage, delivery: Delivery, arrived_s: float) -> None:
         self.message, self.delivery, self.arrived_s = message, delivery, arrived_s
         #: Its task type moves data.
         self.moves = moves_data(message.type)
+        #: Those with the same name here are executed together; None: it is executed alone.
+        self.company = _company(message)
+        #: It is executed in the slot of another one.
+        self.is_led = False
         self.stage, self.began_s = Stage.WAITING, 0.0
         self.has_begun = self.is_overlong = self.is_leased = self.is_answered = False
         self.context: ExecutionContext | None = None
         self.started: Parcel | None = None
+
+
+def _company(message: TaskMessage) -> tuple[str, str] | None:
+    """What is to be done with care, or is to end something, is done alone."""
+    if message.cancel or message.careful or message.alone or len(message.machines) != 1:
+        return None
+    (machine,) = message.machines.values()
+    return (message.type, machine.name) if gathers(message.type, machine) else None
 
 
 #: What waits, by priority and then in order.
@@ -54,7 +66,8 @@ _Line = list[tuple[int, int, Dispatch]]
 class Book:
     """All dispatches of a worker; safe over threads. Higher priority begins first, then what came first.
 
-    Of two ``slots`` or more one is kept free of what moves data.
+    Of two ``slots`` or more one is kept free of what moves data. What a task type gathers is begun together, by one
+    slot.
     """
 
     def __init__(self, slots: int) -> None:
@@ -64,6 +77,10 @@ class Book:
         self._all: dict[tuple[TaskKey, str], Dispatch] = {}
         #: What waits: first what moves no data, then what does.
         self._lines: tuple[_Line, _Line] = ([], [])
+        #: What waits to be executed together, and what of it is under way: one company of a name at a time, so that
+        #: the next one gathers meanwhile.
+        self._gathering: dict[tuple[str, str], _Line] = {}
+        self._under_way: set[tuple[str, str]] = set()
         self._order = itertools.count()
         self._waiting = self._executing = self._idle = 0
         self._alone: Dispatch | None = None
@@ -113,10 +130,15 @@ class Book:
                 if message.alone and self._alone is None:
                     self._alone = dispatch
                 else:
-                    heapq.heappush(self._lines[dispatch.moves], (-message.priority, next(self._order), dispatch))
+                    heapq.heappush(self._line_of(dispatch), (-message.priority, next(self._order), dispatch))
             if self._idle and not self._is_called and (not self._executing or not self._is_instant()):
                 self._is_called = True
                 self._changed.notify()
+
+    def _line_of(self, dispatch: Dispatch) -> _Line:
+        if dispatch.company is None:
+            return self._lines[dispatch.moves]
+        return self._gathering.setdefault(dispatch.company, [])
 
     def _is_instant(self) -> bool:
         return monotonic() - self._began_s < INSTANT_S
@@ -124,12 +146,18 @@ class Book:
     @property
     def is_held_up(self) -> bool:
         """True while slots are idle that could begin with something: ``spread`` is to be called."""
-        return self._waiting > 0 and self._idle > 0 and self._alone is None and self._may_begin()
+        return self._waiting > 0 and self._idle > 0 and self._alone is None and bool(self._foremost())
 
-    def _may_begin(self) -> bool:
-        """True unless all that waits moves data, and as much as may does already."""
+    def _foremost(self) -> _Line:
+        """The line whose first is to begin next; empty where as much moves data, or is gathered, as may."""
         still, moving = self._lines
-        return bool(still) or (bool(moving) and self._moving < self._most_moving)
+        found = still
+        if moving and self._moving < self._most_moving and not (still and still[0] < moving[0]):
+            found = moving
+        for name, line in self._gathering.items():
+            if line and name not in self._under_way and not (found and found[0] < line[0]):
+                found = line
+        return found
 
     def spread(self) -> None:
         """Wake the idle slots for what waits, unless the others have begun so many since the last call that all they
@@ -147,11 +175,11 @@ class Book:
             if epoch >= self._epoch:
                 self._mark = max(self._mark, number)
 
-    def next(self, ended: Dispatch | None = None) -> Dispatch | None:
-        """The dispatch that a slot is to begin with, after the one it has ended; None at the end."""
+    def next(self, *ended: Dispatch) -> Dispatch | None:
+        """The dispatch that a slot is to begin with, after what it has ended; None at the end."""
         with self._changed:
-            if ended is not None:
-                self._end(ended)
+            for each in ended:
+                self._end(each)
             while not self._is_closed:
                 if (found := self._pop()) is not None:
                     found.stage, found.has_begun = Stage.BEGUN, True
@@ -160,6 +188,8 @@ class Book:
                     self._waiting -= 1
                     self._executing += 1
                     self._moving += found.moves
+                    if found.company is not None:
+                        self._under_way.add(found.company)
                     return found
                 self._idle += 1
                 self._changed.wait()
@@ -170,17 +200,41 @@ class Book:
     def _pop(self) -> Dispatch | None:
         if (alone := self._alone) is not None:
             return alone if alone.stage is Stage.WAITING and not self._executing else None
-        still, moving = self._lines
-        while self._may_begin():
-            is_next_moving = bool(moving) and self._moving < self._most_moving and not (still and still[0] < moving[0])
-            found = heapq.heappop(self._lines[is_next_moving])[2]
+        while line := self._foremost():
+            found = heapq.heappop(line)[2]
             if found.stage is Stage.WAITING:
                 return found
         return None
 
+    def gathered(self, first: Dispatch) -> int:
+        """How many wait that could be executed together with ``first``, as far as can be seen."""
+        with self._changed:
+            return len(self._gathering.get(first.company, ())) if first.company is not None else 0
+
+    def along(self, first: Dispatch, most: int) -> list[Dispatch]:
+        """Others, at most so many, that begin now in the slot of ``first``; they are over when it ends."""
+        found = list[Dispatch]()
+        with self._changed:
+            line = self._gathering.get(first.company, []) if first.company is not None else []
+            while line and len(found) < most and self._alone is None and not self._is_closed:
+                dispatch = heapq.heappop(line)[2]
+                if dispatch.stage is Stage.WAITING:
+                    dispatch.stage, dispatch.has_begun, dispatch.is_led = Stage.BEGUN, True, True
+                    dispatch.began_s = monotonic()
+                    found.append(dispatch)
+            self.taken += len(found)
+            self._waiting -= len(found)
+        return found
+
     def _end(self, ended: Dispatch) -> None:
         ended.stage = Stage.OVER
+        if ended.is_led:
+            return
         self._executing -= 1
+        if ended.company is not None:
+            self._under_way.discard(ended.company)
+            if self._gathering[ended.company] and self._idle:  # as below
+                self._changed.notify()
         if ended.moves:
             self._moving -= 1
             if self._lines[True] and self._idle:  # this slot may go on with something else
@@ -232,8 +286,8 @@ class Book:
 
     @property
     def leased(self) -> int:
-        """How many executions are leased."""
-        return sum(dispatch.is_leased for dispatch in self.begun())
+        """How many slots have leased executions."""
+        return sum(dispatch.is_leased and not dispatch.is_led for dispatch in self.begun())
 
     def forget(self, epoch: int) -> None:
         """A connection is lost: what has not begun belongs to others now, and no mark has come on the next one."""

@@ -56,12 +56,18 @@ class ExecutionContext:
     _in_use: InUse = field(init=False)
     _is_left_to_others: bool = False
     _open: dict[str, Transport] = field(default_factory=dict)
+    #: Folders that were made, by machine.
+    _made: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Name the execution: by its task, its dispatch, and a word of its own."""
         self._in_use = InUse(self.machines.pool.break_off)
         if not self.execution:
             self.execution = execution_name(f"{self.message.experiment}/{self.message.task}", self.message.key.dispatch)
+
+    def join(self, first: ExecutionContext) -> None:
+        """It is executed together with ``first``, over the connections that this has open, in the same thread."""
+        self._open, self._made = first._open, first._made
 
     @property
     def experiment(self) -> str:
@@ -183,11 +189,13 @@ class ExecutionContext:
 
     def _own_folder(self, role: str) -> str:
         with self._opened(role) as transport:
-            folder = experiment_folder(self.scratch(role), self.experiment)
-            try:
-                transport.makedirs(folder, 0o700)
-            except (NotFound, Denied, NoSpace) as error:
-                raise type(error)(f"machine {self.machine(role).name}: scratch: {error}") from None
+            name, folder = self.machine(role).name, experiment_folder(self.scratch(role), self.experiment)
+            if (name, folder) not in self._made:
+                try:
+                    transport.makedirs(folder, 0o700)
+                except (NotFound, Denied, NoSpace) as error:
+                    raise type(error)(f"machine {name}: scratch: {error}") from None
+                self._made.add((name, folder))
         return folder
 
     def scratch(self, role: str) -> str:

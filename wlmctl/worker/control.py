@@ -159,7 +159,9 @@ class Control:
             self._cancelled(dispatch)
 
     def _poll(self, message: PollMessage) -> None:
+        # point 1: asked for jobs, nothing done
         answers = execution.poll(message, self._machines, self._watcher)
+        # point 2: the machine has answered, nothing said
         for group in _groups(answers):
             self._say(PollAnswerMessage(self._id, message.machine.name, message.number, group))
 
@@ -176,7 +178,9 @@ class Control:
         """End one after the other of those that are left, and say of each soon how it ended."""
         answers, said_s = list[Answer](), monotonic()
         while (deferral := _popped(left)) is not None:
+            # point 3: asked to end a job, nothing done
             outcome = execution.end(machine, deferral, self._machines)
+            # point 4: its end is proven or not, nothing said
             answers.append(Answer(deferral.key, outcome, deferral.nonce))
             if monotonic() - said_s >= GROUP_S:
                 self._say_ended(machine, answers)

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import monotonic
 
+from wlmctl.batch import MANY
 from wlmctl.broker.contract import Channel
 
 #: A queue's rate is what was finished of it in this many looks, each this many seconds long.
@@ -16,9 +17,10 @@ LOOKS, LOOK_S = 10, 0.1
 class Credit:
     """The credit of the queues with dispatches; changed by one thread alone, told by many what is finished.
 
-    Beside its slots less the leased ones a queue gets what was finished of it in 100 ms, by the last second. A change
-    costs the broker a consumer: so it is raised by more than a quarter, and lowered by more than half, or where nothing
-    is finished.
+    Beside its slots less the leased ones a queue gets what was finished of it in 100 ms, by the last second; and the
+    ``own`` one, to which a leader sends no more than fits, what one slot may execute together. A change costs the
+    broker a consumer: so it is raised by more than a quarter, and lowered by more than half, or where nothing is
+    finished.
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class Credit:
         slots: int,
         gone: Mapping[str, Callable[[], None]],
         moving: Collection[str] = (),
+        own: str = "",
     ) -> None:
         self._channel, self.queues, self._slots, self._gone = channel, queues, slots, gone
+        self._own = own
         #: Queues of what moves data, for which the last slot is not.
         self._moving = frozenset(moving) if slots > 1 else frozenset()
         self._lock = threading.Lock()
@@ -48,7 +52,11 @@ class Credit:
     @property
     def is_raised(self) -> bool:
         """True while any queue has so much more than the slots that it must come down when the work gets slower."""
-        return any(4 * given > 5 * self._slots for given in self._given.values())
+        return any(4 * given > 5 * self._most(queue) for queue, given in self._given.items())
+
+    def _most(self, queue: str) -> int:
+        """What a queue gets while nothing is finished and nothing leased."""
+        return self._slots + (MANY if queue == self._own else 0)
 
     def pause(self, queues: Collection[str], extra: int = 0) -> None:
         """Take nothing new of these queues, and so many more of the others, from the next look on."""
@@ -66,7 +74,8 @@ class Credit:
             self._looks.append(finished)
             self._looked_s = now_s
         for queue in self.queues:
-            base = max(0, self._slots - leased - (queue in self._moving))
+            free = max(0, self._slots - leased - (queue in self._moving))
+            base = free + self._most(queue) - self._slots if free else 0
             ahead = sum(look[queue] for look in self._looks) // LOOKS if base else 0
             self._give(queue, 0 if queue in self._paused else base + ahead + self._extra, base)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Broken, BrokenOff, Cancelled, PluginError, TransportError
+from wlmctl.errors import Broken, BrokenOff, Cancelled, LoginRefused, PluginError, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
-from wlmctl.task import Defers, Prepares, Watches
+from wlmctl.task import Defers, Gathers, Prepares, Watches
 from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.machines import MachineAway, Machines
 from wlmctl.worker.outcomes import of_answer, of_error
@@ -47,15 +47,65 @@ def execute(context: ExecutionContext, watcher: Watcher, *, can_decline: bool = 
                 raise
             return _in_doubt(error, task_type, spec, context, main)
     except Exception as error:  # a plugin may raise anything; the task gets it as its outcome
-        if isinstance(error, PluginError) and can_decline:
-            return Outcome("declined", reason=str(error))
-        if context.is_broken_off and isinstance(error, TransportError | MachineAway):
-            error = Cancelled("cancelled")
-        if isinstance(error, Cancelled) and not isinstance(error, BrokenOff) and not context.stopped.is_set():
-            error = RuntimeError(f"task type {message.type} stopped without being told to")
-        return of_error(error, main)
-    if outcome.what != "deferred":
-        return outcome
+        return _of_error(error, context, main, can_decline=can_decline)
+    return _with_watch(outcome, context, main, watcher) if outcome.what == "deferred" else outcome
+
+
+def execute_many(contexts: Sequence[ExecutionContext], watcher: Watcher, *, can_decline: bool = False) -> list[Outcome]:
+    """Execute dispatches of one task type that ``Gathers`` together, all on one machine; an outcome for each."""
+    outcomes, specs = dict[int, Outcome](), dict[int, Any]()
+    (main,), name = contexts[0].message.machines, contexts[0].message.type
+    for number, context in enumerate(contexts):
+        try:
+            spec = plugins.task_type(name).parse(context.message.text, _path(context.message.folder))
+            context.check_cancelled()
+        except Exception as error:  # as above
+            outcomes[number] = _of_error(error, context, main, can_decline=can_decline)
+        else:
+            specs[number] = spec
+    ends = _executed(name, [(spec, contexts[number]) for number, spec in specs.items()]) if specs else []
+    away: Outcome | None = None  # a machine that does not answer about one is not asked about the others
+    for (number, spec), end in zip(specs.items(), ends, strict=True):
+        context = contexts[number]
+        if isinstance(end, Broken) and away is not None and not context.stopped.is_set():
+            outcomes[number] = away
+        elif isinstance(end, Broken) and isinstance(task_type := plugins.task_type(name), Prepares):
+            outcomes[number] = _in_doubt(end, task_type, spec, context, main)
+            away = outcomes[number] if outcomes[number].what == "unreachable" else None
+        elif isinstance(end, Exception):
+            outcomes[number] = _of_error(end, context, main, can_decline=can_decline)
+        else:
+            outcomes[number] = _with_watch(end, context, main, watcher) if end.what == "deferred" else end
+    return [outcomes[number] for number in range(len(contexts))]
+
+
+def _executed(name: str, members: Sequence[tuple[Any, ExecutionContext]]) -> Sequence[Outcome | Exception]:
+    """How the task type ended with each; what it raises concerns all."""
+    try:
+        task_type = plugins.task_type(name)
+        assert isinstance(task_type, Gathers), "only such are in company"
+        ends = task_type.execute_many(members)
+        if len(ends) != len(members):
+            raise RuntimeError(f"task type {name} told how {len(ends)} of {len(members)} attempts ended")
+        return [end if isinstance(end, Exception) else of_answer(end) for end in ends]
+    except Exception as error:  # as above
+        return [error] * len(members)
+
+
+def _of_error(error: Exception, context: ExecutionContext, main: str, *, can_decline: bool) -> Outcome:
+    """What an error of an execution has made of it."""
+    if isinstance(error, PluginError) and can_decline:
+        return Outcome("declined", reason=str(error))
+    if context.is_broken_off and isinstance(error, TransportError | MachineAway):
+        error = Cancelled("cancelled")
+    if isinstance(error, Cancelled) and not isinstance(error, BrokenOff) and not context.stopped.is_set():
+        error = RuntimeError(f"task type {context.message.type} stopped without being told to")
+    return of_error(error, main)
+
+
+def _with_watch(outcome: Outcome, context: ExecutionContext, main: str, watcher: Watcher) -> Outcome:
+    """What has become of a dispatch whose work goes on, and whether its end will be seen here as an event."""
+    message = context.message
     deferral = Deferral(message.key, message.type, outcome.handle or {}, nonce=message.nonce)
     watched = watch(message.machines[main], deferral, watcher, armed=False)
     return Outcome("deferred", handle=outcome.handle, started=outcome.started, watched=watched, machine=main)
@@ -168,7 +218,8 @@ def probe(machine: Machine, worker: str, machines: Machines) -> ProbeAnswerMessa
         with machines.transport(machines.seen_from_here(machine), lambda: None) as transport:
             found = facts(machine, transport)
     except Exception as error:  # as above: the reason is the answer
-        return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__)
+        is_refused = isinstance(error.__cause__, LoginRefused)
+        return ProbeAnswerMessage(worker, machine.name, str(error) or type(error).__name__, refused=is_refused)
     return ProbeAnswerMessage(worker, machine.name, "", found.cpus, found.memory_bytes, found.gpus)
 
 

@@ -21,6 +21,7 @@ def of_answer(answer: PollAnswer | Deferred) -> Outcome:
                 "done",
                 exit_code=answer.exit_code,
                 outputs=dict(answer.outputs),
+                typed=tuple(answer.typed),
                 folder=answer.folder,
                 stdout=answer.stdout,
                 stderr=answer.stderr,

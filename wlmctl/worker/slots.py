@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any
 
 from msgspec.structs import replace
 
+from wlmctl.batch import MANY
 from wlmctl.message import Deferral, Outcome, ResultMessage, StartedMessage, TaskKey, TaskMessage, encode
 from wlmctl.plugins import task_type
 from wlmctl.task import Defers
@@ -27,6 +29,9 @@ from wlmctl.worker.watch import Watcher
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
+
+#: Seconds in which nothing more of a burst comes, after which it is taken for whole; and the longest that is waited.
+BURST_S, BURST_LONGEST_S = 0.1, 1.0
 
 
 class Slots:
@@ -101,30 +106,75 @@ class Slots:
         return encode(StartedMessage(self._id, dispatch.message.key, dispatch.message.nonce))
 
     def _execute_all(self) -> None:
-        dispatch = self._book.next()
-        while dispatch is not None:
+        ended: list[Dispatch] = []
+        while (dispatch := self._book.next(*ended)) is not None:
+            ended = [dispatch]
             try:
-                self._execute(dispatch)
+                if dispatch.company is None:
+                    self._execute(dispatch)
+                else:
+                    self._await_burst(dispatch)
+                    ended += self._book.along(dispatch, MANY - 1)
+                    self._execute_together(ended)
             except BaseException:  # the slot stays, whatever happens in it
                 log.exception("a dispatch of task %s could not be executed", dispatch.message.task)
-            self._finished(dispatch.delivery.queue)
-            dispatch = self._book.next(dispatch)
+            for each in ended:
+                self._finished(each.delivery.queue)
+
+    def _await_burst(self, first: Dispatch) -> None:
+        """Return when the others have come that were sent with it."""
+        end_s, seen = monotonic() + BURST_LONGEST_S, -1
+        while seen < (here := self._book.gathered(first)) < MANY and monotonic() < end_s:
+            seen = here
+            time.sleep(BURST_S)
 
     def _execute(self, dispatch: Dispatch) -> None:
+        context = self._begun(dispatch)
+        # point 1: taken, nothing done
+        try:
+            outcome = self._declined(dispatch.message) or self._outcome(dispatch, context)
+        except BaseException as error:  # a plugin that raises even SystemExit must not take a slot with it
+            outcome = of_error(error, "")
+        # point 2: executed, nothing said
+        self._ended(dispatch, context, outcome)
+
+    def _execute_together(self, dispatches: Sequence[Dispatch]) -> None:
+        """Execute these by one execution, and say of each for itself how it ended."""
+        contexts = [self._begun(dispatch) for dispatch in dispatches]
+        for context in contexts[1:]:
+            context.join(contexts[0])
+        outcomes = [self._declined(dispatch.message) for dispatch in dispatches]
+        left = [context for context, outcome in zip(contexts, outcomes, strict=True) if outcome is None]
+        # point 3: taken together, nothing done
+        try:
+            ends = self._outcomes(left)
+        except BaseException as error:  # as above
+            ends = [of_error(error, "")] * len(left)
+        # point 4: executed together, nothing said
+        told = iter(ends)
+        for dispatch, context, outcome in zip(dispatches, contexts, outcomes, strict=True):
+            self._ended(dispatch, context, outcome or next(told))
+
+    def _begun(self, dispatch: Dispatch) -> ExecutionContext:
         message = dispatch.message
         context = ExecutionContext(message, self._machines, contact=self._contact, is_breakable=dispatch.moves)
         dispatch.context = self._executing[message.key] = context
         if self._is_stopped(message) and not message.cancel:
             context.stopped.set()
-        try:
-            outcome = self._declined(message) or self._outcome(dispatch, context)
-        except BaseException as error:  # a plugin that raises even SystemExit must not take a slot with it
-            outcome = of_error(error, "")
-        finally:
-            self._executing.pop(message.key, None)
+        return context
+
+    def _ended(self, dispatch: Dispatch, context: ExecutionContext, outcome: Outcome) -> None:
+        message = dispatch.message
+        self._executing.pop(message.key, None)
         self.answer(dispatch, outcome, context.execution)
         if outcome.watched:
             self._watcher.arm(Deferral(message.key, message.type, {}, nonce=message.nonce))
+
+    def _outcomes(self, contexts: Sequence[ExecutionContext]) -> list[Outcome]:
+        can_decline = self._settings.is_fleet
+        if len(contexts) > 1:
+            return execution.execute_many(contexts, self._watcher, can_decline=can_decline)
+        return [execution.execute(context, self._watcher, can_decline=can_decline) for context in contexts]
 
     def _declined(self, message: TaskMessage) -> Outcome | None:
         if self._reaches != ("*",):

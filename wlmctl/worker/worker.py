@@ -80,7 +80,7 @@ class Worker:
         self._contact = Contact(broker, settings.redelivery_s) if self._is_fleet else None
         queues = [own, *(type_queue(prefix, name) for name in info.types if self._is_fleet)]
         moving = [type_queue(prefix, name) for name in info.types if moves_data(name)]
-        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {}, moving)
+        self._credit = Credit(self._work, queues, info.slots, {own: self._gone} if self._is_fleet else {}, moving, own)
         self._control = Control(
             worker_id, self._orders, self._book, machines, self._watcher, permits,
             say=self._say, cancelled=self._cancelled, drain=self.drain,
@@ -169,7 +169,9 @@ class Worker:
     def _settled(self, dispatches: list[Dispatch]) -> None:
         """Their last messages are confirmed. Those that are leased are acked already, which does no harm."""
         self._book.settled(dispatches)
+        # point 1: said, not acked
         self._work.ack(*(dispatch.delivery for dispatch in dispatches))
+        # point 2: acked
 
     def _cancelled(self, dispatch: Dispatch) -> None:
         self._slots.answer(dispatch, Outcome("cancelled", reason="cancelled"))

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from wlmctl.batch import BatchJob, Command, JobRef
+from wlmctl.batch import BatchJob, Command, JobRef, JobText
 from wlmctl.errors import Broken, TaskFailed
 from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
@@ -102,6 +102,11 @@ class ShellBatch:
     ) -> Mapping[str, PollAnswer]:
         """What the files of these jobs on this very host say."""
         return here.look(jobs, wait_s, offsets)
+
+    def text(self, job: BatchJob) -> JobText:
+        """What the machine's shell runs."""
+        self._check(job)
+        return JobText(job_script(job, self.machine))
 
     def find(self) -> Command:
         """The wrappers of this login."""

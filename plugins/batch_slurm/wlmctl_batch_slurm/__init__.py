@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 def open_slurm(machine: Machine, options: Mapping[str, Any]) -> BatchSystem:
     """The jobs of ``machine``; ``options`` are the defaults of ``SlurmOptions``."""
-    from wlmctl.errors import ConfigError
-    from wlmctl_batch_slurm.options import WrongOption, parse
+    from wlmctl_batch_slurm.options import SlurmOptions
     from wlmctl_batch_slurm.system import SlurmBatch
 
-    try:
-        return SlurmBatch(machine, parse(options))
-    except WrongOption as error:
-        raise ConfigError(f"machines.{machine.name}.batch_options.{error}") from error
+    return SlurmBatch(machine, SlurmOptions.of(machine, options))
 
 
 @wlmctl.hookimpl

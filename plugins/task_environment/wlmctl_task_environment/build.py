@@ -15,6 +15,7 @@ from wlmctl.task import Done, TaskContext
 from wlmctl.text import shown
 from wlmctl.transfer import Place, put_content
 from wlmctl.transport import FileInfo, Runs, Transport
+from wlmctl_task_environment.modules import ACTIVATE
 from wlmctl_task_environment.scripts import KILL, LOOK, MARKER, RUNNER, START, USED, with_variables
 
 log = logging.getLogger(__name__)
@@ -24,16 +25,26 @@ TAIL_BYTES = 64 * 1024
 #: A runner that is not to be seen counts as lost when its beat stands still for so long.
 _SILENCE_S = 120.0
 _SLOWEST_LOOK_S = 5.0
+#: The step in which the modules are loaded; commands have their numbers, and the preamble is 0.
+_MODULES = -1
 
 
 class Build:
     """The commands of an environment in ``<scratch>/environments/<digest>/``, once for all experiments."""
 
     def __init__(
-        self, context: TaskContext, place: Place, machine: Machine, digest: str, commands: Sequence[str]
+        self,
+        context: TaskContext,
+        place: Place,
+        machine: Machine,
+        digest: str,
+        commands: Sequence[str],
+        *,
+        has_modules: bool = False,
     ) -> None:
         role = place.name
         self._context, self._place, self._machine, self._commands = context, place, machine, commands
+        self._has_modules = has_modules
         self._parent = posixpath.join(context.scratch(role), "environments")
         self.folder = posixpath.join(self._parent, digest)
         self._private = context.private_folder(role)
@@ -62,7 +73,8 @@ class Build:
     def _start(self) -> None:
         context, put = self._context, self._put
         script = [self._machine.preamble, "set -e", f"cd -- {shlex.quote(self.folder)}"]
-        for number, command in enumerate(self._commands, 1):
+        loads = [(_MODULES, f". ./{ACTIVATE}")] if self._has_modules else []
+        for number, command in [*loads, *enumerate(self._commands, 1)]:
             script += [f"printf '%s\\n' {number} >{shlex.quote(self._path('step'))}", command]
         variables = {
             "BASE": self._base,
@@ -139,7 +151,9 @@ class Build:
 
     def _failure(self, code: int, step: int, stdout: bytes, stderr: bytes) -> str:
         where = "the preamble"
-        if step:
+        if step == _MODULES:
+            where = "the loading of the modules"
+        elif step:
             command = self._commands[step - 1].strip()
             text = shown(command.splitlines()[0][:60])
             where = f"command {step} of {len(self._commands)} ({text}{'...' if len(command) > 60 else ''})"

@@ -57,10 +57,10 @@ class Environment:
         context.check_cancelled()
         with place.lease() as transport:
             # before anything is written: what cannot be done is not begun
-            if spec.commands and not isinstance(transport, Runs):
+            if spec.is_built and not isinstance(transport, Runs):
                 raise TaskFailed(
-                    f"{spec.machine}: commands need a shell, and the machine {machine.name} has none: "
-                    "leave the commands out, or take a machine with a shell"
+                    f"{spec.machine}: commands and modules need a shell, and the machine {machine.name} has none: "
+                    "leave them out, or take a machine with a shell"
                 )
             if not machine.is_local:
                 with place.told(folder):
@@ -80,27 +80,26 @@ class Environment:
                     execution=context.execution,
                     check=context.check_cancelled,
                 )
-        if not spec.commands:
+        if not spec.is_built:
             return Done(folder=folder)
         name = digest(spec, content, machine.preamble)
-        build = Build(context, place, machine, name, spec.commands)
+        build = Build(context, place, machine, name, spec.commands, has_modules=bool(spec.modules))
         with place.lease() as transport:
             if build.is_whole(transport):
                 return Done(exit_code=0, stdout=b"already built\n", folder=build.folder)
             _make_folder(place, transport, build.inputs)
             for directory in filter(is_inside, spec.directories):
                 _make_folder(place, transport, posixpath.join(build.inputs, directory))
-            for file in spec.files:
-                if is_inside(file.path):
-                    put_content(
-                        place,
-                        transport,
-                        posixpath.join(build.inputs, posixpath.normpath(file.path)),
-                        content(file),
-                        file.mode,
-                        execution=context.execution,
-                        check=context.check_cancelled,
-                    )
+            for file in spec.built_files:
+                put_content(
+                    place,
+                    transport,
+                    posixpath.join(build.inputs, posixpath.normpath(file.path)),
+                    content(file),
+                    file.mode,
+                    execution=context.execution,
+                    check=context.check_cancelled,
+                )
         return build.carry_out()
 
 

@@ -20,7 +20,7 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
     ]
     if any(made):
         yield Finding("files", f"makes {' and '.join(filter(None, made))} in {context.folder(role)}", machine=role)
-    if not spec.commands:
+    if not spec.is_built:
         return
 
     def content(file: EnvironmentFile) -> bytes:
@@ -31,11 +31,13 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
     folder = posixpath.join(context.scratch(role), "environments", digest(spec, content, machine.preamble))
     with context.transport(role) as transport:
         if not isinstance(transport, Runs):
-            text = f"has commands, which need a shell, and machine {machine.name} has none"
+            text = f"has commands or modules, which need a shell, and machine {machine.name} has none"
             yield Finding("shell", text, "problem", role)
         is_there = transport.stat(posixpath.join(folder, MARKER)) is not None
-    commands = _count(len(spec.commands), "command")
-    text = f"reuses {folder}, where its {commands} ran" if is_there else f"runs {commands} in {folder}"
+    modules, commands = _count(len(spec.modules), "module"), _count(len(spec.commands), "command")
+    loads, runs = [f"loads {modules}"] if modules else [], [f"runs {commands}"] if commands else []
+    done = f", where its {commands} ran" if commands else ""
+    text = f"reuses {folder}{done}" if is_there else f"{' and '.join([*loads, *runs])} in {folder}"
     yield Finding("environment", text, machine=role, figures={"reused": is_there, "folder": folder})
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from wlmctl.errors import SpecError
 from wlmctl.machine import LOCAL
 from wlmctl.spec import check_keys, checked_text, found, has_placeholder, text_of, texts_of
+from wlmctl_task_environment.modules import ACTIVATE, activate
 
+_MODULE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+@:=/~-]*")
 _MODE = re.compile(r"0?[0-7]{3}|0o[0-7]{3}|[0-7]{4}")
 _FILES = "a mapping of path to {from: FILE} or {content: TEXT}"
 
@@ -30,12 +32,27 @@ class EnvironmentFile:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
-    """What is made on ``machine``. Paths are as written: relative ones lie in the experiment's folder."""
+    """What is made on ``machine``. Paths are as written: relative ones lie in the experiment's folder.
+
+    ``modules`` are loaded before the commands, and by who sources ``activate`` in the environment's own folder.
+    """
 
     machine: str = LOCAL
     directories: tuple[str, ...] = ()
     files: tuple[EnvironmentFile, ...] = ()
     commands: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+    @property
+    def is_built(self) -> bool:
+        """True where it has a folder of its own, made once for all experiments."""
+        return bool(self.commands or self.modules)
+
+    @property
+    def built_files(self) -> tuple[EnvironmentFile, ...]:
+        """What lies in that folder before the commands run."""
+        own = tuple(file for file in self.files if is_inside(file.path))
+        return (*own, EnvironmentFile(ACTIVATE, content=activate(self.modules))) if self.modules else own
 
 
 #: The keys as JSON Schema says them.
@@ -58,6 +75,11 @@ SCHEMA: Mapping[str, Any] = {
             },
         },
         "commands": {"type": "array", "items": {"type": "string", "minLength": 1}},
+        "modules": {
+            "description": "of Environment Modules or Lmod, loaded in this order",
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+        },
     },
 }
 
@@ -67,7 +89,7 @@ def parse(mapping: Mapping[str, Any]) -> EnvironmentSpec:
 
     Files named by ``from`` are not looked at: they are read at submit, and gone on a later host.
     """
-    check_keys(mapping, ("machine", "directories", "files", "commands"))
+    check_keys(mapping, ("machine", "directories", "files", "commands", "modules"))
     machine = text_of(mapping, "machine", "the name of a role or machine", LOCAL)
     if not machine:
         raise SpecError("machine", "is empty", "the name of a role or machine")
@@ -78,6 +100,10 @@ def parse(mapping: Mapping[str, Any]) -> EnvironmentSpec:
     for position, command in enumerate(commands):
         if not command.strip():
             raise SpecError(f"commands[{position}]", "is empty", "a command")
+    modules = texts_of(mapping, "modules", "a list of modules such as [gcc/13, openmpi]")
+    for position, module in enumerate(modules):
+        if not has_placeholder(module) and _MODULE.fullmatch(module) is None:
+            raise SpecError(f"modules[{position}]", f"found {found(module)}", "the name of a module, such as gcc/13.2")
     files = mapping.get("files", {})
     if not isinstance(files, Mapping):
         raise SpecError("files", f"found {found(files)}", _FILES)
@@ -88,7 +114,9 @@ def parse(mapping: Mapping[str, Any]) -> EnvironmentSpec:
         if spot in spots:
             raise SpecError(f"files.{file.path}", f"is the same file as {found(spots[spot])}", "each file once")
         spots[spot] = file.path
-    return EnvironmentSpec(machine, directories, made, commands)
+    if modules and ACTIVATE in spots:
+        raise SpecError(f"files.{spots[ACTIVATE]}", "is what loads the modules", "another name")
+    return EnvironmentSpec(machine, directories, made, commands, modules)
 
 
 def _file(machine: str, path: Any, value: Any) -> EnvironmentFile:
@@ -140,8 +168,7 @@ def digest(spec: EnvironmentSpec, content: Callable[[EnvironmentFile], bytes], p
     """64 hex digits that are the same for the same files, folders, commands and preamble."""
     files = [
         [posixpath.normpath(file.path), file.mode, hashlib.sha256(content(file)).hexdigest()]
-        for file in spec.files
-        if is_inside(file.path)
+        for file in spec.built_files
     ]
     folders = sorted(posixpath.normpath(folder) for folder in spec.directories if is_inside(folder))
     told = json.dumps([sorted(files), folders, list(spec.commands), preamble])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
 from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
 from wlmctl.machine import Machine
+from wlmctl.planning import JobContext
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, PollContext, TaskContext, Unknown
-from wlmctl.transport import Runs, Spawns, Transport
+from wlmctl.transport import Spawns, Transport
+from wlmctl_task_job import together
+from wlmctl_task_job.making import batch_job, handle, with_shell
 from wlmctl_task_job.outputs import read_outputs
 from wlmctl_task_job.spec import JobSpec, parse_job
+from wlmctl_task_job.types import Value
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,10 @@ SUBMIT_TRIES = 3
 
 
 class JobType:
-    """``TaskType``, ``Defers``, ``Prepares`` and ``Watches``; a handle is ``{"job": JobRef, "outputs": [...]}``."""
+    """``TaskType``, ``Defers``, ``Gathers``, ``Prepares`` and ``Watches``.
+
+    A handle is ``{"job": JobRef, "outputs": {key: ...}}``.
+    """
 
     def parse(self, mapping: Mapping[str, Any], folder: Path) -> JobSpec:  # noqa: ARG002 (a job names no local file)
         """The job's own keys."""
@@ -50,20 +56,35 @@ class JobType:
         assert broken is not None
         raise broken
 
+    def execute_many(self, members: Sequence[tuple[JobSpec, TaskContext]]) -> Sequence[Deferred | Exception]:
+        """Submit these jobs by one command, each of which does nothing where it has been submitted before."""
+        return together.submit(members, SUBMIT_TRIES)
+
+    def pack(self, spec: JobSpec) -> int:
+        """How many of such jobs may share one job of the queue."""
+        return getattr(spec, "pack", 1)
+
     def _submit(self, spec: JobSpec, context: TaskContext) -> Deferred:
         role = spec.machine
         with context.transport(role) as transport:
-            job, outputs = _batch_job(spec, context, transport)
+            # point 1: connected, nothing asked
+            job, outputs = batch_job(spec, context, transport)
             context.check_cancelled()
             machine = context.machine(role)
+            # point 2: the command is about to run
             ref = _submit(context.batch(role), job, transport, machine)
-            return Deferred(_handle(ref, outputs), started=not machine.has_queue)
+            # point 3: answered, nothing told
+            return Deferred(handle(ref, outputs), started=not machine.has_queue)
+
+    def batch_job(self, spec: JobSpec, context: JobContext, transport: Transport) -> BatchJob:
+        """The job, as ``execute`` hands it over."""
+        return batch_job(spec, context, transport)[0]
 
     def handle(self, spec: JobSpec, context: TaskContext) -> Mapping[str, Any]:
         """The handle of the attempt, whether or not it has been submitted."""
         with context.transport(spec.machine) as transport:
-            job, outputs = _batch_job(spec, context, transport)
-        return _handle(context.batch(spec.machine).reference(job), outputs)
+            job, outputs = batch_job(spec, context, transport)
+        return handle(context.batch(spec.machine).reference(job), outputs)
 
     def poll(self, handles: Mapping[str, Mapping[str, Any]], context: PollContext) -> Mapping[str, PollAnswer]:
         """How these jobs of one machine stand."""
@@ -71,15 +92,15 @@ class JobType:
         wanted = {key: offsets for key in jobs if (offsets := context.log_offsets(key)) is not None}
         with context.transport() as transport:
             answers = _look(context.batch(), jobs, context, wanted, transport)
-            return {key: _with_outputs(answers[key], handle, transport) for key, handle in handles.items()}
+            return _with_outputs(answers, handles, transport)
 
     def cancel(self, handle: Mapping[str, Any], context: PollContext) -> PollAnswer:
         """End the job and prove it."""
         batch = context.batch()
         with context.transport() as transport:
             command = batch.cancel(handle["job"], context.wait_s)
-            completed = _runs(transport, context.machine).run(command.text, command.stdin, command.timeout_s)
-            return _with_outputs(batch.cancelled(handle["job"], completed), handle, transport)
+            completed = with_shell(transport, context.machine).run(command.text, command.stdin, command.timeout_s)
+            return _with_outputs({"": batch.cancelled(handle["job"], completed)}, {"": handle}, transport)[""]
 
     def watch(self, handle: Mapping[str, Any]) -> int | None:
         """A descriptor that becomes readable at the end of a job that is a process of this very host."""
@@ -87,61 +108,10 @@ class JobType:
         return None if process is None else process.open_end()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where relative paths of the experiment lie on a machine."""
-
-    folder: str
-    machine: Machine
-    transport: Transport
-
-    def absolute(self, path: str, base: str, key: str) -> str:
-        """``path`` below ``base`` or the login folder; where there is a login, ``..`` may not leave ``folder``."""
-        if path == "~" or path.startswith("~/"):
-            return posixpath.normpath(self.transport.home().rstrip("/") + path[1:])
-        if path.startswith("/"):
-            return path
-        whole = posixpath.normpath(posixpath.join(base, path))
-        is_inside = whole == self.folder or whole.startswith(self.folder.rstrip("/") + "/")
-        if not is_inside and not self.machine.is_local and base.startswith(self.folder):
-            raise TaskFailed(f"{key}: {path!r} leaves the experiment's folder {self.folder}")
-        return whole
-
-
-def _batch_job(spec: JobSpec, context: TaskContext, transport: Transport) -> tuple[BatchJob, list[Any]]:
-    """The job for the batch system, and its outputs as the handle carries them: key, absolute path, JSON path."""
-    machine = context.machine(spec.machine)
-    place = _Place(context.folder(spec.machine), machine, transport)
-    directory = place.absolute(spec.directory, place.folder, "directory")
-    outputs = [
-        [key, place.absolute(output.file, directory, f"outputs.{key}.file"), output.json]
-        for key, output in spec.outputs.items()
-    ]
-    job = BatchJob(
-        token=context.token,
-        experiment=context.experiment,
-        task=context.task,
-        attempt=context.attempt,
-        folder=context.private_folder(spec.machine),
-        directory=directory,
-        script=spec.script,
-        experiment_folder=place.folder,
-        env=spec.env,
-        resources=context.resources,
-        devices=context.devices if machine.gpus and not machine.has_queue else None,
-        options=spec.batch.get(machine.batch, {}),
-    )
-    return job, outputs
-
-
-def _handle(ref: JobRef, outputs: list[Any]) -> Mapping[str, Any]:
-    return {"job": ref, "outputs": outputs} if outputs else {"job": ref}
-
-
 def _submit(batch: BatchSystem, job: BatchJob, transport: Transport, machine: Machine) -> JobRef:
     if isinstance(transport, Spawns) and isinstance(batch, StartsHere):
         return batch.start(job, transport)
-    runs = _runs(transport, machine)
+    runs = with_shell(transport, machine)
     command = batch.submit(job)
     return batch.submitted(job, runs.run(command.text, command.stdin, command.timeout_s))
 
@@ -161,25 +131,26 @@ def _look(
     rest = {key: ref for key, ref in jobs.items() if key not in answers}
     if rest:
         command = batch.poll(rest, wait_s, wanted)
-        completed = _runs(transport, context.machine).run(command.text, command.stdin, command.timeout_s)
+        completed = with_shell(transport, context.machine).run(command.text, command.stdin, command.timeout_s)
         answers.update(batch.polled(rest, completed))
     return answers
 
 
-def _runs(transport: Transport, machine: Machine) -> Runs:
-    if not isinstance(transport, Runs):
-        raise TaskFailed(f"machine {machine.name} has no shell: jobs need one, use it for staging only")
-    return transport
-
-
-def _with_outputs(answer: PollAnswer, handle: Mapping[str, Any], transport: Transport) -> PollAnswer:
-    """``answer`` with the job's outputs where it is ``Done``; a missing one makes it ``Failed``."""
-    declared = handle.get("outputs")
-    if not declared or not isinstance(answer, Done):
-        return answer
+def _with_outputs(
+    answers: Mapping[str, PollAnswer], handles: Mapping[str, Mapping[str, Any]], transport: Transport
+) -> Mapping[str, PollAnswer]:
+    """``answers`` with the outputs of those that are ``Done``; a missing one makes it ``Failed``."""
+    done = {key: answer for key, answer in answers.items() if isinstance(answer, Done) and handles[key].get("outputs")}
     try:
-        return Done(read_outputs(declared, transport), answer.exit_code, answer.stdout, answer.stderr)
+        found = read_outputs({key: handles[key]["outputs"] for key in done}, transport)
     except (Unreachable, Broken) as error:
-        return Unknown(f"its outputs cannot be read now: {error}")
-    except TaskFailed as error:
-        return Failed(error.reason, FailureClass(error.failure_class), answer.exit_code, answer.stdout, answer.stderr)
+        return {**answers, **dict.fromkeys(done, Unknown(f"its outputs cannot be read now: {error}"))}
+    return {**answers, **{key: _completed(answer, found[key]) for key, answer in done.items()}}
+
+
+def _completed(done: Done, values: Mapping[str, Value] | TaskFailed) -> Done | Failed:
+    if isinstance(values, TaskFailed):
+        return Failed(values.reason, FailureClass(values.failure_class), done.exit_code, done.stdout, done.stderr)
+    texts = {key: value.text for key, value in values.items()}
+    typed = tuple(key for key, value in values.items() if value.is_json)
+    return replace(done, outputs=texts, typed=typed)

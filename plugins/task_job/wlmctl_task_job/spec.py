@@ -9,33 +9,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wlmctl.errors import SpecError
-from wlmctl.spec import check_keys, checked_text, found, has_placeholder
-from wlmctl_task_job.jsonpath import JsonPath
+from wlmctl.spec import check_keys, checked_text, found
+from wlmctl_task_job.declared import SCHEMA as OUTPUT_SCHEMA
+from wlmctl_task_job.declared import Output, parse_output
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OUTPUT_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}\Z")
-_KEYS = ("machine", "directory", "command", "env", "batch", "outputs")
+_KEYS = ("machine", "directory", "command", "env", "batch", "outputs", "pack")
+#: So many instances at most share one job of a queue.
+PACK_MOST = 1000
 _COMMAND = "a text or a list of words"
 _TEXT: Any = {"type": ["string", "number"]}
-_OUTPUT: Any = {
-    "type": "object",
-    "properties": {"file": {"type": "string", "minLength": 1}, "json": {"type": "string"}},
-    "required": ["file"],
-    "additionalProperties": False,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A value for later tasks: the text of ``file``, stripped, or what lies at ``json`` in it."""
-
-    file: str
-    json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A job's own keys. ``command`` is shell text or a list of words, ``env`` plain values, never secrets."""
+    """A job's own keys. ``command`` is shell text or a list of words, ``env`` plain values, never secrets.
+
+    ``pack``: so many instances may share one job of a queue, one after the other.
+    """
 
     command: str | tuple[str, ...] = field(
         metadata={
@@ -64,10 +56,12 @@ class JobSpec:
             "schema": {
                 "type": "object",
                 "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]{0,39}$"},
-                "additionalProperties": _OUTPUT,
+                "additionalProperties": OUTPUT_SCHEMA,
             }
         },
     )
+
+    pack: int = field(default=1, metadata={"schema": {"type": "integer", "minimum": 1, "maximum": PACK_MOST}})
 
     @property
     def script(self) -> str:
@@ -86,8 +80,16 @@ def parse_job(mapping: Mapping[str, Any]) -> JobSpec:
         directory=_text("directory", mapping["directory"], "the path of a folder") if "directory" in mapping else "",
         env={_env_name(name): _scalar(f"env.{name}", value) for name, value in _table("env", mapping).items()},
         batch=_batch(_table("batch", mapping)),
-        outputs={_output_key(key): _output(key, value) for key, value in _table("outputs", mapping).items()},
+        outputs={_output_key(key): parse_output(key, value) for key, value in _table("outputs", mapping).items()},
+        pack=_pack(mapping.get("pack", 1)),
     )
+
+
+def _pack(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= PACK_MOST:
+        expected = f"how many instances may share one job of a queue, 1 to {PACK_MOST}"
+        raise SpecError("pack", f"found {found(value)}", expected)
+    return value
 
 
 def _command(value: Any) -> str | tuple[str, ...]:
@@ -107,24 +109,6 @@ def _batch(systems: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         if not isinstance(options, Mapping):
             raise SpecError(f"batch.{name}", f"found {found(options)}", "a mapping of this batch system's options")
     return {name: dict(options) for name, options in systems.items()}
-
-
-def _output(key: str, value: Any) -> Output:
-    where = f"outputs.{key}"
-    if not isinstance(value, Mapping):
-        raise SpecError(where, f"found {found(value)}", "{file: PATH} or {file: PATH, json: $.a.b}")
-    for name in value:
-        if name in ("text", "regex"):
-            raise SpecError(f"{where}.{name}", "not yet: this is reserved for a later version")
-    check_keys(value, ("file", "json"), where)
-    if "file" not in value:
-        raise SpecError(f"{where}.file", "is missing", "the path of a file that the job writes")
-    path = value.get("json")
-    if path is not None:
-        path = _text(f"{where}.json", path)
-        if not has_placeholder(path) and JsonPath.parse(path) is None:
-            raise SpecError(f"{where}.json", f"found {found(path)}", "a path such as $.energy or $.runs[0].energy")
-    return Output(_text(f"{where}.file", value["file"]), path)
 
 
 def _output_key(key: Any) -> str:

@@ -7,12 +7,14 @@ import os
 import re
 import secrets
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, TurnedAway
 from wlmctl.ssh.quoting import for_login_shell, quote
+from wlmctl.ssh.shell import what_it_says
 from wlmctl.transport import Completed
 from wlmctl_transport_openssh.way import environment
 
@@ -58,6 +60,9 @@ def run(
     begin = f"{mark}:".encode()
     error = bytes(conversation.error)
     if conversation.exit_code is None:
+        # ssh itself ends with 255, whatever keeps it from the host; another code is that of what answered there.
+        if begin not in error and process.returncode not in (255, -signal.SIGKILL):
+            raise TurnedAway(machine, what_it_says(error + b"\n" + conversation.output))
         what = "the connection broke during a command" if begin in error else "no command can be run"
         said = " ".join(error.decode("utf-8", "replace").split())
         raise Broken(f"machine {machine}: {what}" + (f": {said}" if begin not in error and said else ""))

@@ -97,6 +97,11 @@ class ProcessLine:
         """After ``close``: what the process wrote as errors; None where it had to be ended."""
         return None if self._is_terminated else self._said.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; 255 is ssh's own, another what the host has answered with."""
+        return self._process.poll()
+
     def _read(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         try:
             while not self._is_closed:

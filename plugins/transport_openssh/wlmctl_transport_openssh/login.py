@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from wlmctl.errors import Broken, ConfigError, TransportError, Unreachable
+from wlmctl.errors import Broken, ConfigError, TransportError, TurnedAway, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.transport import Completed
 from wlmctl_transport_openssh import command
@@ -19,6 +19,8 @@ from wlmctl_transport_openssh.way import environment, way_of
 
 #: A path of a socket has at most 107 bytes, of which ssh wants 17 for itself while it makes one.
 _LONGEST_FOLDER = 70
+#: The code with which ssh ends where it could not log in.
+_OF_SSH = 255
 
 
 class SshLogin:
@@ -67,6 +69,8 @@ class SshLogin:
         said = self.line.last_words()
         if said is None and isinstance(error.__cause__, Broken):
             return Unreachable(f"machine {self.machine}: {self._way.login}: no answer for {self.timeout_s:g} s")
+        if said is not None and not said.strip() and self.line.exit_code != _OF_SSH:
+            return TurnedAway(self.machine, "")  # what a host says beside its SFTP is not passed on
         if said is None or not said.strip():
             return error
         if is_dropped(said):

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from wlmctl.errors import Broken, ConfigError, TransportError, Unreachable
+from wlmctl.errors import Broken, ConfigError, TransportError, TurnedAway, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.sftp.files import SftpShellTransport, SftpTransport
 from wlmctl.sftp.session import Session
 from wlmctl.ssh.options import timeout_of
-from wlmctl.ssh.survey import survey
+from wlmctl.ssh.survey import Survey, survey
 from wlmctl_transport_openssh.login import SshLogin
 
 #: Pauses before a login that was dropped is tried again: sshd drops some when many come at once (MaxStartups).
@@ -40,7 +40,7 @@ def _opened(machine: Machine, timeout_s: float, control_path: str | None) -> Sft
     login = SshLogin(machine, timeout_s, control_path)
     try:
         session = _session(login)
-        tools = None if machine.shell == "none" else survey(login)
+        tools = None if machine.shell == "none" else _tools(login)
     except BaseException:
         login.close()
         raise
@@ -52,3 +52,10 @@ def _session(login: SshLogin) -> Session:
         return Session(login.line, login.machine, login.timeout_s)
     except TransportError as error:
         raise login.refused(error) from error
+
+
+def _tools(login: SshLogin) -> Survey | None:
+    try:
+        return survey(login)
+    except TurnedAway:  # it has SFTP, and that only
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wlmctl.errors import ConfigError, Unreachable
+from wlmctl.errors import ConfigError, TurnedAway, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.ssh.connection import connect
 from wlmctl.ssh.options import timeout_of
@@ -26,6 +26,9 @@ def open_transport(machine: Machine, options: Mapping[str, Any]) -> ScpTransport
             raise Unreachable(f'machine {machine.name}: the login has no shell: use transport = "sftp"')
         if not tools.has_scp:
             raise Unreachable(f'machine {machine.name}: there is no scp program: use transport = "sftp"')
+    except TurnedAway as error:
+        ssh.close()
+        raise Unreachable(f'{error} (if it never has a shell: transport = "sftp")') from error
     except BaseException:
         ssh.close()
         raise

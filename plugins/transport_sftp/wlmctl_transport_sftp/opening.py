@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wlmctl.errors import TransportError
 from wlmctl.machine import Machine
 from wlmctl.sftp.files import SftpShellTransport, SftpTransport
 from wlmctl.sftp.session import Session
@@ -20,9 +21,18 @@ def open_transport(machine: Machine, options: Mapping[str, Any]) -> SftpTranspor
     try:
         line = ChannelLine(ssh)  # first: some hosts allow one channel only
         surveying = None if machine.shell == "none" else Surveying(ssh)
-        session = Session(line, machine.name, ssh.timeout_s)
+        session = _session(line, machine.name, ssh.timeout_s, surveying)
         tools = surveying.result() if surveying is not None else None
     except BaseException:
         ssh.close()
         raise
     return SftpTransport(ssh, session) if tools is None else SftpShellTransport(ssh, session, tools)
+
+
+def _session(line: ChannelLine, name: str, timeout_s: float, surveying: Surveying | None) -> Session:
+    """The session; ``TurnedAway`` says why there is none where the login runs no command either."""
+    try:
+        return Session(line, name, timeout_s)
+    except TransportError as error:
+        turned_away = surveying.turned_away() if surveying is not None else None
+        raise turned_away or error from error

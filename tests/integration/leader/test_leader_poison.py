@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.played_fleet import PlayedFleet
 
 ONE = "tasks: {a: {type: step}}"
@@ -67,6 +69,20 @@ def test_what_a_killed_worker_had_not_said_to_have_begun_is_handed_out_with_care
     worker.die()
     play.step(1)
     assert other.task("untold").careful
+
+
+def test_what_is_begun_together_is_blamed_for_no_death_and_begun_for_itself_after_three(play: PlayedFleet) -> None:
+    seq = play.submit(THREE)
+    careful = list[set[bool]]()
+    for number in range(4):
+        worker = play.worker(f"v{number}", slots=3)
+        play.step(4)
+        careful.append({worker.begin(name).careful for name in worker.names()})
+        worker.info = replace(worker.info, slots=1)  # as where many of one machine are started by one command
+        play.step(1)
+        worker.die()
+    assert careful == [{False}, {False}, {False}, {True}]
+    assert {row.kills for row in play.rows(seq).values()} == {0}
 
 
 def test_a_restart_of_the_broker_counts_no_kills(play: PlayedFleet) -> None:

@@ -86,6 +86,8 @@ def _rule(retry: Retry | None, failure: str, failures: int) -> str:
         return "no other attempt: the file sets no retry for it"
     if failure not in retry.on:
         return f"no other attempt: its retry is for {', '.join(retry.on)}, not for {failure}"
+    if failures <= retry.limit:
+        return "no other attempt: its machine has no more of what its retry asks for"
     return f"no other attempt: it has failed {counted(failures, 'time')}, and retry.limit is {retry.limit}"
 
 

@@ -109,10 +109,12 @@ def connections(scene: Scene, found: Findings) -> None:
         machine, login = scene.machines.get(name), scene.login(name)
         if machine is None or machine.is_local or login is None:
             continue
-        rows = scene.db.rows("SELECT worker, host, boot, pid FROM permits WHERE login = ?", (login,))
-        if len(rows) >= machine.max_connections:
+        for node in scene.logins(name):
+            rows = scene.db.rows("SELECT worker, host, boot, pid FROM permits WHERE login = ?", (node,))
+            if len(rows) < machine.max_connections:
+                continue
             who = listed(dict.fromkeys(_who(scene, worker, pid) for worker, _, _, pid in rows))
-            text = f"all {machine.max_connections} connections to {name} ({login}) are taken, by {who}"
+            text = f"all {machine.max_connections} connections to {name} ({node}) are taken, by {who}"
             tell = found.note if any(_is_own(scene, row) for row in rows) else found.cause
             tell("connections", text, machine=name, max_connections=machine.max_connections, taken=len(rows))
         if machine.commands_per_minute is not None:

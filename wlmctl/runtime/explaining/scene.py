@@ -60,7 +60,9 @@ class Scene:
     @cached_property
     def instance(self) -> Instance:
         """What it asks for."""
-        return self.instances.at(self.task.position)
+        instance = self.instances.at(self.task.position)
+        changed = self.task.changed_resources
+        return instance.asking(changed) if changed else instance
 
     @cached_property
     def is_counted(self) -> bool:
@@ -74,8 +76,8 @@ class Scene:
 
     @cached_property
     def holds(self) -> Mapping[str, Hold]:
-        """The machines that do not answer."""
-        return machines.holds(self.db)
+        """The machines that do not answer, or that users hold."""
+        return machines.holds(self.db, self.now_s)
 
     @cached_property
     def events(self) -> list[EventRow]:
@@ -145,15 +147,19 @@ class Scene:
         return (host, user) if host else None
 
     def login(self, machine: str) -> str | None:
-        """What connections to the machine, and its capacity, are counted by; None where that cannot be told here."""
+        """What the machine's capacity and commands are counted by; None where that cannot be told here."""
         if machine == LOCAL:
             return f"{LOCAL}@{self.local_login[0]}" if self.local_login is not None else None
+        return next(iter(self.logins(machine)), None)
+
+    def logins(self, machine: str) -> list[str]:
+        """What connections to each of the machine's login nodes are counted by; none where that cannot be told here."""
         from wlmctl.ssh.login import resolved_login
 
         try:
-            return resolved_login(self.machines[machine])
+            return [resolved_login(node) for node in self.machines[machine].nodes]
         except (ConfigError, KeyError):
-            return None
+            return []
 
     def worker_name(self, worker: str | None) -> str:
         """What people call a worker."""

@@ -67,15 +67,19 @@ def _misfit(scene: Scene, machine: Machine, requires: Requirement) -> str | None
 
 
 def held(scene: Scene, found: Findings) -> None:
-    """Machines of the task that do not answer."""
+    """Machines of the task that do not answer, or that users hold."""
     for name in scene.touched:
         hold = scene.holds.get(name)
-        if hold is not None:
-            text = (
-                f"machine {name} is held since {moment(hold.since_s, scene.now_s)}: {hold.reason};"
-                f" it is tried again at {moment(hold.probe_due_s, scene.now_s)}"
-            )
-            found.cause("held", text, machine=name, since=hold.since_s, probe_due=hold.probe_due_s)
+        if hold is None:
+            continue
+        text = f"machine {name} is held since {moment(hold.since_s, scene.now_s)}: {hold.text}; "
+        if hold.by is not None:
+            text += f"wlmctl machine release {name} ends that"
+        else:
+            text += f"it is tried again at {moment(hold.probe_due_s or scene.now_s, scene.now_s)}"
+        found.cause(
+            "held", text, machine=name, since=hold.since_s, probe_due=hold.probe_due_s, by=hold.by, until=hold.until_s
+        )
 
 
 def _max_running(scene: Scene, found: Findings) -> None:

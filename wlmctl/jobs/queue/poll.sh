@@ -30,10 +30,14 @@ look() {
       fi
       judge "$2" "$6"
       [ "$verdict" = run ] && return
-      # a node was given to it and it has not begun: that was no scancel, but a launch that failed
-      [ "$state" = CANCELLED ] && [ "$nodes" = placed ] && state=LAUNCH_FAILED
+      # a node was given to it and it has not begun: that was nobody's cancel, but a launch that failed
+      case $shared,$state,$nodes in
+      ,CANCELLED,placed) state=LAUNCH_FAILED ;;
+      ?*,TIMEOUT,* | ?*,DEADLINE,*) state=PACK_OVER ;;
+      esac
       note_end "$2"
-      sweep "$6"
+      ask_kept "$2" "$6"
+      sweep "$6" "$2"
     fi
     tell_end "$1" "$2"
     ;;
@@ -44,13 +48,13 @@ look() {
 # holds a job by hand does so after that.
 release_again() {
   [ -e "$1/released" ] || return 0
-  : "${booted:=$(date -d "$(scontrol show config | sed -n 's/^BOOT_TIME *= *//p')" +%s)}"
-  [ "$(stat -c %Y "$1/released")" -le "${booted:-0}" ] && scontrol release "$id" && : >"$1/released"
+  : "${booted:=$(queue_booted)}"
+  [ "$(stat -c %Y "$1/released")" -le "${booted:-0}" ] && queue_release "$id" && : >"$1/released"
 }
 
 printf '\nwlm-begin %s\n' "$sign"
 list || exit 1
-sweep_held
+sweep_pending
 clock
 began=$now spent=0 some=
 while :; do

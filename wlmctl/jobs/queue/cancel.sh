@@ -10,12 +10,13 @@ if ! [ "$verdict" ]; then
     { owner "$folder" || seal "$folder"; }; then
     # point 2: marked, and sealed where it had not begun
     while list; do
-      job "$name"
-      has_ended "$state" || sweep "$name"
-      # point 3: cancelled in Slurm, nothing proven
+      job "$name" "$folder"
+      has_ended "$state" || is_spared "$folder" || sweep "$name" "$folder"
+      # point 3: cancelled in the queue, nothing proven
       judge "$folder" "$name"
       case $verdict in
-      never) has_ended "$state" && break ;;
+      # its pack goes on without it
+      never) { [ "$shared" ] || has_ended "$state"; } && break ;;
       exit | lost | gone) break ;;
       esac
       clock
@@ -24,7 +25,7 @@ if ! [ "$verdict" ]; then
     done
     [ "$turn" -gt 0 ] || exit 1
     # sealed, and the queue still shows it: not proven yet
-    [ "$verdict" = never ] && ! has_ended "$state" && verdict=ending
+    [ "$verdict" = never ] && ! [ "$shared" ] && ! has_ended "$state" && verdict=ending
   else
     verdict=unsealed
   fi

@@ -1,0 +1,35 @@
+# Slurm's commands.
+
+# settings of the login that would change what a command lists or submits
+for v in $(env | grep -Eo '^(SQUEUE|SBATCH|SCANCEL)_[A-Z0-9_]*'); do unset "$v"; done
+away='[Tt]imed out|nable to contact|ocket|emporarily|ommunication|onnect|Broken pipe|end failure|eceive failure'
+away="$away|Zero Bytes|eader lengths|message length|standby|redential"
+array=--array=
+# squeue shows an end for as long as slurmctld knows it
+absent=ABSENT
+
+# jobs in all states and hidden partitions, elements of arrays singly
+queue_list() {
+  LC_ALL=C timeout 60 squeue -a -r -h -t all -u "$(id -un)" -o '%i|%T|%j_%K|%N|%k|%r'
+}
+
+queue_submit() {
+  file=$1
+  shift
+  made=$(timeout 120 sbatch --parsable --hold --no-requeue --job-name="$name" --comment="wlm:$folder" "$@" \
+    --output=/dev/null --error=/dev/null "$file") && printf '%s\n' "${made%%;*}"
+}
+
+queue_release() {
+  scontrol release "$@"
+}
+
+queue_remove() {
+  scancel "$@"
+}
+
+queue_told() { :; }
+
+queue_booted() {
+  date -d "$(scontrol show config | sed -n 's/^BOOT_TIME *= *//p')" +%s
+}
