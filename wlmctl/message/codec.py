@@ -12,10 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from wlmctl.errors import WlmctlError
 from wlmctl.machine import Machine
@@ -107,6 +108,7 @@ class _Task(TaskMessage, frozen=True):
 
 
 _TASK = msgspec.json.Decoder(_Task)
+_VALUES, _AT = attrgetter(*TaskMessage.__struct_fields__), TaskMessage.__struct_fields__.index("machines")
 _MACHINES = msgspec.json.Decoder(dict[str, Machine])
 
 
@@ -136,8 +138,8 @@ def _different(machine: Machine) -> msgspec.Raw:
 
 
 def _task(body: bytes) -> TaskMessage:
-    read = _TASK.decode(body)
-    return TaskMessage(**{**asdict(read), "machines": _machines(bytes(read.machines))})
+    values = _VALUES(_TASK.decode(body))
+    return TaskMessage(*values[:_AT], _machines(bytes(values[_AT])), *values[_AT + 1 :])
 
 
 @lru_cache(maxsize=64)
