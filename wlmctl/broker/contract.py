@@ -173,6 +173,10 @@ class Broker(Protocol):
         """Tell each later state of the connection, on the broker's thread."""
         ...
 
+    def watch_closures(self, told: Callable[[str], None]) -> None:
+        """Tell why, each time the broker closes a channel with 406, as for a message held too long; on its thread."""
+        ...
+
     def channel(self, *, lost: Callable[[int], None] | None = None) -> Channel:
         """A new channel; ``lost`` hears each new epoch of it."""
         ...

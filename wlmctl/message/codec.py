@@ -38,6 +38,7 @@ from wlmctl.message.orders import (
 from wlmctl.message.reports import (
     AskMessage,
     CleanedMessage,
+    ClosedMessage,
     GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
@@ -63,7 +64,7 @@ _KINDS: dict[str, type[Any]] = {
         TaskMessage, StopMessage, PollMessage, EndMessage, ProbeMessage, CleanMessage, ResultMessage,
         PollAnswerMessage, StartedMessage, ProbeAnswerMessage, CleanedMessage, MarkMessage, DrainMessage, AskMessage,
         GrantMessage, PermitsBackMessage, CloseIdleMessage, HeartbeatMessage, HeldMessage, ReturnedMessage,
-        GoodbyeMessage,
+        GoodbyeMessage, ClosedMessage,
     )
 }  # fmt: skip
 
@@ -139,7 +140,8 @@ def _different(machine: Machine) -> msgspec.Raw:
 
 def _task(body: bytes) -> TaskMessage:
     values = _VALUES(_TASK.decode(body))
-    return TaskMessage(*values[:_AT], _machines(bytes(values[_AT])), *values[_AT + 1 :])
+    values = (*values[:_AT], _machines(bytes(values[_AT])), *values[_AT + 1 :])
+    return TaskMessage(*values)
 
 
 @lru_cache(maxsize=64)

@@ -34,8 +34,9 @@ class Poison:
         if not _is_killed(member):
             return
         begun = [(work, active) for work, active in had if active.is_begun and active.holder == member.id]
-        for work, active in had:  # it may have begun with one of these a moment before, and died of that
-            work.mind(active.idx).is_careful |= (work, active) not in begun
+        for work, active in had:
+            if (work, active) not in begun:
+                be_careful(book, work, active, f"worker {member.info.name} may have died of this")
         for work, active in begun:
             care = work.mind(active.idx)
             care.kills += 1
@@ -62,6 +63,14 @@ class Poison:
                 work.active[idx].kills = care.kills
             reason = f"worker {member.info.name} was only cut off"
             book.of(work).task_fields(idx, "killed", reason, kills=care.kills)
+
+
+def be_careful(book: Book, work: Work, active: Active, reason: str) -> None:
+    """The task may have begun a moment before its worker died: from now on it is announced before it begins."""
+    care = work.mind(active.idx)
+    if not care.is_careful:
+        care.is_careful = True
+        book.of(work).task_fields(active.idx, "careful", reason, careful=1)
 
 
 def _is_killed(member: Member) -> bool:

@@ -91,8 +91,8 @@ class Work:
                 self.attempts[row.idx] = row.attempt
             if row.dispatch:
                 self.dispatches[row.idx] = row.dispatch
-            if row.kills and state not in FINAL:
-                self.care[row.idx] = Care(kills=row.kills)
+            if (row.kills or row.careful) and state not in FINAL:
+                self.care[row.idx] = Care(row.kills, bool(row.careful))
             if state is TaskState.READY:
                 self.add_ready(row.idx, self.row.created)
             elif state is TaskState.WAITING:

@@ -109,6 +109,7 @@ class TaskRow:
     sent: int | None
     kills: int
     counters: str | None
+    careful: int
 
 
 #: ``user`` alone would be the login at PostgreSQL.

@@ -112,8 +112,16 @@ CREATE TABLE progress (
   rate_bytes_s REAL NOT NULL, time REAL NOT NULL, PRIMARY KEY (exp, task)) WITHOUT ROWID;
 """
 
+# What is to be announced before it begins, and the channels that the broker has closed.
+_SIXTH = """
+ALTER TABLE tasks ADD COLUMN careful INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE closures (
+  process TEXT NOT NULL, reason TEXT NOT NULL, since REAL NOT NULL, seen REAL NOT NULL, times INTEGER NOT NULL,
+  PRIMARY KEY (process, reason)) WITHOUT ROWID;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 
 SCHEMA_VERSION = len(STEPS)
 
