@@ -121,18 +121,17 @@ def test_channels_that_the_broker_has_closed_are_told_and_of_the_last_day_are_a_
             closures.add(db, "orchestrator on box", "delivery acknowledgement timed out", time.time())
     found = [check for check in checks(doctor(tmp_path, "-o", "json")) if "406" in check["text"]]
     assert [check["level"] for check in found] == ["problem", "note"]
-    assert found[0]["text"].startswith(
-        "orchestrator on box: a channel was closed with 406, 2 times, the last one 0s ago"
-    )
+    texts = [check["text"] for check in found]
+    assert texts[0].startswith("orchestrator on box: a channel was closed with 406, 2 times, the last one ")
+    assert "406, 1 time, the last one 3d 00h ago: delivery acknowledgement timed out" in texts[1]
     assert found[0]["advice"].startswith("set ack_timeout to what the broker has, or less: rabbitmqctl eval")
-    assert found[1]["text"].startswith("worker w on box: a channel was closed with 406, 1 time, the last one 3d 00h ago")
 
 
 def test_the_leaders_newest_word_shows_that_this_clock_is_behind(tmp_path: Path) -> None:
     (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
     with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
         info = {"name": "w", "host_name": "box", "slots": 4, "version": wlmctl.__version__}
-        workers.put(db, "u.w-222222", info, workers.ALIVE, time.time() + 7200)
+        workers.put(db, "u.w-222222", info, workers.ALIVE, time.time() + 7259)  # a minute until it is looked at
     assert any("2h 00m behind" in problem for problem in problems(doctor(tmp_path, "-o", "json")))
 
 
