@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def latencies_ms(site: Site, store: str, count: int) -> list[float]:
             fleet.wait(seq, look_s=0.0005)
             if number >= 10:
                 found.append(1000 * (time.time() - commit_s))
-            time.sleep(0.1)  # idle again
+            time.sleep(random.uniform(0.1, 0.2))  # idle again, and at no fixed moment between two looks of the leader
     return found
 
 
