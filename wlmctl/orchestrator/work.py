@@ -80,7 +80,7 @@ class Work:
         self._load(db, upto)
 
     def _load(self, db: Database, upto: int | None) -> None:
-        for row in experiments.tasks(db, self.seq):
+        for row in experiments.tasks(db, self.seq, count=self.row.task_count):
             state = TaskState(row.state)
             self.states[row.idx] = state
             self.needs.tallies[row.template].count(state, 1)
