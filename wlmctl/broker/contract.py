@@ -78,7 +78,7 @@ class Depth:
 Told = Callable[[WlmctlError | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Outgoing:
     """One message to publish. ``transient``: not written to disk, and forgotten when the connection is lost."""
 

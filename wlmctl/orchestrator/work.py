@@ -41,14 +41,15 @@ class Work:
         self.experiment: Experiment = from_document(experiments.document(db, row.seq))
         self.templates = self.experiment.templates
         self.instances = [Instances(template, plugins.task_type, Path(row.folder)) for template in self.templates]
-        self.defers = [isinstance(plugins.task_type(template.type), Defers) for template in self.templates]
+        types = {template.type for template in self.templates}
+        defers = {name: isinstance(plugins.task_type(name), Defers) for name in types}
+        self.defers = [defers[template.type] for template in self.templates]
         self.first: list[int] = []
         count = 0
         for template in self.templates:
             self.first.append(count)
             count += len(template.rows)
-        #: The template that was asked for last, its first task, and the one behind its last.
-        self._near = (0, 0, 0)
+        self._near = (0, 0, 0)  # the template that was asked for last, its first task, and the one behind its last
         #: The group's name of templates whose tasks are all equal.
         self._group_keys: dict[int, tuple[Instance, str]] = {}
         #: What the tasks of a role ask, by the name under which it is bound.
