@@ -24,9 +24,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=5, help="in a round (default: %(default)s)")
     parser.add_argument("--within", type=float, default=12.0, help="seconds in which they begin (default: %(default)s)")
     parser.add_argument("--size", type=float, default=1.0, help="1.0: 300 tasks (default)")
-    parser.add_argument(
-        "--pace", type=float, default=1.0, help="how long tasks sleep, 1.0: some seconds (default)"
-    )
+    parser.add_argument("--pace", type=float, default=1.0, help="how long tasks sleep, 1.0: some seconds (default)")
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="", help="default: drawn")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--orchestrators", type=int, default=2)
