@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -29,12 +30,16 @@ from benchmarks.fleets import Fleet, cpu_s, memory_bytes
 from tests.services.postgres import NativeServer, binaries
 from tests.services.rabbitmq import open_rabbit
 from tests.services.rabbitmq_api import Rabbit
+from tests.services.rabbitmq_node import RabbitNode
 from wlmctl.store.events import events
 from wlmctl.testing import noop
 
 CELERY_PYTHON = "WLMCTL_BENCH_CELERY_PYTHON"
 WORKERS, SLOTS = 2, 4
 MIB = 1 << 20
+
+#: Of the orchestrator, of all workers, of the broker where it runs on this host.
+Costs = tuple[Spread, Spread, Spread]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +86,18 @@ def open_site(folder: Path) -> Iterator[Site]:
             server.stop(signal.SIGINT)
 
 
-def rate(site: Site, store: str, queues: str, count: int) -> float:
-    """Tasks a second, after a tenth of them to warm up."""
+def rate(site: Site, store: str, queues: str, costs: Costs, count: int) -> float:
+    """Tasks a second, after a tenth of them to warm up; what one of them cost goes to ``costs``."""
+    broker = site.rabbit.processes() if isinstance(site.rabbit, RabbitNode) else []
     with site.fleet(store, queues) as fleet:
+        groups = ([fleet.orchestrator.pid], [worker.pid for worker in fleet.workers], broker)
         for tasks in (count // 10, count):
             write_trivial(fleet.folder / "many.yaml", tasks, "noop")
+            before_s = [sum(map(cpu_s, pids)) for pids in groups]
             seq, commit_s = fleet.submit(fleet.folder / "many.yaml")
             took_s = fleet.wait(seq, look_s=0.2) - commit_s
+        for spread, pids, until_s in zip(costs, groups, before_s, strict=True):
+            spread.values.append(1e6 * (sum(map(cpu_s, pids)) - until_s) / count)
     return count / took_s
 
 
@@ -114,8 +124,9 @@ def rates(report: Report, site: Site, settings: argparse.Namespace) -> None:
     kinds = {"classic, SQLite": ("sqlite", "classic"), "quorum, SQLite": ("sqlite", "quorum")}
     if site.postgres is not None:
         kinds |= {"classic, PostgreSQL": ("postgresql", "classic"), "quorum, PostgreSQL": ("postgresql", "quorum")}
+    costs = {name: (Spread(), Spread(), Spread()) for name in kinds}
     measured: dict[str, Callable[[], float]] = {
-        name: partial(rate, site, store, queues, count) for name, (store, queues) in kinds.items()
+        name: partial(rate, site, store, queues, costs[name], count) for name, (store, queues) in kinds.items()
     }
     if has_celery := CELERY_PYTHON in os.environ:
         measured = {"Celery, rpc": lambda: celery(site, "drain", max(100, count // 4))[0], **measured}
@@ -124,6 +135,10 @@ def rates(report: Report, site: Site, settings: argparse.Namespace) -> None:
     report.table(
         ("", "tasks/s", "x Celery"),
         [(name, spread.text("{:.0f}"), ratio(spread, peer).text() if peer else "") for name, spread in found.items()],
+    )
+    report.table(
+        ("processor time a task, µs", "orchestrator", "both workers", "broker"),
+        [(name, *(spread.text("{:.0f}") for spread in spreads)) for name, spreads in costs.items()],
     )
     if not has_celery or peer is None:
         print(f"{CELERY_PYTHON} is not set: Celery is not compared.\n")
@@ -143,7 +158,7 @@ def latencies_ms(site: Site, store: str, count: int) -> list[float]:
             fleet.wait(seq, look_s=0.0005)
             if number >= 10:
                 found.append(1000 * (time.time() - commit_s))
-            time.sleep(0.1)  # idle again
+            time.sleep(random.uniform(0.1, 0.2))  # idle again, and at no fixed moment between two looks of the leader
     return found
 
 
@@ -220,9 +235,9 @@ def idle(report: Report, site: Site, settings: argparse.Namespace) -> None:
     report.title(f"{count} idle workers")
     with site.fleet(workers=count) as fleet:
         time.sleep(watch_s / 4)  # what came with their start
-        before_s, begin_s = cpu_s(fleet.orchestrator), time.monotonic()
+        before_s, begin_s = cpu_s(fleet.orchestrator.pid), time.monotonic()
         time.sleep(watch_s)
-        share = (cpu_s(fleet.orchestrator) - before_s) / (time.monotonic() - begin_s)
+        share = (cpu_s(fleet.orchestrator.pid) - before_s) / (time.monotonic() - begin_s)
         memory = memory_bytes(fleet.orchestrator) / MIB
     report.table(("orchestrator", ""), [("of a core", f"{100 * share:.1f} %"), ("MiB", f"{memory:.0f}")])
     report.promise(f"the orchestrator of {count} idle workers", 100 * share, 10, unit="% of a core")

@@ -100,9 +100,9 @@ def until(look: Callable[[], T | None], what: str, timeout_s: float, *, look_s: 
     return found
 
 
-def cpu_s(process: subprocess.Popen[bytes]) -> float:
+def cpu_s(pid: int) -> float:
     """The processor time that a process has taken so far."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 

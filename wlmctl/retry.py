@@ -18,11 +18,10 @@ from wlmctl.text import counted
 
 #: What an attempt leaves in its row, as it is before the first one.
 _FRESH: dict[str, Any] = {
-    "nonce": None, "published": 0, "sent": None, "kills": 0, "worker": None, "machine": None, "site": None,
-    "cpus": None, "memory_bytes": None, "gpus": None, "devices": None, "counters": None, "asked": None, "handle": None,
-    "outputs": None, "folder": None, "exit_code": None,
-    "failure_class": None, "reason": None, "user_failures": 0, "infra_failures": 0, "due": None, "started": None,
-    "ended": None,
+    "nonce": None, "published": 0, "sent": None, "kills": 0, "careful": 0, "worker": None, "machine": None,
+    "site": None, "cpus": None, "memory_bytes": None, "gpus": None, "devices": None, "counters": None, "asked": None,
+    "handle": None, "outputs": None, "folder": None, "exit_code": None, "failure_class": None, "reason": None,
+    "user_failures": 0, "infra_failures": 0, "due": None, "started": None, "ended": None,
 }  # fmt: skip
 
 _AGAIN = frozenset({TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED})

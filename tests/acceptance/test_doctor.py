@@ -14,7 +14,7 @@ import pytest
 
 import wlmctl
 from tests.services.sshd import Farm
-from wlmctl.store import open_database, workers
+from wlmctl.store import closures, open_database, workers
 
 WLMCTL = [sys.executable, "-m", "wlmctl"]
 
@@ -113,11 +113,25 @@ def test_workers_of_another_version_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_channels_that_the_broker_has_closed_are_told_and_of_the_last_day_are_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
+    with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
+        closures.add(db, "worker w on box", "delivery acknowledgement timed out", time.time() - 3 * 86_400)
+        for _ in range(2):
+            closures.add(db, "orchestrator on box", "delivery acknowledgement timed out", time.time())
+    found = [check for check in checks(doctor(tmp_path, "-o", "json")) if "406" in check["text"]]
+    assert [check["level"] for check in found] == ["problem", "note"]
+    texts = [check["text"] for check in found]
+    assert texts[0].startswith("orchestrator on box: a channel was closed with 406, 2 times, the last one ")
+    assert "406, 1 time, the last one 3d 00h ago: delivery acknowledgement timed out" in texts[1]
+    assert found[0]["advice"].startswith("set ack_timeout to what the broker has, or less: rabbitmqctl eval")
+
+
 def test_the_leaders_newest_word_shows_that_this_clock_is_behind(tmp_path: Path) -> None:
     (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
     with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as db, db.transaction():
         info = {"name": "w", "host_name": "box", "slots": 4, "version": wlmctl.__version__}
-        workers.put(db, "u.w-222222", info, workers.ALIVE, time.time() + 7200)
+        workers.put(db, "u.w-222222", info, workers.ALIVE, time.time() + 7259)  # a minute until it is looked at
     assert any("2h 00m behind" in problem for problem in problems(doctor(tmp_path, "-o", "json")))
 
 

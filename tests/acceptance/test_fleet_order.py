@@ -44,10 +44,22 @@ def succeeded(line: CommandLine, identifier: str) -> int:
     return sum(task["state"] == "succeeded" for task in found["tasks"])
 
 
-def seconds_from_submit_to_end(line: CommandLine, identifier: str) -> float:
+def from_submit_to_end(line: CommandLine, identifier: str) -> tuple[datetime, datetime]:
     line.run("wait", identifier, "--timeout", "60")
     (found,) = line.json("status", identifier)["experiments"]
-    return (datetime.fromisoformat(found["ended"]) - datetime.fromisoformat(found["created"])).total_seconds()
+    return datetime.fromisoformat(found["created"]), datetime.fromisoformat(found["ended"])
+
+
+def seconds_from_submit_to_end(line: CommandLine, identifier: str) -> float:
+    created, ended = from_submit_to_end(line, identifier)
+    return (ended - created).total_seconds()
+
+
+def ended_between(line: CommandLine, identifier: str, begin: datetime, end: datetime) -> int:
+    """How many tasks of an experiment have succeeded in that time."""
+    found = map(json.loads, line.run("events", identifier, "-o", "json").stdout.splitlines())
+    succeeded = [event["time"] for event in found if event["task"] and event["to"] == "succeeded"]
+    return sum(begin < datetime.fromisoformat(time) <= end for time in succeeded)
 
 
 def test_an_urgent_experiment_behind_ten_thousand_waiting_tasks_starts_at_once(line: CommandLine) -> None:
@@ -73,9 +85,10 @@ tasks:
     mixed = submit(line, "mixed", text)
     wait_until(lambda: succeeded(line, mixed) >= 2995, "the quick ones have ended", 60)
     urgent = submit(line, "urgent", ONE.format(name="urgent", priority="urgent"))
-    took_s = seconds_from_submit_to_end(line, urgent)
+    created, ended = from_submit_to_end(line, urgent)
     assert line.state(mixed) == "running"
-    assert took_s < CHANGED_S * BUSY_HOST
+    # by the fleet's own clock: what its 8 slots end meanwhile, however slow the host is
+    assert ended_between(line, mixed, created, ended) < CHANGED_S * BUSY_HOST * 8 / 0.1
 
 
 def test_a_priority_changed_while_it_waits_lets_an_experiment_overtake(line: CommandLine) -> None:

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=5, help="in a round (default: %(default)s)")
     parser.add_argument("--within", type=float, default=12.0, help="seconds in which they begin (default: %(default)s)")
     parser.add_argument("--size", type=float, default=1.0, help="1.0: 300 tasks (default)")
+    parser.add_argument("--pace", type=float, default=1.0, help="how long tasks sleep, 1.0: some seconds (default)")
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="", help="default: drawn")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--orchestrators", type=int, default=2)
@@ -37,7 +38,8 @@ def main() -> int:
     if options.no_broker:
         kinds = [kind for kind in kinds if kind in ("orchestrator", "store", "sshd")]
     settings = Settings(
-        kinds, options.faults, options.within, options.size, options.store, options.workers, options.orchestrators
+        kinds, options.faults, options.within, options.size, options.store, options.workers, options.orchestrators,
+        options.pace,
     )  # fmt: skip
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     wrong: list[Outcome] = []

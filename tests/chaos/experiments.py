@@ -24,10 +24,11 @@ class Written:
 
 
 class Experiments:
-    """Writes the files of one round into ``folder``; ``size`` 1.0 makes 300 tasks in all."""
+    """Writes the files of one round into ``folder``; ``size`` 1.0 makes 300 tasks in all. They sleep ``pace`` times as
+    long as in a full round."""
 
-    def __init__(self, folder: Path, chance: Random, *, size: float = 1.0) -> None:
-        self._folder, self._chance, self._size = folder, chance, size
+    def __init__(self, folder: Path, chance: Random, *, size: float = 1.0, pace: float = 1.0) -> None:
+        self._folder, self._chance, self._size, self._pace = folder, chance, size, pace
         (folder / "data").mkdir()
         for number in range(8):
             (folder / "data" / f"points-{number}.csv").write_bytes(
@@ -46,7 +47,7 @@ class Experiments:
         chance, lines, ends = self._chance, ["name: main", "tasks:"], dict[str, tuple[str, ...]]()
         sims = {"alpha": self._some(30), "beta": self._some(24), "local": self._some(73)}
         for machine in MACHINES:
-            long_s = chance.choice([0, 0, 1, 5])
+            long_s = chance.choice([0, 0, 1, 5]) * self._pace
             lines += [
                 f"  setup-{machine}:", "    type: environment", f"    machine: {machine}", "    directories: [work]",
                 "    files: {tool: {content: 'echo tool'}}", f"    commands: ['sleep {long_s}; pwd > where']",
@@ -60,7 +61,7 @@ class Experiments:
             ends[f"data-{machine}"] = ("succeeded",)
         for machine, count in sims.items():
             needs = f"setup-{machine}" if machine == "local" else f"data-{machine}"
-            seconds = f"{chance.uniform(0.0, 0.6):.2f}"
+            seconds = f"{chance.uniform(0.0, 0.6) * self._pace:.2f}"
             lines += [
                 f"  sim-{machine}:", "    type: job", f"    machine: {machine}", f"    needs: [{needs}]",
                 "    directory: work", f"    foreach: {{n: 1..{count}}}",
@@ -103,7 +104,7 @@ class Experiments:
         ends |= {"fails": ("failed",), "skipped": ("skipped",), "anyway": ("succeeded",)}
         for number in range(10):
             needs = f"chain-{number - 1}" if number else "setup-local"
-            seconds = f"{self._chance.uniform(0, 2):.1f}"
+            seconds = f"{self._chance.uniform(0, 2) * self._pace:.1f}"
             lines += [
                 f"  chain-{number}:", "    type: job", f"    needs: [{needs}]",
                 f"    command: '{self._say('local')}; sleep {seconds}'",
@@ -115,7 +116,7 @@ class Experiments:
         count = self._some(40) - 1
         text = (
             "name: late\npriority: low\ntasks:\n"
-            f"  gate: {{type: job, command: '{self._say('local')}; sleep {GATE_S}'}}\n"
+            f"  gate: {{type: job, command: '{self._say('local')}; sleep {GATE_S * self._pace}'}}\n"
             f"  quick:\n    type: job\n    needs: [gate]\n    foreach: {{n: 1..{count}}}\n"
             f"    command: '{self._say('local')}; sleep 0.1'\n"
         )

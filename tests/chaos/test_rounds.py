@@ -12,7 +12,7 @@ from tests.chaos.rounds import Round, Settings
 from tests.chaos.site import Site, is_available, open_site
 
 #: Short rounds, since many other tests wait; the long ones are those of ``python -m tests.chaos``.
-SHORT, FULL = Settings(faults=3, within_s=6.0), Settings()
+SHORT, FULL = Settings(faults=3, within_s=6.0, pace=0.5), Settings()
 
 #: The seed of the first round. One that has failed is played again as its message says.
 SEED = int(os.environ.get("WLMCTL_TEST_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
@@ -29,7 +29,8 @@ def site() -> Iterator[Site]:
 def play(site: Site, seed: int, settings: Settings) -> None:
     outcome = Round(site, seed, settings).play()
     print(outcome.text())
-    again = f"python -m tests.chaos --seed {seed} --rounds 1 --faults {settings.faults} --within {settings.within_s:g}"
+    drawn = f"--faults {settings.faults} --within {settings.within_s:g} --pace {settings.pace:g}"
+    again = f"python -m tests.chaos --seed {seed} --rounds 1 {drawn}"
     assert not outcome.wrong, f"{again}: {outcome.text()}"
 
 

@@ -47,7 +47,9 @@ def test_a_message_held_beyond_the_ack_time_out_goes_back_and_the_channel_goes_o
     node.set_ack_timeout(1000)
     try:
         epochs = []
-        channel = connect(place.url).channel(lost=epochs.append)
+        broker, closures = connect(place.url), []
+        broker.watch_closures(closures.append)
+        channel = broker.channel(lost=epochs.append)
         channel.declare("q")
         channel.consume("q", 1)
         channel.publish("q", b"long")
@@ -60,6 +62,7 @@ def test_a_message_held_beyond_the_ack_time_out_goes_back_and_the_channel_goes_o
         channel.publish("q", b"next")
         assert channel.receive(10).body == b"next"
         assert "ack time-out" in caplog.text
+        assert ["1000 ms" in reason for reason in closures] == [True]
     finally:
         node.set_ack_timeout(1_800_000)
 

@@ -96,11 +96,11 @@ def test_lasting_effects_wait_while_the_broker_is_away_for_too_long(
 def test_a_step_that_takes_longer_than_the_brokers_patience_is_leased_and_ends_once(
     node: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, go_on: threading.Event
 ) -> None:
-    node.set_ack_timeout(10_000)
+    node.set_ack_timeout(4000)
     try:
         place = node.vhost()
         leader = Leader(connect(place.url), monkeypatch)
-        worker = leader.worker(connect(place.url), slots=1, ack_timeout_s=10.0)
+        worker = leader.worker(connect(place.url), slots=1, ack_timeout_s=4.0)
         leader.type.scripts["long"] = waits_for_end(go_on)
         message = leader.send("long")
         waiting = leader.send("waiting", to=worker)
@@ -110,7 +110,7 @@ def test_a_step_that_takes_longer_than_the_brokers_patience_is_leased_and_ends_o
         assert leader.wait(ReturnedMessage).key == waiting.key, "what only waits is not kept either"
         for queue in (type_queue("wlm", "a"), worker_queue("wlm", "w")):
             assert leader.broker.probe(queue).ready == 0  # type: ignore[union-attr]
-        settle(lambda: worker._work.epoch == 0, 13)
+        settle(lambda: worker._work.epoch == 0, 6.5)
         go_on.set()
         assert leader.result(message).outcome.what == "done"
         assert leader.type.executed == ["long"]

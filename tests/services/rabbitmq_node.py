@@ -223,6 +223,10 @@ class RabbitNode(Rabbit):
         if self._process is not None:
             self._process.wait(10)
 
+    def processes(self) -> list[int]:
+        """The node's own processes."""
+        return self._pids("beam.smp")
+
     def _pids(self, program: str) -> list[int]:
         """The processes of this node that run the program."""
         wanted, found = f"{TOKEN}={self.token}".encode(), []

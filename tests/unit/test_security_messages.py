@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from wlmctl.machine import Machine, Reference
 from wlmctl.message import (
     Answer,
+    ClosedMessage,
     Deferral,
     HeartbeatMessage,
     Outcome,
@@ -46,6 +47,7 @@ MESSAGES = [
     TaskMessage(KEY, "n", "t", "e", "a", "job", {"command": "x"}, {"r": "nas"}, {"nas": MACHINE}, "/f", Resources(1),
                 (1,), {"f": b"x"}, True, 5, True, True),
     PollMessage(MACHINE, 7, 1.0, [Deferral(KEY, "job", {"pid": 5})]),
+    ClosedMessage("w", "timed out"),
 ]  # fmt: skip
 
 

@@ -78,7 +78,7 @@ class Depth:
 Told = Callable[[WlmctlError | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Outgoing:
     """One message to publish. ``transient``: not written to disk, and forgotten when the connection is lost."""
 
@@ -171,6 +171,10 @@ class Broker(Protocol):
 
     def watch(self, told: Callable[[LinkState], None]) -> None:
         """Tell each later state of the connection, on the broker's thread."""
+        ...
+
+    def watch_closures(self, told: Callable[[str], None]) -> None:
+        """Tell why, each time the broker closes a channel with 406, as for a message held too long; on its thread."""
         ...
 
     def channel(self, *, lost: Callable[[int], None] | None = None) -> Channel:

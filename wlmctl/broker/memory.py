@@ -43,6 +43,9 @@ class MemoryBroker:
         """Tell each later state of the connection."""
         self._watchers.append(told)
 
+    def watch_closures(self, told: Callable[[str], None]) -> None:
+        """Nothing closes a channel here."""
+
     def channel(self, *, lost: Callable[[int], None] | None = None) -> MemoryChannel:
         """A new channel."""
         channel = MemoryChannel(self, lost)

@@ -12,10 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from wlmctl.errors import WlmctlError
 from wlmctl.machine import Machine
@@ -37,6 +38,7 @@ from wlmctl.message.orders import (
 from wlmctl.message.reports import (
     AskMessage,
     CleanedMessage,
+    ClosedMessage,
     GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
@@ -62,7 +64,7 @@ _KINDS: dict[str, type[Any]] = {
         TaskMessage, StopMessage, PollMessage, EndMessage, ProbeMessage, CleanMessage, ResultMessage,
         PollAnswerMessage, StartedMessage, ProbeAnswerMessage, CleanedMessage, MarkMessage, DrainMessage, AskMessage,
         GrantMessage, PermitsBackMessage, CloseIdleMessage, HeartbeatMessage, HeldMessage, ReturnedMessage,
-        GoodbyeMessage,
+        GoodbyeMessage, ClosedMessage,
     )
 }  # fmt: skip
 
@@ -107,6 +109,7 @@ class _Task(TaskMessage, frozen=True):
 
 
 _TASK = msgspec.json.Decoder(_Task)
+_VALUES, _AT = attrgetter(*TaskMessage.__struct_fields__), TaskMessage.__struct_fields__.index("machines")
 _MACHINES = msgspec.json.Decoder(dict[str, Machine])
 
 
@@ -136,8 +139,9 @@ def _different(machine: Machine) -> msgspec.Raw:
 
 
 def _task(body: bytes) -> TaskMessage:
-    read = _TASK.decode(body)
-    return TaskMessage(**{**asdict(read), "machines": _machines(bytes(read.machines))})
+    values = _VALUES(_TASK.decode(body))
+    values = (*values[:_AT], _machines(bytes(values[_AT])), *values[_AT + 1 :])
+    return TaskMessage(*values)
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from wlmctl.message.orders import (
 from wlmctl.message.reports import (
     AskMessage,
     CleanedMessage,
+    ClosedMessage,
     GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
@@ -34,6 +35,7 @@ REPORTS = frozenset(
     for report in (
         AskMessage,
         CleanedMessage,
+        ClosedMessage,
         GoodbyeMessage,
         HeartbeatMessage,
         HeldMessage,
@@ -58,6 +60,7 @@ Message = (
     | StartedMessage
     | ProbeAnswerMessage
     | CleanedMessage
+    | ClosedMessage
     | MarkMessage
     | DrainMessage
     | AskMessage

@@ -130,6 +130,15 @@ class GoodbyeMessage:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedMessage:
+    """The broker has closed a channel of the worker with 406, for this reason."""
+
+    kind: ClassVar[str] = "closed"
+    worker: QueueWord
+    reason: str
+
+
 class ResultMessage(msgspec.Struct, frozen=True):
     """The outcome of one dispatch; counts only with the dispatch's own nonce. ``took_s``: how long it executed."""
 

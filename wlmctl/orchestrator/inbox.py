@@ -10,6 +10,7 @@ from wlmctl.broker.contract import Channel, Delivery
 from wlmctl.message import (
     AskMessage,
     CleanedMessage,
+    ClosedMessage,
     GoodbyeMessage,
     HeartbeatMessage,
     HeldMessage,
@@ -38,8 +39,8 @@ _QUIET = (HeartbeatMessage, MarkMessage, HeldMessage)
 
 #: What workers say; a pulse is the leader's own.
 _SAID = (
-    AskMessage, CleanedMessage, GoodbyeMessage, HeartbeatMessage, HeldMessage, PermitsBackMessage, PollAnswerMessage,
-    ProbeAnswerMessage, ResultMessage, ReturnedMessage, StartedMessage,
+    AskMessage, CleanedMessage, ClosedMessage, GoodbyeMessage, HeartbeatMessage, HeldMessage, PermitsBackMessage,
+    PollAnswerMessage, ProbeAnswerMessage, ResultMessage, ReturnedMessage, StartedMessage,
 )  # fmt: skip
 
 

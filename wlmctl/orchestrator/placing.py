@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wlmctl.machine import LOCAL, Requirement
@@ -18,6 +18,7 @@ from wlmctl.scheduler import (
     MachineView,
     Reason,
     Reservation,
+    RunningTask,
     Scheduler,
     Snapshot,
     UnboundRole,
@@ -45,6 +46,24 @@ class TaskIds(Sequence[str]):
         if isinstance(index, slice):
             return [f"{self._seq}.{position}" for position in self._positions[index]]
         return f"{self._seq}.{self._positions[index]}"
+
+
+class RunningTasks(Sequence[RunningTask]):
+    """The tasks under way at one moment, made when they are asked for: there are many, and few schedulers ask."""
+
+    __slots__ = ("_actives", "_views")
+
+    def __init__(self, works: Iterable[Work]) -> None:
+        self._actives = [(work.seq, list(work.active.values())) for work in works]
+        self._views: list[RunningTask] | None = None
+
+    def __len__(self) -> int:
+        return sum(len(actives) for _, actives in self._actives)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if self._views is None:
+            self._views = [active.view(seq) for seq, actives in self._actives for active in actives]
+        return self._views[index]
 
 
 class Placement:
@@ -90,7 +109,7 @@ class Placement:
             groups,
             self._capacity.views(),
             self._with_packs(),
-            running=[active.view(work.seq) for work in self._works for active in work.active.values()],
+            running=RunningTasks(self._works),
             usage_by_user=by_user,
             usage_by_project=by_project,
             roles=tuple(self._unbound.values()),

@@ -43,9 +43,11 @@ class Poison:
         for work, active in together:
             care = work.mind(active.idx)
             care.deaths_together += 1
-            care.is_careful |= care.deaths_together >= TOGETHER
-        for work, active in had:  # it may have begun with one of these a moment before, and died of that
-            work.mind(active.idx).is_careful |= (work, active) not in begun
+            if care.deaths_together >= TOGETHER:
+                be_careful(book, work, active, f"{TOGETHER} workers died while they began this with others")
+        for work, active in had:
+            if (work, active) not in begun:
+                be_careful(book, work, active, f"worker {member.info.name} may have died of this")
         for work, active in counted:
             care = work.mind(active.idx)
             care.kills += 1
@@ -72,6 +74,14 @@ class Poison:
                 work.active[idx].kills = care.kills
             reason = f"worker {member.info.name} was only cut off"
             book.of(work).task_fields(idx, "killed", reason, kills=care.kills)
+
+
+def be_careful(book: Book, work: Work, active: Active, reason: str) -> None:
+    """The task may have begun a moment before its worker died: from now on it is announced before it begins."""
+    care = work.mind(active.idx)
+    if not care.is_careful:
+        care.is_careful = True
+        book.of(work).task_fields(active.idx, "careful", reason, careful=1)
 
 
 def _is_killed(member: Member) -> bool:

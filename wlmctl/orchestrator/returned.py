@@ -12,6 +12,7 @@ from wlmctl.message import ReturnedMessage, TaskKey
 from wlmctl.orchestrator import ending
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.poison import be_careful
 from wlmctl.orchestrator.registry import Member, Registry
 from wlmctl.orchestrator.results import current
 from wlmctl.orchestrator.work import Work
@@ -73,7 +74,7 @@ class Returned:
             del self.hints[key]
             if holder is None or key not in holder.listed:
                 if holder is None:  # whoever had it died before it could say so
-                    work.mind(active.idx).is_careful = True
+                    be_careful(book, work, active, "whoever had it is dead")
                 work.send_again(active, "it was delivered twice, and no worker has it")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wlmctl.broker.contract import Broker, Channel
 from wlmctl.message import (
     AskMessage,
+    ClosedMessage,
     DrainMessage,
     GoodbyeMessage,
     HeartbeatMessage,
@@ -19,6 +20,7 @@ from wlmctl.message import (
 )
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
+from wlmctl.orchestrator.closing import Closures
 from wlmctl.orchestrator.deaths import SILENT_S, Deaths
 from wlmctl.orchestrator.errands import Errands
 from wlmctl.orchestrator.listening import Listening
@@ -75,6 +77,7 @@ class Watch:
         self._poison = Poison()
         self._permitting = Permitting(self._registry, routing, settings.permit_grace_s)
         self.progressing = Progressing()
+        self._closures = Closures(broker, self._registry)
         self._goodbyes: dict[str, str] = {}
         self._to_drain: set[str] = set()
         self._types: set[str] = set()
@@ -140,6 +143,8 @@ class Watch:
                 self._permitting.asked(message, now)
             case PermitsBackMessage():
                 self._permitting.returned(message)
+            case ClosedMessage():
+                self._closures.hear(message)
         return True
 
     def _heartbeat(self, beat: HeartbeatMessage, works: Works) -> bool:
@@ -181,7 +186,8 @@ class Watch:
         lost = self._lost.look(works, self.now_s, self._returned.hints, send)
         for work, active in lost:
             work.send_again(active, "the broker has lost it")
-        return bool(lost) or self._deaths.is_open() or self._has_run_out(works) or self._is_judging()
+        is_open = self._deaths.is_open() or self._closures.is_open()
+        return bool(lost) or is_open or self._has_run_out(works) or self._is_judging()
 
     def _is_judging(self) -> bool:
         return bool(self._returned.hints) and self._is_settled()
@@ -221,6 +227,7 @@ class Watch:
         self._returned.decide(book, works, is_settled=self._is_settled())
         self._drain(book)
         self._permitting.advance(book, now)
+        self._closures.write(book.db, book.now_s)
 
     def _ends(self, book: Book, works: Works, member: Member, state: str, reason: str, lost: Lost) -> None:
         """A worker is no more: what it had is handed out again."""

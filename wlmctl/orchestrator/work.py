@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import json
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ from wlmctl.experiment.names import instance_name
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
-from wlmctl.orchestrator.counters import from_text
+from wlmctl.orchestrator.loading import load
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.scheduler import RoleNeed
 from wlmctl.states import FINAL, ExperimentState, TaskState
 from wlmctl.store import Database, experiments
 from wlmctl.store.rows import ExperimentRow
-from wlmctl.task import Defers, Resources
-
-_UNDER_WAY = frozenset({TaskState.ASSIGNED, TaskState.RUNNING, TaskState.DEFERRED, TaskState.CANCELLING})
+from wlmctl.task import Defers
 
 
 class Work:
@@ -41,14 +38,15 @@ class Work:
         self.experiment: Experiment = from_document(experiments.document(db, row.seq))
         self.templates = self.experiment.templates
         self.instances = [Instances(template, plugins.task_type, Path(row.folder)) for template in self.templates]
-        self.defers = [isinstance(plugins.task_type(template.type), Defers) for template in self.templates]
+        types = {template.type for template in self.templates}
+        defers = {name: isinstance(plugins.task_type(name), Defers) for name in types}
+        self.defers = [defers[template.type] for template in self.templates]
         self.first: list[int] = []
         count = 0
         for template in self.templates:
             self.first.append(count)
             count += len(template.rows)
-        #: The template that was asked for last, its first task, and the one behind its last.
-        self._near = (0, 0, 0)
+        self._near = (0, 0, 0)  # the template that was asked for last, its first task, and the one behind its last
         #: The group's name of templates whose tasks are all equal.
         self._group_keys: dict[int, tuple[Instance, str]] = {}
         #: What the tasks of a role ask, by the name under which it is bound.
@@ -71,7 +69,7 @@ class Work:
         self.due: list[tuple[float, int]] = []
         self.delayed: set[int] = set()
         self.look_at: deque[int] = deque()
-        self.failed_for_good = self._ended = 0
+        self.failed_for_good = self.ended = 0
         #: True once a failure has stopped what is not under way (``on_failure: stop``).
         self.stopping = bool(row.stopping)
         #: Machines of which the store knows that the experiment has a folder there.
@@ -79,55 +77,7 @@ class Work:
         #: Machines of which the event log says that they are held.
         self.told_held: set[str] = set()
         self.files: dict[str, bytes] | None = None
-        self._load(db, upto)
-
-    def _load(self, db: Database, upto: int | None) -> None:
-        for row in experiments.tasks(db, self.seq):
-            state = TaskState(row.state)
-            self.states[row.idx] = state
-            self.needs.tallies[row.template].count(state, 1)
-            self._ended += state in FINAL
-            if state is TaskState.FAILED and not self.templates[row.template].may_fail:
-                self.failed_for_good += 1
-            if row.attempt > 1:
-                self.attempts[row.idx] = row.attempt
-            if row.dispatch:
-                self.dispatches[row.idx] = row.dispatch
-            if row.asked:
-                self.asked[row.idx] = row.changed_resources
-            if row.kills and state not in FINAL:
-                self.care[row.idx] = Care(kills=row.kills)
-            if state is TaskState.READY:
-                self.add_ready(row.idx, self.row.created)
-            elif state is TaskState.WAITING:
-                if row.due is not None:
-                    self.delay(row.idx, row.due)
-                else:
-                    self.look_at.append(row.idx)
-            elif state in _UNDER_WAY:
-                active = self.active[row.idx] = self._active(row, state)
-                if active.handle is not None:
-                    continue
-                if upto is None or not active.number:
-                    self.unsent.add(row.idx)
-                elif active.number > upto:
-                    self.unconfirmed.add(row.idx)
-                else:
-                    active.sent, active.holder = True, row.worker
-
-    def _active(self, row: Any, state: TaskState) -> Active:
-        instance = self.instance(row.idx)
-        walltime_s = instance.resources.walltime_s
-        return Active(
-            row.idx, state, row.attempt, row.dispatch, row.nonce or "", row.type, row.machine, row.site,
-            self.machines_of(row.idx, instance),
-            self.place_of(row.machine) if row.machine is not None else None,
-            Resources(row.cpus or 0, row.memory_bytes or 0, row.gpus or 0, walltime_s=walltime_s),
-            tuple(json.loads(row.devices)) if row.devices else (),
-            json.loads(row.handle) if row.handle else None,
-            row.started, instance.timeout_s, number=row.sent or 0, kills=row.kills,
-            is_counted=row.site is not None, counters=from_text(row.counters),
-        )  # fmt: skip
+        load(self, db, upto)
 
     def keep(self, older: Work) -> None:
         """Take over what ``older``, the same experiment before it was read again, knew beyond the store."""
@@ -193,11 +143,11 @@ class Work:
         tally = self.needs.tallies[template]
         if old in FINAL:
             tally.count(old, -1)
-            self._ended -= 1
+            self.ended -= 1
         self.states[idx] = state
         if state in FINAL:
             tally.count(state, 1)
-            self._ended += 1
+            self.ended += 1
             self.done_with(idx)
             self.care.pop(idx, None)
             if state is TaskState.FAILED and not self.templates[template].may_fail:
@@ -298,7 +248,7 @@ class Work:
 
     def is_over(self) -> bool:
         """True when every task is final."""
-        return self._ended == len(self.states)
+        return self.ended == len(self.states)
 
     @property
     def under_way(self) -> int:

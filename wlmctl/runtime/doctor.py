@@ -74,9 +74,10 @@ def _store(config: Config) -> Iterator[Check]:
 
 
 def _broker(config: Config) -> Iterator[Check]:
-    from wlmctl.runtime.doctor_broker import check_broker, check_workers
+    from wlmctl.runtime.doctor_broker import check_broker, check_closures, check_workers
 
     yield from check_broker(config)
+    yield from check_closures(config)
     yield from check_workers(config)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import wlmctl
@@ -9,11 +10,14 @@ from wlmctl.config import Config
 from wlmctl.errors import NoStore, StoreError
 from wlmctl.quantities import format_duration, format_size
 from wlmctl.runtime.doctor_check import Check
-from wlmctl.store import open_configured, workers
+from wlmctl.store import closures, open_configured, workers
 from wlmctl.text import counted
 
 #: Reads the real ack time-out, which AMQP does not tell.
 ACK_COMMAND = "rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'"
+
+#: Seconds for which a closed channel is a problem; later on it is told, since it may have been mended.
+LATELY_S = 86_400.0
 
 _HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -65,6 +69,25 @@ def _settings(config: Config, hosts: int) -> Iterator[Check]:
         f"ack_timeout {format_duration(config.ack_timeout_s)}, message_limit {format_size(config.message_limit_bytes)}"
     )
     yield Check("broker", "ok", f"{text}; the broker's own, in ms, is read by: {ACK_COMMAND}")
+
+
+def check_closures(config: Config) -> Iterator[Check]:
+    """Channels that the broker has closed with 406, as workers and leaders have told: of the last day, a problem."""
+    try:
+        with open_configured(config, create=False) as db:
+            found = closures.seen(db)
+    except StoreError:  # there is none yet, or it is told with the store
+        return
+    now_s = time.time()
+    for closure in found:
+        ago_s = max(0.0, now_s - closure.seen_s)
+        text = (
+            f"{closure.process}: a channel was closed with 406, {counted(closure.times, 'time')}, the last one"
+            f" {format_duration(ago_s)} ago: {closure.reason}"
+        )
+        is_late = "timed out" in closure.reason
+        advice = f"set ack_timeout to what the broker has, or less: {ACK_COMMAND}" if is_late else ""
+        yield Check("broker", "problem" if ago_s < LATELY_S else "note", text, advice)
 
 
 def check_workers(config: Config) -> Iterator[Check]:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wlmctl.errors import NoSuch, UsageError
 from wlmctl.store.database import Database
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from wlmctl.experiment.model import Experiment
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+#: The most rows that are read at once.
+FEW = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,28 @@ def tasks(db: Database, seq: int, *, states: Sequence[str] = ()) -> Iterator[Tas
     where = f" AND state IN ({', '.join('?' * len(states))})" if states else ""
     for row in db.pull(f"SELECT {TASK_COLUMNS} FROM tasks WHERE exp = ?{where} ORDER BY idx", (seq, *states)):
         yield TaskRow(*row)
+
+
+class Standing(NamedTuple):
+    """How one task stands: what is to be known of all tasks at once."""
+
+    idx: int
+    template: int
+    state: str
+    attempt: int
+    dispatch: int
+    kills: int
+    careful: int
+    asked: str | None
+    due: float | None
+
+
+_STANDING = f"SELECT {', '.join(Standing._fields)} FROM tasks WHERE exp = ? ORDER BY idx"
+
+
+def standings(db: Database, seq: int, *, count: int) -> Iterator[Standing]:
+    """How the experiment's tasks stand, in file order. It has ``count`` of them: few are read in one question."""
+    return map(Standing._make, db.rows(_STANDING, (seq,)) if count <= FEW else db.pull(_STANDING, (seq,)))
 
 
 def task(db: Database, seq: int, idx: int) -> TaskRow:

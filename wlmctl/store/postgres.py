@@ -44,7 +44,7 @@ class PostgresDatabase(Database):
     """The store's connection; one that breaks is made again at the next use outside a transaction."""
 
     dialect = POSTGRESQL
-    look_s = 0.006
+    look_s = 0.005
 
     def __init__(
         self, url: str, *, password: str | None = None, create: bool = True, any_version: bool = False

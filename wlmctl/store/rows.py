@@ -110,6 +110,7 @@ class TaskRow:
     kills: int
     counters: str | None
     asked: str | None
+    careful: int
 
     @property
     def changed_resources(self) -> dict[str, Any]:

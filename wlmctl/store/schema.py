@@ -123,8 +123,16 @@ _SEVENTH = """
 ALTER TABLE tasks ADD COLUMN asked TEXT;
 """
 
+# What is to be announced before it begins, and the channels that the broker has closed.
+_EIGHTH = """
+ALTER TABLE tasks ADD COLUMN careful INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE closures (
+  process TEXT NOT NULL, reason TEXT NOT NULL, since REAL NOT NULL, seen REAL NOT NULL, times INTEGER NOT NULL,
+  PRIMARY KEY (process, reason)) WITHOUT ROWID;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
 
 SCHEMA_VERSION = len(STEPS)
 

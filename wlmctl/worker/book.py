@@ -160,13 +160,13 @@ class Book:
         return found
 
     def spread(self) -> None:
-        """Wake the idle slots for what waits, unless the others have begun so many since the last call that all they
-        do is instant: more slots would only be in one another's way."""
+        """Wake the idle slots for what waits, unless a slot is about to take it: what has come a moment ago, or while
+        all that the others do is instant. More slots would only be in one another's way."""
         with self._changed:
             now_s = monotonic()
             begun, spent_s = self.taken - self._taken_then, now_s - self._looked_s
             self._looked_s, self._taken_then = now_s, self.taken
-            if begun * INSTANT_S < spent_s:
+            if self._executing and not self._is_instant() and begun * INSTANT_S < spent_s:
                 self._changed.notify(min(self._waiting, self._idle))
 
     def marked(self, number: int, epoch: int) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 
 from wlmctl.broker.contract import Broker, BrokerError
 from wlmctl.errors import WlmctlError
-from wlmctl.message import GoodbyeMessage, Message, Outcome, StepProgress, encode
+from wlmctl.message import ClosedMessage, GoodbyeMessage, Message, Outcome, StepProgress, encode
 from wlmctl.plugins import moves_data
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
 from wlmctl.worker.book import Book, Dispatch
@@ -102,6 +102,7 @@ class Worker:
                 progress=self.progress, is_draining=lambda: self._intake.is_draining, look=leases.look,
             )  # fmt: skip
             self._work.consume(marks, None, gone=self._gone)
+            broker.watch_closures(self._closed)
         self._credit.look(0)
         self._orders.consume(control, CONTROL_CREDIT, gone=self._gone if self._is_fleet else None)
 
@@ -165,6 +166,10 @@ class Worker:
     def _say(self, message: Message) -> None:
         if not self._is_closing:
             self._outbox.put(Parcel(encode(message)))
+
+    def _closed(self, reason: str) -> None:
+        if not self.needs_successor:  # who says it for both
+            self._say(ClosedMessage(self.id, reason))
 
     def _settled(self, dispatches: list[Dispatch]) -> None:
         """Their last messages are confirmed. Those that are leased are acked already, which does no harm."""

@@ -6,18 +6,28 @@ from tests.play import DONE, RUNNING, STOPPED
 from tests.played_fleet import PlayedFleet
 from wlmctl import control
 from wlmctl.message import (
+    ClosedMessage,
     DrainMessage,
     EndMessage,
     Outcome,
     ResultMessage,
     StopMessage,
 )
-from wlmctl.store import workers
+from wlmctl.store import closures, workers
 
 ONE = "tasks: {a: {type: step}}"
 
 
 # control
+
+
+def test_what_a_worker_says_of_a_closed_channel_is_kept_with_how_often(play: PlayedFleet) -> None:
+    worker = play.worker("w")
+    for _ in range(2):
+        worker.say(ClosedMessage(worker.id, "timed out"))
+    play.step()
+    [closure] = closures.seen(play.others)
+    assert (closure.process, closure.reason, closure.times) == ("worker w on here", "timed out", 2)
 
 
 def test_a_stop_goes_to_the_worker_that_has_the_dispatch(play: PlayedFleet) -> None:

@@ -85,6 +85,20 @@ def test_what_is_begun_together_is_blamed_for_no_death_and_begun_for_itself_afte
     assert {row.kills for row in play.rows(seq).values()} == {0}
 
 
+def test_what_is_to_be_announced_before_it_begins_is_so_under_the_next_leader_too(play: PlayedFleet) -> None:
+    worker = play.worker("v")
+    seq = play.submit(THREE)
+    play.step(1)
+    worker.die()
+    play.step(4)  # nobody is there to have them again
+    assert {row.careful for row in play.rows(seq).values()} == {1}
+    play.lead()
+    other = play.worker("w")
+    play.step(4)
+    assert sorted(other.names()) == ["a[1]", "a[2]", "a[3]"]
+    assert {message.careful for message, _ in other.held.values()} == {True}
+
+
 def test_a_restart_of_the_broker_counts_no_kills(play: PlayedFleet) -> None:
     worker = play.worker("v")
     seq = play.submit(ONE)

@@ -10,6 +10,7 @@ from tests.leading import Leader, settle, waits_for_end
 from tests.waiting import wait_until
 from wlmctl.broker.contract import Broker, Outgoing, Unroutable
 from wlmctl.message import (
+    ClosedMessage,
     StartedMessage,
 )
 from wlmctl.queues import DEAD, control_queue, type_queue, worker_queue
@@ -109,3 +110,11 @@ def test_results_that_the_broker_has_no_queue_for_wait_and_are_sent_again(leader
     for message in messages:
         leader.result(message)
     assert [key.dispatch for key in leader.results()] == [1, 2, 3]
+
+
+def test_a_channel_that_the_broker_closes_with_406_is_told_to_the_leader(leader: Leader, connect: Connect) -> None:
+    broker: Any = connect()
+    worker: Any = leader.worker(broker)
+    broker._link.call(lambda: worker._work._consuming._channel.basic_ack(99))
+    assert "unknown delivery tag 99" in leader.wait(ClosedMessage).reason
+    assert leader.result(leader.send("after")).outcome.what == "done"

@@ -57,6 +57,10 @@ class RabbitBroker:
         """Tell each later state of the connection, on the link's thread."""
         self._link.watch(told)
 
+    def watch_closures(self, told: Callable[[str], None]) -> None:
+        """Tell why, each time the broker closes a channel with 406, on the link's thread."""
+        self._link.closures.watch(told)
+
     def wait_connected(self, timeout_s: float | None = None) -> bool:
         """Wait for a connection; False after the time-out. Raises ``BrokerRefused``, ``BrokerError`` when closed."""
         return self._link.wait_connected(timeout_s)

@@ -243,6 +243,7 @@ class ConsumeLine:
     def _channel_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self._channel or not isinstance(reason, ChannelClosedByBroker):
             return
+        self._link.closures.tell(reason)
         if reason.reply_code == 406 and "timed out" in reason.reply_text:
             log.error("a message was held for longer than the broker's ack time-out: %s", reason.reply_text)
         elif reason.reply_code == 403 and (refused := self._refused(reason.reply_text)) is not None:

@@ -20,6 +20,7 @@ from pika import SelectConnection
 
 from wlmctl.broker.contract import BrokerError, BrokerRefused, LinkState
 from wlmctl.broker.rabbitmq.bursts import BurstServices
+from wlmctl.broker.rabbitmq.closures import Closures
 from wlmctl.broker.rabbitmq.contents import Contents
 from wlmctl.broker.rabbitmq.crossing import Crossing
 from wlmctl.broker.rabbitmq.faults import Fault, connection_fault
@@ -38,7 +39,6 @@ TICK_S = 0.5
 #: Seconds the broker gets to answer a close.
 CLOSE_S = 1.0
 
-
 #: Seconds that another thread waits at once, before it looks whether the link has ended meanwhile.
 LONGEST_WAIT_S = 1.0
 
@@ -52,6 +52,7 @@ class Link:
         self.settings, self.address = settings, settings.address()
         self.connection: SelectConnection | None = None
         self.contents = Contents()
+        self.closures = Closures()
         self.is_blocked = False
         self.refusal: BrokerRefused | None = None
         self._prepare: Callable[[Callable[[], None]], None] = lambda ready: ready()

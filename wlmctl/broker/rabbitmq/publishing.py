@@ -230,6 +230,7 @@ class PublishLine:
         if not isinstance(reason, ChannelClosedByBroker):
             return  # the connection is gone, and with it the channel: ``down`` comes next
         log.warning("the broker closed a publishing channel: %s", reason.reply_text)
+        self._link.closures.tell(reason)
         text = reason.reply_text
         exchange, limit = _EXCHANGE.search(text), _LIMIT.search(text)
         for post in self._unconfirmed.values():
