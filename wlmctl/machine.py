@@ -84,9 +84,11 @@ class Requirement:
 
     def misfit(self, machine: Machine) -> str | None:
         """Why ``machine`` does not fit, or None when it does."""
-        missing = [label for label in self.labels if label not in machine.labels]
-        if missing:
-            return f"has no label {missing[0]}"
+        for label in self.labels:
+            if label not in machine.labels:
+                return f"has no label {label}"
+        if self.cpus is self.memory_bytes is self.gpus is None:
+            return None
         for name in ("cpus", "memory_bytes", "gpus"):
             wanted, offered = getattr(self, name), getattr(machine, name)
             if wanted is not None and (offered or 0) < wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -50,8 +51,8 @@ def _rarity(classes: Sequence[WorkerClass]) -> list[float]:
     for found in classes:
         for ability in _abilities(found):
             workers[ability] += len(found.workers)
-    # sorted, for the sum of fractions depends on their order
-    return [sum(sorted([1 / workers[ability] for ability in _abilities(found)])) for found in classes]
+    # whatever the order of the fractions
+    return [math.fsum([1 / workers[ability] for ability in _abilities(found)]) for found in classes]
 
 
 def _abilities(found: WorkerClass) -> list[tuple[str, str]]:
@@ -74,7 +75,7 @@ def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
     for view in machines:
         for label in _labels(view):
             having[label] += max(1, (view.gpus if with_gpus else view.cpus) or 1)
-    rarity = {view.name: sum(sorted([1 / having[label] for label in _labels(view)])) for view in machines}
+    rarity = {view.name: math.fsum([1 / having[label] for label in _labels(view)]) for view in machines}
     rarest = max(rarity.values(), default=0.0) or 1.0
     return {
         view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest
