@@ -6,6 +6,7 @@ import bisect
 import heapq
 import json
 from collections import deque
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
 from wlmctl.orchestrator.counters import from_text
+from wlmctl.orchestrator.locality import Locality
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.scheduler import RoleNeed
@@ -42,17 +44,14 @@ class Work:
         self.templates = self.experiment.templates
         self.instances = [Instances(template, plugins.task_type, Path(row.folder)) for template in self.templates]
         self.defers = [isinstance(plugins.task_type(template.type), Defers) for template in self.templates]
-        self.first: list[int] = []
-        count = 0
-        for template in self.templates:
-            self.first.append(count)
-            count += len(template.rows)
+        *self.first, count = accumulate((len(template.rows) for template in self.templates), initial=0)
         #: The template that was asked for last, its first task, and the one behind its last.
         self._near = (0, 0, 0)
         #: The group's name of templates whose tasks are all equal.
         self._group_keys: dict[int, tuple[Instance, str]] = {}
         #: What the tasks of a role ask, by the name under which it is bound.
         self.role_needs: dict[str, tuple[RoleNeed, ...]] = {}
+        self.locality = Locality(self.experiment, self.instances)
         self.states: list[TaskState] = [TaskState.WAITING] * count
         self.needs = Needs(self.templates)
         self.bindings = experiments.bindings(db, row.seq)
@@ -87,6 +86,8 @@ class Work:
             self._ended += state in FINAL
             if state is TaskState.FAILED and not self.templates[row.template].may_fail:
                 self.failed_for_good += 1
+            if row.outputs and state is TaskState.SUCCEEDED:
+                self.locality.read(row.template, row.position, row.outputs)
             if row.attempt > 1:
                 self.attempts[row.idx] = row.attempt
             if row.dispatch:
