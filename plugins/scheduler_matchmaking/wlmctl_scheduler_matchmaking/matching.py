@@ -49,7 +49,7 @@ class Matching:
     ) -> None:
         self.now_s, self.fleet, self.flow, self.machines = snapshot.now_s, fleet, flow, machines
         self._rooms, self._shares = rooms, shares
-        self._caps, self._packs = Caps(snapshot), packs
+        self.caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
         self.roles = Roles(snapshot, fleet, machines)
         self.runs: list[Run] = []
@@ -109,7 +109,7 @@ class Matching:
     def place_some(self, group: Group, wanted: int) -> int:
         """Place at most so many more tasks of the group; how many found a place."""
         wanted = min(wanted, self.left[group.id])
-        allowed, reason = self._caps.most(group, wanted)
+        allowed, reason = self.caps.most(group, wanted)
         if reason is not None:
             self.reasons[group.id] = reason
         if not allowed:
@@ -198,7 +198,7 @@ class Matching:
         self.runs.append(run)
         self.left[run.group.id] -= run.tasks
         if run.group.may_start is not None or run.group.counters:
-            self._caps.take(run.group, run.tasks)
+            self.caps.take(run.group, run.tasks)
 
     def settle(self, group: Group, reason: Reason) -> None:
         """No more of the group can start, whatever else does."""

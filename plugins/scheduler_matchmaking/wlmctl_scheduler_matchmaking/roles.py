@@ -58,7 +58,7 @@ class Roles:
         roles = self._of.get(group.id)
         if roles is None or len(roles) > 1 or roles[0].role != group.unbound or len(roles[0].groups) > 1:
             return None
-        is_free = not (group.touches or group.counters) and group.resources.cpus > 0 and group.may_start is None
+        is_free = not (group.touches or group.counters) and group.resources.cpus > 0
         return roles[0] if is_free and (roles[0].experiment, roles[0].role) not in self._bound else None
 
     def where(self, group: Group) -> Iterable[Room]:

@@ -22,13 +22,18 @@ _TOGETHER = 20_000
 def bind_together(matching: Matching, bands: Bands, shares: Shares | None) -> None:
     """Bind as many open roles as possible for every prefix of bands, where most of their data are.
 
-    They are those whose first tasks ask for the same, that which most of the bands ask for. Of several bands nothing is
-    bound unless that is all that they have: for then, and only then, a lower one takes no room from a higher.
+    They are those whose first tasks ask for the same, that which most of the bands ask for; of an experiment no more
+    than may start. Of several bands nothing is bound unless that is all that they have: for then, and only then, a
+    lower one takes no room from a higher.
     """
     alike = dict[tuple[int, int, int], dict[str, UnboundRole]]()
+    capped = Counter[str]()
     for level, groups in bands:
         for group in groups if level < STARVING else ():
             role = matching.roles.alone(group)
+            if role is not None and group.may_start is not None:
+                capped[group.experiment] += 1
+                role = role if capped[group.experiment] <= matching.caps.left(group.experiment) else None
             if role is not None:
                 asked = group.resources
                 alike.setdefault((asked.cpus, asked.memory_bytes, asked.gpus), {})[group.id] = role
