@@ -144,7 +144,7 @@ def test_what_was_staged_for_a_role_counts_for_those_whose_tasks_read_it_and_is_
 
 def test_what_was_staged_is_known_to_the_next_orchestrator_too(start: Start, watched: Watched) -> None:
     play = start(machine("nas"), machine("a"), machine("b", labels=("x",)))
-    seq = play.submit(
+    play.submit(
         "machines: {r: {requires: {labels: [x]}}}\n"
         "tasks: {up: {type: carry, machine: a, also: nas}, other: {type: step},"
         " on: {type: carry, machine: r, also: a, needs: [up, other]}}"
