@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.figures import Report
 from benchmarks.process import compile_once
+from wlmctl.__main__ import GARBAGE_AFTER
 
 
 def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, *, runs: int = 5) -> int:
@@ -29,6 +31,7 @@ def run(measure: Callable[[Report, Path, argparse.Namespace], None], text: str, 
     options = parser.parse_args()
     if options.quick:
         options.runs = 1
+    gc.set_threshold(GARBAGE_AFTER)  # as the program does
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and files go also when `timeout` ends it
     with tempfile.TemporaryDirectory(prefix="wlmctl-bench-", dir=options.folder) as folder:
         compile_once(Path(folder))

@@ -100,6 +100,8 @@ class Requirement:
         if missing:
             group = missing[0].removeprefix(GROUP)
             return f"has no label {group}" if group == missing[0] else f"is not in the group {group}"
+        if self.cpus is self.memory_bytes is self.gpus is None:
+            return None
         for name in ("cpus", "memory_bytes", "gpus"):
             wanted, offered = getattr(self, name), getattr(machine, name)
             if wanted is not None and (offered or 0) < wanted:

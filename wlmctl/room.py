@@ -1,112 +1,177 @@
-"""What is left while a scheduler places tasks: slots, machines, caps, counters. For schedulers that go task by task.
+"""What is left while a scheduler places tasks: slots, machines, caps, counters. For schedulers that go group by group.
 
 It takes from a snapshot what the core would let be taken: the scheduler is left with the question who goes first.
 """
 
 from __future__ import annotations
 
-from math import inf
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from operator import itemgetter
 
 from wlmctl.machine import Machine
-from wlmctl.scheduler import Binding, Group, MachineView, Reason, Snapshot, UnboundRole
+from wlmctl.scheduler import Binding, Group, MachineView, Reason, Snapshot, UnboundRole, WorkerView
+from wlmctl.task import Resources
 
 _KINDS = ("cpus", "memory_bytes", "gpus")
 
+#: So many machines are named that a role does not fit.
+_NAMED = 3
+
 
 class Room:
-    """The room of one snapshot; ``bindings`` are the roles that have no machine, each with the first that fits."""
+    """The room of one snapshot; ``bindings`` are the roles that have no machine, each with the first that fits.
+
+    ``unfit`` tells, by group, why no machine fits its role.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._slots = {worker.id: worker.free_slots for worker in snapshot.workers}
+        self._doing = defaultdict[str, list[WorkerView]](list)
+        for worker in reversed(snapshot.workers):
+            for task_type in worker.types:
+                self._doing[task_type].append(worker)
+        self._free = {worker.id: worker.free_slots for worker in snapshot.workers}
         self._starts = {group.experiment: group.may_start for group in snapshot.groups}
-        self._left: dict[tuple[str, str], float] = {("counter", name): n for name, n in snapshot.counters.items()}
-        for view in snapshot.machines.values():
-            for kind in _KINDS:
-                free = getattr(view, f"free_{kind}")
-                self._left[view.name, kind] = inf if free is None or view.queueing else free
-            self._left[view.name, "jobs"] = inf if view.jobs_left is None else view.jobs_left
-        #: By what is asked of a worker: those that can do it and have not been found busy, the next one last.
-        self._able: dict[tuple[object, ...], list[str]] = {}
-        self.bindings = [
-            Binding(role.experiment, role.role, name)
-            for role in snapshot.roles
-            for name in [view.name for view in snapshot.machines.values() if _fits(view, role)][:1]
-        ]
+        self._counters = dict(snapshot.counters)
+        self._machines = {name: _Left(view) for name, view in snapshot.machines.items()}
+        #: By what is asked of a worker: those that can do it and have not been found busy, the first one last.
+        self._able: dict[tuple[object, ...], list[str] | None] = {}
+        self.bindings = list[Binding]()
+        self.unfit = dict[str, Reason]()
+        for role in snapshot.roles:
+            name = next((name for name, view in snapshot.machines.items() if _misfit(role, view) is None), None)
+            if name is not None:
+                self.bindings.append(Binding(role.experiment, role.role, name))
+            else:
+                self.unfit |= dict.fromkeys(role.groups, Reason("role", _no_fit(role, snapshot.machines)))
         self._bound = {(each.experiment, each.role): each.machine for each in self.bindings}
 
     def machine(self, group: Group) -> str | None:
         """The group's machine, also where it has just been bound; None while it has none."""
         return group.machine if group.unbound is None else self._bound.get((group.experiment, group.unbound))
 
-    def take(self, group: Group) -> str | Reason:
-        """The worker for one more task of the group, which takes what it needs; why not, where there is no room."""
-        missing = self._missing(group)
-        if missing is not None:
-            return missing
-        worker = self._workers(group)[-1]
-        self._slots[worker] -= 1
-        left = self._starts[group.experiment]
-        self._starts[group.experiment] = None if left is None else left - 1
-        for key, amount in self._wanted(group).items():
-            self._left[key] -= amount
-        return worker
-
-    def _missing(self, group: Group) -> Reason | None:
+    def take(self, group: Group, tasks: int) -> tuple[list[str], Reason | None]:
+        """Workers for at most so many more tasks of the group, which take what they need; why no more, if not all."""
         machine = self.machine(group)
         if group.unbound is not None and machine is None:
-            return Reason("role", f"no machine fits the role {group.unbound}")
-        for name in (*group.touches, machine or ""):
-            if name in self._snapshot.machines and self._snapshot.machines[name].held:
-                return Reason("held", f"machine {name} is held")
-        left = self._starts[group.experiment]
-        if left is not None and left < 1:
-            return Reason("max_running", "the experiment's max_running is reached")
-        if not self._workers(group):
-            return Reason("worker", "no live worker that can do it has a free slot")
-        view = self._snapshot.machines.get(machine or "")
-        if view is not None and any(getattr(group.resources, kind) > _whole(view, kind) for kind in _KINDS):
-            return Reason("capacity", f"machine {machine} has no room for it")
-        for (owner, what), amount in self._wanted(group).items():
-            if self._left.get((owner, what), 0) < amount:
-                short = f"counter {what} is used up" if owner == "counter" else f"machine {owner} has no room for it"
-                return Reason("counter" if owner == "counter" else "capacity", short)
-        return None
+            return [], self.unfit.get(group.id) or Reason("role", f"the role {group.unbound} has no machine")
+        touches = group.touches if group.unbound is None else (*group.touches, str(machine))
+        for name in touches:
+            if name in self._machines and self._machines[name].view.held:
+                return [], Reason("held", f"machine {name} is held")
+        able = self._able_to(group, touches)
+        if able is None:
+            return [], Reason("worker", "no live worker can do it")
+        here = self._machines.get(machine or "")
+        limits = self._limits(group)
+        if here is not None:
+            limits.append((here.times(group.resources), Reason("capacity", f"machine {machine} has no room for it")))
+        # of those that end at the same task the first is named
+        most, reason = min(limits, key=itemgetter(0), default=(tasks, None))
+        workers = self._slots(able, min(tasks, most))
+        if len(workers) == tasks:
+            reason = None
+        elif not able and (reason is None or len(workers) < most or reason.code != "max_running"):
+            reason = Reason("slots", "every worker that can do it is busy")
+        starts = self._starts[group.experiment]
+        self._starts[group.experiment] = None if starts is None else starts - len(workers)
+        for name, amount in group.counters:
+            self._counters[name] = self._counters.get(name, 0) - len(workers) * amount
+        if here is not None:
+            here.take(group.resources, len(workers))
+        return workers, reason
 
-    def _workers(self, group: Group) -> list[str]:
-        """The able workers with a free slot; whoever is busy now stays so."""
-        machine = self.machine(group)
-        touched = {*group.touches, *([machine] if machine else [])}
-        key = group.type, group.worker_labels, group.touches, machine
+    def _limits(self, group: Group) -> list[tuple[int, Reason]]:
+        """How many more tasks of the group the experiment's cap and the counters allow, and what to say at the end."""
+        found = list[tuple[int, Reason]]()
+        starts = self._starts[group.experiment]
+        if starts is not None:
+            found.append((max(0, starts), Reason("max_running", "the experiment's max_running is reached")))
+        for name, amount in group.counters:
+            if amount:
+                times, left = divmod(max(0, self._counters.get(name, 0)), amount)
+                found.append((times, Reason("counter", f"counter {name} has {left} left, it takes {amount}")))
+        return found
+
+    def _able_to(self, group: Group, touches: tuple[str, ...]) -> list[str] | None:
+        """Those that can do the group's tasks and have not been found busy; None where nobody can do them."""
+        key = group.type, group.worker_labels, touches
         if key not in self._able:
-            self._able[key] = [
+            able = [
                 worker.id
-                for worker in reversed(self._snapshot.workers)
-                if group.type in worker.types
-                and touched <= worker.machines
-                and worker.labels.issuperset(group.worker_labels)
+                for worker in self._doing.get(group.type, ())
+                if worker.labels.issuperset(group.worker_labels) and worker.machines.issuperset(touches)
             ]
-        able = self._able[key]
-        while able and self._slots[able[-1]] < 1:
+            self._able[key] = able or None
+        return self._able[key]
+
+    def _slots(self, able: list[str], wanted: int) -> list[str]:
+        """Take at most so many slots of these workers, each by its worker's id; whoever is busy is left out."""
+        found = list[str]()
+        while able:
+            free = self._free[able[-1]]
+            part = min(free, wanted - len(found))
+            if part > 0:
+                found += [able[-1]] * part
+                self._free[able[-1]] = free - part
+            if free > part:
+                break
             able.pop()
-        return able
-
-    def _wanted(self, group: Group) -> dict[tuple[str, str], float]:
-        wanted: dict[tuple[str, str], float] = {("counter", name): amount for name, amount in group.counters}
-        machine = self.machine(group)
-        if machine in self._snapshot.machines and group.resources.cpus:
-            wanted[str(machine), "jobs"] = 1
-            wanted |= {(str(machine), kind): getattr(group.resources, kind) for kind in _KINDS}
-        return wanted
+        return found
 
 
-def _whole(view: MachineView, kind: str) -> float:
-    whole = getattr(view, kind)
-    return inf if whole is None else whole
+class _Left:
+    """What is left of a machine; a batch system of its own queues what does not fit now."""
+
+    def __init__(self, view: MachineView) -> None:
+        self.view, self._jobs = view, view.jobs_left
+        free = (view.free_cpus, view.free_memory_bytes, view.free_gpus)
+        self._free = [None if view.queueing else each for each in free]
+
+    def times(self, asked: Resources) -> int:
+        """How many tasks that ask for this fit; a step that is no job takes nothing."""
+        if not asked.cpus:
+            return sys.maxsize
+        times = sys.maxsize if self._jobs is None else max(0, self._jobs)
+        for kind, free in zip(_KINDS, self._free, strict=True):
+            each, whole = getattr(asked, kind), getattr(self.view, kind)
+            if whole is not None and each > whole:
+                return 0  # not even the whole machine, or its largest node, has that much
+            if each and free is not None:
+                times = min(times, max(0, free) // each)
+        return times
+
+    def take(self, asked: Resources, tasks: int) -> None:
+        """So many such tasks start."""
+        if asked.cpus:
+            self._jobs = None if self._jobs is None else self._jobs - tasks
+            self._free = [
+                None if free is None else free - tasks * getattr(asked, kind)
+                for kind, free in zip(_KINDS, self._free, strict=True)
+            ]
 
 
-def _fits(view: MachineView, role: UnboundRole) -> bool:
-    if view.held or view.name in role.barred:
-        return False
-    machine = Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
-    return role.requires.misfit(machine) is None
+def _misfit(role: UnboundRole, view: MachineView) -> str | None:
+    """Why the role cannot be bound to the machine; a machine that cannot do its last task is none for its first."""
+    if view.name in role.barred:
+        return "is not its local"
+    if view.held:
+        return "is held"
+    offered = Machine(view.name, labels=view.labels, cpus=view.cpus, memory_bytes=view.memory_bytes, gpus=view.gpus)
+    misfit = role.requires.misfit(offered)
+    if misfit is not None:
+        return misfit
+    for need in role.needs:
+        for kind in _KINDS:
+            asked, there = getattr(need.resources, kind), getattr(view, kind)
+            if there is not None and asked > there:
+                what = kind.removesuffix("_bytes")
+                return f"has {there} {what}, a {need.type} of it asks for {asked}"
+    return None
+
+
+def _no_fit(role: UnboundRole, machines: Mapping[str, MachineView]) -> str:
+    whys = [f"{name} {_misfit(role, view)}" for name, view in machines.items() if name not in role.barred]
+    more = f"; and {len(whys) - _NAMED} more" if len(whys) > _NAMED else ""
+    return f"no machine fits the role {role.role}: {'; '.join(whys[:_NAMED])}{more}"

@@ -88,8 +88,8 @@ class UnboundRole:
     """A role that has no machine yet: ``role`` is its name, or ``name[value]`` with ``each``.
 
     ``groups`` are those of its ready tasks, ``needs`` what any of its tasks will ask of the machine. It cannot be bound
-    to ``barred`` machines. ``data_bytes`` is how much of what its tasks read is on a machine already: empty from the
-    core, which learns the size of a copy only from the copy itself.
+    to ``barred`` machines. ``data_bytes`` is how much of what its tasks read is on a machine already, as far as earlier
+    tasks of the experiment have put it there.
     """
 
     experiment: str

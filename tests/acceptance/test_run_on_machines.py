@@ -105,6 +105,30 @@ def test_values_of_any_text_reach_jobs_and_outputs_as_they_are(cli: CommandLine)
     assert texts == ["<a b>", "<q'\">", "<$(id)>", "<; ls>", "<-rf>", "<~>", "<é>", "<l1\nl2>"]
 
 
+NEAR = """
+name: near
+machines: {r: {requires: {labels: [site]}}}
+tasks:
+  one: {type: stage, from: "local:one", to: "alpha:in/"}
+  two: {type: stage, from: "local:two", to: "beta:in/"}
+  join: {type: stage, needs: [one, two], from: ["alpha:in/one", "beta:in/two"], to: "r:all/"}
+"""
+
+
+def test_a_role_is_bound_where_most_of_what_its_tasks_read_was_staged(cli: CommandLine, farm: Farm) -> None:
+    config = cli.folder / "wlmctl.toml"
+    with_labels = config.read_text().replace('host = "', 'labels = ["site"]\nhost = "')
+    config.write_text(f'scheduler = "matchmaking"\n{with_labels}')
+    (cli.folder / "one").write_bytes(b"x" * 1_000)
+    (cli.folder / "two").write_bytes(b"x" * 300_000)
+    cli.run("run", cli.write("near.yaml", NEAR))
+    told = cli.json("explain", "near", "join")
+    assert [fact["text"] for fact in told["facts"] if fact["code"] == "bound_near"] == [
+        "the role r was bound to beta, where 300,000 bytes of what its tasks read had been put"
+    ], "alpha is where it would go by its name"
+    assert [path.stat().st_size for path in sorted(farm["beta"].home.rglob("all/*"))] == [1_000, 300_000]
+
+
 def test_a_machine_that_is_only_read_from_needs_no_scratch_folder(cli: CommandLine, farm: Farm) -> None:
     data = farm["alpha"].home / "readings.csv"
     data.write_text("1,2\n")

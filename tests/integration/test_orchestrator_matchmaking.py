@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.explained import fact, told
 from tests.orchestra import Orchestra, assert_told_in_full
 from tests.play import Clock, inventory, machine, play_types
 from wlmctl.machine import Machine
+from wlmctl.message import Outcome
 from wlmctl.plugins import scheduler_factory
 from wlmctl.scheduler import Decision, RoleNeed, Snapshot
 from wlmctl.task import Resources
@@ -103,3 +106,52 @@ def test_a_task_starts_in_the_decision_that_binds_its_role_on_this_host_too(star
     assert play.rows(seq)["a"].machine == "local"
     assert play.told(seq, "waiting") == play.told(seq, "scheduler") == []
     assert_told_in_full(play.others, [seq])
+
+
+NEAR = """
+machines: {r: {requires: {labels: [x]}, each: n}, put: {requires: {labels: [x]}, each: n}, all: {requires: {cpus: 99}}}
+tasks:
+  little: {type: carry, machine: a, also: nas}
+  own: {type: carry, machine: put, also: nas, foreach: {n: [1, 2]}}
+  join: {type: carry, machine: r, also: put, needs: [little, "own[${n}]"], foreach: {n: [1, 2]}}
+  more: {type: carry, machine: r, also: a, needs: ["join[${n}]"], foreach: {n: [1, 2]}}
+  gather: {type: carry, machine: all, also: put, needs: [own], foreach: {n: [1, 2]}}
+"""
+
+
+def test_what_was_staged_for_a_role_counts_for_those_whose_tasks_read_it_and_is_explained(
+    start: Start, watched: Watched
+) -> None:
+    play = start(machine("nas"), machine("a", labels=("x",)), machine("b", labels=("x",)), machine("c", labels=("x",)))
+    seq = play.submit(NEAR)
+    play.step()
+    staged = {"little": 100, "own[1]": 5_000, "own[2]": 7_000}
+    for _ in range(3):
+        for name in [name for name, state in play.states(seq).items() if state == "assigned" and name in staged]:
+            play.end(name, Outcome("done", outputs={"bytes": str(staged[name]), "files": "1"}))
+        play.step()
+    put = dict(play.others.rows("SELECT role, machine FROM bindings WHERE exp = ?", (seq,)))
+    shown = {role.role: role.data_bytes for snapshot in watched.seen for role in snapshot.roles}
+    for n in (1, 2):
+        expected = Counter({put[f"put[{n}]"]: staged[f"own[{n}]"]}) + Counter({"a": 100})
+        assert shown[f"r[{n}]"] == expected
+        assert put[f"r[{n}]"] == put[f"put[{n}]"], "where most of it is"
+        bound = fact(told(play, seq, f"join[{n}]"), "bound_near")
+        assert (bound["role"], bound["data_bytes"]) == (f"r[{n}]", expected[put[f"put[{n}]"]])
+    assert shown["all"] == {}, "it reads from many, none of which is its own"
+    assert_told_in_full(play.others, [seq])
+
+
+def test_what_was_staged_is_known_to_the_next_orchestrator_too(start: Start, watched: Watched) -> None:
+    play = start(machine("nas"), machine("a"), machine("b", labels=("x",)))
+    play.submit(
+        "machines: {r: {requires: {labels: [x]}}}\n"
+        "tasks: {up: {type: carry, machine: a, also: nas}, other: {type: step},"
+        " on: {type: carry, machine: r, also: a, needs: [up, other]}}"
+    )
+    play.step().end("up", Outcome("done", outputs={"bytes": "4096"}))
+    play.step().lead()
+    play.step().end("other")
+    watched.seen.clear()
+    play.step()
+    assert [role.data_bytes for role in watched.seen[0].roles] == [{"a": 4096}]

@@ -114,6 +114,44 @@ def test_as_many_roles_are_bound_as_is_possible_and_where_most_of_their_data_are
 
 
 @needs_solver
+@pytest.mark.parametrize("seed", [1, 2])
+def test_of_roles_in_several_bands_as_many_of_each_prefix_are_bound_as_is_possible(seed: int) -> None:
+    snapshot = near_instance(400, 40, seed)
+    groups = [replace(group, priority=number % 3) for number, group in enumerate(snapshot.groups)]
+    banded = replace(snapshot, groups=groups)
+    started = placed_by_level(banded, decide(banded))
+    for most in range(3):
+        names = {group.id for group in groups if group.priority >= most}
+        roles = tuple(role for role in snapshot.roles if names.issuperset(role.groups))
+        placed, _ = nearest_possible(replace(snapshot, roles=roles))
+        assert sum(started[: 10 - most]) == placed
+    assert problems(banded, decide(banded)) == []
+
+
+@needs_solver
+def test_users_whose_roles_ask_for_the_same_get_as_many_machines() -> None:
+    snapshot = near_instance(400, 40, 3)
+    half = len(snapshot.groups) // 2
+    plain = tuple(replace(role, requires=Requirement(), data_bytes={}) for role in snapshot.roles)
+    groups = [replace(group, user="ann" if number < half else "bob") for number, group in enumerate(snapshot.groups)]
+    both = replace(snapshot, groups=groups, roles=plain)
+    found, of = decide(both), dict(both.tasks())
+    had = Counter(of[item.task].user for item in found.assignments)
+    assert 0 <= abs(had["ann"] - had["bob"]) <= 1
+    assert had.total() == sum(view.free_cpus or 0 for view in snapshot.machines.values())
+
+
+@needs_solver
+def test_of_an_experiment_no_more_roles_are_bound_than_may_start() -> None:
+    snapshot = near_instance(400, 40, 1)
+    capped = replace(snapshot, groups=[replace(group, may_start=3) for group in snapshot.groups])
+    found = decide(capped)
+    assert problems(capped, found) == []
+    assert max(Counter(each.experiment for each in found.bindings).values()) == 3
+    assert len(found.bindings) >= len(decide(capped, solver="python").bindings)
+
+
+@needs_solver
 def test_a_role_goes_to_its_data_although_one_that_was_first_would_have_taken_the_room() -> None:
     groups = [make_group(name, machine=None, unbound="r", order=order) for order, name in enumerate(("early", "late"))]
     data = {"early": {"a": 5 << 20}, "late": {"a": 9 << 20}}

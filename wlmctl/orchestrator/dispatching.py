@@ -112,7 +112,8 @@ class Dispatcher:
         else:
             checked = Checked(reasons={**self.gate.reasons(snapshot), **placement.open})
         for work, role, machine in checked.bindings:
-            book.of(work).bind(role, machine)
+            data_bytes = placement.data_bytes(work, role, machine)
+            book.of(work).bind(role, machine, **({"data_bytes": data_bytes} if data_bytes else {}))
         self._bound.clear()
         self._common.clear()
         for item in checked.placed:

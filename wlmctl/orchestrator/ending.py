@@ -28,6 +28,8 @@ def succeed(book: Book, work: Work, active: Active, outcome: Outcome) -> None:
     """The attempt has succeeded."""
     _keep_logs(book, work, active, outcome)
     _count(book, work, active)
+    if outcome.outputs:
+        work.locality.succeeded(*work.place(active.idx), outcome.outputs)
     book.move(
         work,
         active.idx,

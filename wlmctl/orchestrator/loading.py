@@ -50,6 +50,9 @@ def load(work: Work, db: Database, upto: int | None) -> None:
             else:
                 work.look_at.append(idx)
         is_any_under_way |= state in _UNDER_WAY
+    if moving := work.locality.moving:
+        for template, position, outputs in experiments.outputs(db, work.seq, moving):
+            work.locality.read(template, position, outputs)
     if is_any_under_way:
         for row in experiments.tasks(db, work.seq, states=sorted(_UNDER_WAY)):
             _take_up(work, row, upto)

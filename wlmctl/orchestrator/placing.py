@@ -203,7 +203,9 @@ class Placement:
         needs = role_needs(work, role, key)
         self._capacity.expect(need.type for need in needs)
         barred = frozenset(name for name in self._locals if name != work.local)
-        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,), needs, barred)
+        put = work.locality.data_bytes(role, key, work.bindings).items()
+        data_bytes = {place: size for name, size in put if (place := work.place_of(name)) is not None}
+        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,), needs, barred, data_bytes)
         if requires.cpus is not None or requires.memory_bytes is not None or requires.gpus is not None:
             self.unknown.update(name for name in self._views if not self._fleet.is_known(name))
 
@@ -219,6 +221,11 @@ class Placement:
     def group(self, key: str) -> tuple[Work, ReadyGroup]:
         """The group of ready tasks that a scheduler knows as ``key``."""
         return self._groups[key]
+
+    def data_bytes(self, work: Work, key: str, machine: str) -> int:
+        """How much of what the tasks of a role read was on the machine that it is bound to now."""
+        role, place = self._unbound.get((work.seq, key)), work.place_of(machine)
+        return 0 if role is None or place is None else role.data_bytes.get(place, 0)
 
     def is_unbound(self, key: str) -> bool:
         """True while a role of the group has no machine."""

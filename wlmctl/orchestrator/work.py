@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections import deque
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
 from wlmctl.orchestrator.loading import load
+from wlmctl.orchestrator.locality import Locality
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.scheduler import RoleNeed
@@ -41,16 +43,13 @@ class Work:
         types = {template.type for template in self.templates}
         defers = {name: isinstance(plugins.task_type(name), Defers) for name in types}
         self.defers = [defers[template.type] for template in self.templates]
-        self.first: list[int] = []
-        count = 0
-        for template in self.templates:
-            self.first.append(count)
-            count += len(template.rows)
+        *self.first, count = accumulate((len(template.rows) for template in self.templates), initial=0)
         self._near = (0, 0, 0)  # the template that was asked for last, its first task, and the one behind its last
         #: The group's name of templates whose tasks are all equal.
         self._group_keys: dict[int, tuple[Instance, str]] = {}
         #: What the tasks of a role ask, by the name under which it is bound.
         self.role_needs: dict[str, tuple[RoleNeed, ...]] = {}
+        self.locality = Locality(self.experiment, self.instances)
         self.states: list[TaskState] = [TaskState.WAITING] * count
         self.needs = Needs(self.templates)
         self.bindings = experiments.bindings(db, row.seq)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wlmctl.errors import NoSuch, UsageError
+from wlmctl.states import TaskState
 from wlmctl.store.database import Database
 from wlmctl.store.finding import find_any
 from wlmctl.store.rows import EXPERIMENT_COLUMNS, TASK_COLUMNS, ExperimentRow, TaskRow, folder_column
@@ -170,6 +171,16 @@ _STANDING = f"SELECT {', '.join(Standing._fields)} FROM tasks WHERE exp = ? ORDE
 def standings(db: Database, seq: int, *, count: int) -> Iterator[Standing]:
     """How the experiment's tasks stand, in file order. It has ``count`` of them: few are read in one question."""
     return map(Standing._make, db.rows(_STANDING, (seq,)) if count <= FEW else db.pull(_STANDING, (seq,)))
+
+
+def outputs(db: Database, seq: int, templates: Sequence[int]) -> list[tuple[int, int, str]]:
+    """Template, position and outputs of the tasks of these templates that have succeeded with some."""
+    wanted = ", ".join(map(str, templates))
+    return db.rows(
+        f"SELECT template, position, outputs FROM tasks WHERE exp = ? AND state = ? AND template IN ({wanted})"
+        " AND outputs IS NOT NULL",
+        (seq, TaskState.SUCCEEDED.value),
+    )
 
 
 def task(db: Database, seq: int, idx: int) -> TaskRow:

@@ -121,10 +121,10 @@ class Recorder:
         self.db.execute(f"UPDATE experiments SET {columns} WHERE seq = ?", (*changes.values(), self.exp))
         self._event(None, kind, None, None, reason, changes)
 
-    def bind(self, role: str, machine: str) -> None:
-        """Record the machine of a role."""
+    def bind(self, role: str, machine: str, **figures: int) -> None:
+        """Record the machine of a role, and figures of why it is this one."""
         self.db.execute("INSERT INTO bindings VALUES (?, ?, ?)", (self.exp, role, machine))
-        self._event(None, "binding", None, None, None, {"role": role, "machine": machine})
+        self._event(None, "binding", None, None, None, {"role": role, "machine": machine, **figures})
 
     def note(self, kind: str, reason: str, task: int | None = None, **figures: Any) -> None:
         """Record something that changes no state: a held machine, a late result."""

@@ -20,10 +20,9 @@ class Newest:
     def assign(self, snapshot: Snapshot) -> Decision:
         room, assignments, reasons = Room(snapshot), list[Assignment](), dict[str, Reason]()
         for group in sorted(snapshot.groups, key=lambda group: (-group.priority, -group.order)):
-            for task in group.tasks:
-                worker = room.take(group)
-                if isinstance(worker, Reason):
-                    reasons[group.id] = worker
-                    break
-                assignments.append(Assignment(task, room.machine(group), worker))
+            workers, reason = room.take(group, len(group.tasks))
+            places = zip(group.tasks, workers, strict=False)
+            assignments += [Assignment(task, room.machine(group), worker) for task, worker in places]
+            if reason is not None:
+                reasons[group.id] = reason
         return Decision(assignments, room.bindings, reasons=reasons)

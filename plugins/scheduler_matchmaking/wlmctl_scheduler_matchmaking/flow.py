@@ -14,7 +14,7 @@ Sets of classes are bits of integers: a search is a few operations on whole sets
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 
@@ -88,14 +88,15 @@ class Flow:
             for other in held:
                 mask |= self.able[other]
             onward.append(mask)
-        found = dict[int, int]()
+        from_worker, found = dict[int, int](), dict[int, int]()
         for demand in sorted(demands):
-            reached = fresh = self.able[demand]
+            reached, fresh = self.able[demand], self.able[demand]
             while fresh:
-                lowest = fresh & -fresh
-                new = onward[lowest.bit_length() - 1] & ~reached
-                reached |= new
-                fresh = fresh ^ lowest | new
+                worker = _lowest(fresh)
+                if worker not in from_worker:
+                    from_worker[worker] = _closure(worker, onward, from_worker)
+                reached |= from_worker[worker]
+                fresh &= ~from_worker[worker]
             found[demand] = reached
         return found
 
@@ -177,3 +178,19 @@ def bits(mask: int) -> Iterator[int]:
 
 def _lowest(mask: int) -> int:
     return (mask & -mask).bit_length() - 1
+
+
+def _closure(start: int, onward: Sequence[int], known: Mapping[int, int]) -> int:
+    """All that can be reached from a class over steps ``onward``, itself included; ``known`` are those of others."""
+    reached = fresh = 1 << start
+    while fresh:
+        lowest = fresh & -fresh
+        number = lowest.bit_length() - 1
+        if number in known:
+            reached |= known[number]
+            fresh &= ~known[number]
+        else:
+            new = onward[number] & ~reached
+            reached |= new
+            fresh = fresh ^ lowest | new
+    return reached

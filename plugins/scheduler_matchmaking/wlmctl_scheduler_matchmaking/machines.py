@@ -20,8 +20,12 @@ class Machines:
         self._rooms = [rooms[name] for name in sorted(rooms)]
         self._offered = [_offered(room.view) for room in self._rooms]
         self._prices = machine_prices([room.view for room in self._rooms])
-        self._misfits: dict[Requirement, list[str | None]] = {}
+        self._labelled = dict[str, set[int]]()
+        for number, room in enumerate(self._rooms):
+            for label in room.view.labels:
+                self._labelled.setdefault(label, set()).add(number)
         self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
+        self._misfits: dict[tuple[object, ...], str] = {}
 
     def for_each(self, group: Group) -> Mapping[str, Room]:
         """The machines, whatever their size, that have what tasks of a group need that may go anywhere."""
@@ -33,19 +37,23 @@ class Machines:
             found = self._known[key] = self._fitting(requires, (need,), frozenset())
         return found
 
-    def for_role(self, role: UnboundRole, groups: Iterable[Group]) -> Mapping[str, Room]:
+    def for_role(self, role: UnboundRole, groups: Sequence[Group]) -> Mapping[str, Room]:
         """The machines that the role could be bound to, with all of its tasks in view."""
-        needs = _needs(role, groups)
-        key = (role.requires, needs, role.barred)
+        ready = [(each.type, each.resources, each.worker_labels) for each in groups]
+        key = (role.requires, role.needs, role.barred, *ready)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._fitting(role.requires, needs, role.barred)
+            found = self._known[key] = self._fitting(role.requires, _needs(role, groups), role.barred)
         return found
 
     def _fitting(self, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> Mapping[str, Room]:
+        having: Iterable[int] = range(len(self._rooms))
+        if requires.labels:
+            having = sorted(set.intersection(*[self._labelled.get(label, set()) for label in requires.labels]))
         return {
             room.view.name: room
-            for number, room in enumerate(self._rooms)
+            for number in having
+            for room in (self._rooms[number],)
             if room.view.name not in barred and self._why_not(number, requires, needs) is None
         }
 
@@ -67,28 +75,26 @@ class Machines:
 
     def no_fit(self, what: str, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> str:
         """Why no machine fits, as a sentence."""
-        whys = [
-            f"{room.view.name} {self._why_not(number, requires, needs) or 'fits'}"
-            for number, room in enumerate(self._rooms)
-            if room.view.name not in barred
-        ]
-        more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
-        return f"no machine fits {what}: {'; '.join(whys[:3]) or 'there is none'}{more}"
+        key = requires, tuple(needs), barred
+        if key not in self._misfits:
+            whys = [
+                f"{room.view.name} {self._why_not(number, requires, needs) or 'fits'}"
+                for number, room in enumerate(self._rooms)
+                if room.view.name not in barred
+            ]
+            more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
+            self._misfits[key] = f"{'; '.join(whys[:3]) or 'there is none'}{more}"
+        return f"no machine fits {what}: {self._misfits[key]}"
 
-    def role_needs(self, role: UnboundRole, groups: Iterable[Group]) -> str:
+    def role_needs(self, role: UnboundRole, groups: Sequence[Group]) -> str:
         """Why no machine fits the role."""
         return self.no_fit(f"the role {role.role}", role.requires, _needs(role, groups), role.barred)
 
     def _why_not(self, number: int, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
-        misfits = self._misfits.get(requires)
-        if misfits is None:
-            misfits = self._misfits[requires] = [
-                "is held" if room.view.held else requires.misfit(offered)
-                for room, offered in zip(self._rooms, self._offered, strict=True)
-            ]
-        if misfits[number] is not None:
-            return misfits[number]
         room = self._rooms[number]
+        misfit = "is held" if room.view.held else requires.misfit(self._offered[number])
+        if misfit is not None:
+            return misfit
         for need in needs:
             if not room.can_ever(need.resources):
                 return f"is too small for a task that asks for {asks(need.resources)}"
@@ -98,7 +104,7 @@ class Machines:
         return None
 
 
-def _needs(role: UnboundRole, groups: Iterable[Group]) -> tuple[RoleNeed, ...]:
+def _needs(role: UnboundRole, groups: Sequence[Group]) -> tuple[RoleNeed, ...]:
     """What tasks of the role ask, ready or not, each once."""
     ready = [RoleNeed(each.type, each.resources, each.worker_labels) for each in groups]
     needs = {*role.needs, *ready}

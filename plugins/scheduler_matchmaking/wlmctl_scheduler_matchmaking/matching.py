@@ -47,15 +47,18 @@ class Matching:
         *,
         packs: bool = False,
     ) -> None:
-        self._snapshot, self._fleet, self.flow = snapshot, fleet, flow
-        self._rooms, self._machines, self._shares = rooms, machines, shares
-        self._caps, self._packs = Caps(snapshot), packs
+        self.now_s, self.fleet, self.flow, self.machines = snapshot.now_s, fleet, flow, machines
+        self._rooms, self._shares = rooms, shares
+        self.caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
         self.roles = Roles(snapshot, fleet, machines)
         self.runs: list[Run] = []
         self.left: dict[str, int] = {group.id: len(group.tasks) for group in snapshot.groups}
         #: Why a group got no further, where it is not for want of slots.
         self.reasons: dict[str, Reason] = {}
+        self._settled = set[str]()
+        #: Whether all that is matched is known to be the most that is possible.
+        self.is_best = False
         #: By group: the demand class that found no slot.
         self.short: dict[str, int] = {}
 
@@ -68,17 +71,17 @@ class Matching:
 
     def demand_of(self, group: Group) -> int:
         """The demand class of the group's tasks, where they are."""
-        return self.demand(self._fleet.able(group.type, group.worker_labels, group.touches))
+        return self.demand(self.fleet.able(group.type, group.worker_labels, group.touches))
 
     # --- within the limits of machines, caps and counters
 
     def place(self, level: int, groups: Sequence[Group]) -> None:
         """Place one band group after group; who has least goes first, and is looked for again as shares grow."""
-        if self._packs and level < STARVING:
-            self._in_turn(level, self.roles.plan(groups), self._place_first)
-            self._packing = Packing(groups, self._machines)
-            self._in_turn(level, [group for group in groups if self._packing.has(group)], self._place_packed)
-        self._in_turn(level, groups, self.place_some)
+        waiting = [group for group in groups if self.left[group.id] and group.id not in self._settled]
+        if self._packs and waiting and level < STARVING:
+            self._packing = Packing(waiting, self.machines)
+            self._in_turn(level, [group for group in waiting if self._packing.has(group)], self._place_packed)
+        self._in_turn(level, waiting, self.place_some)
 
     def _in_turn(self, level: int, groups: Sequence[Group], place: Callable[[Group, int], int]) -> None:
         if level >= STARVING or self._shares is None:
@@ -106,7 +109,7 @@ class Matching:
     def place_some(self, group: Group, wanted: int) -> int:
         """Place at most so many more tasks of the group; how many found a place."""
         wanted = min(wanted, self.left[group.id])
-        allowed, reason = self._caps.most(group, wanted)
+        allowed, reason = self.caps.most(group, wanted)
         if reason is not None:
             self.reasons[group.id] = reason
         if not allowed:
@@ -123,17 +126,17 @@ class Matching:
 
     def _place_on(self, group: Group, machine: str | None, touches: tuple[str, ...], wanted: int) -> int:
         """Place on a machine that is given."""
-        able = self._fleet.able(group.type, group.worker_labels, touches)
+        able = self.fleet.able(group.type, group.worker_labels, touches)
         room = self._rooms.get(machine or "")
         if not able:
             self.reasons[group.id] = Reason("worker", "no live worker can do it")
             return 0
-        fitting = wanted if room is None else room.most(group.resources, wanted, self._snapshot.now_s)
+        fitting = wanted if room is None else room.most(group.resources, wanted, self.now_s)
         sent = self.flow.send([(self.demand(able), fitting)])[0] if fitting else 0
         if sent:
             self.start(Run(group, sent, self.demand(able), machine))
             if room is not None:
-                room.take(group.resources, sent, self._snapshot.now_s)
+                room.take(group.resources, sent, self.now_s)
         if sent < fitting:
             self.short[group.id] = self.demand(able)
         elif fitting < wanted and room is not None:
@@ -142,22 +145,22 @@ class Matching:
 
     def _place_anywhere(self, group: Group, wanted: int) -> int:
         """Place each task on machines of its own."""
-        rooms = [*self._machines.for_each(group).values()]
-        nodes, now_s, asked = group.resources.nodes, self._snapshot.now_s, group.resources
+        rooms = [*self.machines.for_each(group).values()]
+        nodes, now_s, asked = group.resources.nodes, self.now_s, group.resources
         if len(rooms) < nodes:
-            text = self._machines.no_fit("it", group.anywhere or Requirement(), (), frozenset())
+            text = self.machines.no_fit("it", group.anywhere or Requirement(), (), frozenset())
             self.reasons[group.id] = Reason("role", text)
             return 0
         placed, is_short = 0, False
         if nodes > 1:
             while placed < wanted and not is_short:
-                open_ = [room for room in self._machines.ranked(rooms, asked) if room.most(asked, 1, now_s)][:nodes]
+                open_ = [room for room in self.machines.ranked(rooms, asked) if room.most(asked, 1, now_s)][:nodes]
                 if len(open_) < nodes:
                     break
                 is_short = not self._start_at(group, open_, 1)
                 placed += not is_short
         else:
-            for room in self._machines.ranked(rooms, asked):
+            for room in self.machines.ranked(rooms, asked):
                 if placed == wanted:
                     break
                 fitting = room.most(asked, wanted - placed, now_s)
@@ -167,10 +170,6 @@ class Matching:
         if placed < wanted and not is_short:
             self.reasons[group.id] = no_room(group, rooms)
         return placed
-
-    def _place_first(self, group: Group, wanted: int) -> int:
-        """Place the group's first task, whose role gets its machine by that."""
-        return self.place_some(group, min(1, wanted)) if self.left[group.id] == len(group.tasks) else 0
 
     def _place_packed(self, group: Group, wanted: int) -> int:
         """Place tasks on the machines that were found for the whole band."""
@@ -183,13 +182,13 @@ class Matching:
 
     def _start_at(self, group: Group, rooms: Sequence[Room], wanted: int) -> int:
         names = [room.view.name for room in rooms]
-        able = self._fleet.able(group.type, group.worker_labels, tuple(names))
+        able = self.fleet.able(group.type, group.worker_labels, tuple(names))
         demand = self.demand(able)
         sent = self.flow.send([(demand, wanted)])[0]
         if sent:
             self.start(Run(group, sent, demand, names[0], tuple(names[1:])))
             for room in rooms:
-                room.take(group.resources, sent, self._snapshot.now_s)
+                room.take(group.resources, sent, self.now_s)
         if sent < wanted:
             self.short[group.id] = demand
         return sent
@@ -198,12 +197,18 @@ class Matching:
         """Its tasks start."""
         self.runs.append(run)
         self.left[run.group.id] -= run.tasks
-        self._caps.take(run.group, run.tasks)
+        if run.group.may_start is not None or run.group.counters:
+            self.caps.take(run.group, run.tasks)
+
+    def settle(self, group: Group, reason: Reason) -> None:
+        """No more of the group can start, whatever else does."""
+        self.reasons[group.id] = reason
+        self._settled.add(group.id)
 
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that may do for the group's next task."""
         if group.anywhere is not None:
-            return self._machines.for_each(group).values()
+            return self.machines.for_each(group).values()
         if group.machine is not None:
             return [self._rooms[group.machine]] if group.machine in self._rooms else ()
         return self.roles.where(group)

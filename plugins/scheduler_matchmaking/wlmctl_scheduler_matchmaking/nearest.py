@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
-from wlmctl_scheduler_matchmaking.mincost import Arc, least_cost
-from wlmctl_scheduler_matchmaking.rooms import Room
+from wlmctl_scheduler_matchmaking.mincost import least_cost
 
 #: The most data that a role of all has on one machine, in steps of its price.
 _STEPS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A role that wants a machine. ``machines`` is one and the same object for those that have the same choice."""
+def nearest(
+    kinds: Sequence[int],
+    ranks: Sequence[int],
+    data_bytes: Sequence[Mapping[str, int]],
+    machines: Sequence[Collection[str]],
+    room: Mapping[str, int],
+) -> list[str | None] | None:
+    """The machine of each role, None where there are too few; nothing where the search was given up.
 
-    machines: Mapping[str, Room]
-    data_bytes: Mapping[str, int]
-
-
-def nearest(roles: Sequence[Open], room: Mapping[str, int]) -> list[str | None]:
-    """The machine of each role, None where there are too few.
-
-    ``room`` tells how many roles each machine takes, those that should be taken first first. Of all ways to bind as
-    many, the one with most data in place is taken; a step of data counts more than any order of machines or roles.
+    Of each role, ``kinds`` tells which of ``machines`` suit it; those of a lower rank go before all of a higher one.
+    ``room`` tells how many roles each machine takes, those that should be taken first first. For every prefix of ranks
+    as many are bound as possible; of all ways to do that, the one with most data in place is taken; a step of data
+    counts more than any order of machines or roles.
     """
+    import numpy as np
+
     places = {name: number for number, name in enumerate(room)}
-    kinds = {id(role.machines): role.machines for role in roles}
-    first_kind = len(places)
-    kind_of = {kind: first_kind + number for number, kind in enumerate(kinds)}
-    first_role = first_kind + len(kinds)
-    source, sink = first_role + len(roles), first_role + len(roles) + 1
-    step = len(places) + len(roles)
-    most = max((size_bytes for role in roles for size_bytes in role.data_bytes.values()), default=0)
-    there = [
-        (number, name, 1 + size_bytes * _STEPS // most)
-        for number, role in enumerate(roles)
-        for name, size_bytes in sorted(role.data_bytes.items())
-        if size_bytes and name in room and name in role.machines
-    ]
-    spread = [(kind, name) for kind, machines in kinds.items() for name in room if name in machines]
-    arcs: list[Arc] = [(first_role + number, places[name], 1, -step * worth) for number, name, worth in there]
-    arcs += [(kind_of[kind], places[name], room[name], 0) for kind, name in spread]
-    arcs += [(first_role + number, kind_of[id(role.machines)], 1, 0) for number, role in enumerate(roles)]
-    arcs += [(source, first_role + number, 1, number) for number in range(len(roles))]
-    arcs += [(places[name], sink, count, number) for number, (name, count) in enumerate(room.items())]
-    found: list[str | None] = [None] * len(roles)
-    flows = least_cost(arcs, source, sink, len(roles))
+    suiting = [{places[name] for name in each if name in places} for each in machines]
+    there = list[int]()
+    for number, (kind, data) in enumerate(zip(kinds, data_bytes, strict=True)):
+        for name, size_bytes in data.items():
+            place = places.get(name, -1)
+            if size_bytes and place in suiting[kind]:
+                there += (number, place, size_bytes)
+    whose, at, size = np.array(there, np.int64).reshape(-1, 3).T
+    in_order = np.lexsort((at, whose))  # whatever the order in which the data came
+    whose, at, size = whose[in_order], at[in_order], size[in_order]
+    of_kind = np.repeat(np.arange(len(suiting)), [len(each) for each in suiting])
+    spot = np.array([place for each in suiting for place in sorted(each)], np.int64)
+    counts, places_ = np.fromiter(room.values(), np.int64, len(room)), np.arange(len(room))
+    roles, step = np.arange(len(kinds)), len(room) + len(kinds)
+    first_role = len(room) + len(machines)
+    sink = first_role + len(kinds)
+    worth = step * (1 + size * _STEPS // max(1, size.max(initial=0)))
+    # a rank counts more than all data together; as what can be bound together is a matroid, that makes it strict
+    price = roles + step * (_STEPS + 2) * len(kinds) * np.array(ranks, np.int64)
+    flows = least_cost(
+        (
+            (first_role + whose, at, 1, price[whose] - worth),
+            (first_role + roles, len(room) + np.array(kinds, np.int64), 1, price),
+            (len(room) + of_kind, spot, counts[spot], 0),
+            (places_, sink, counts, places_),
+        ),
+        {**dict.fromkeys(range(first_role, sink), 1), sink: -len(kinds)},
+    )
     if flows is None:
-        return found
-    for (number, name, _), is_there in zip(there, flows, strict=False):
-        if is_there:
-            found[number] = name
-    taken = dict[int, list[str]]()
-    for (kind, name), count in zip(spread, flows[len(there) :], strict=False):
-        taken.setdefault(kind, []).extend([name] * count)
-    others = {kind: iter(names) for kind, names in taken.items()}
-    for number, (role, is_elsewhere) in enumerate(zip(roles, flows[len(there) + len(spread) :], strict=False)):
-        if is_elsewhere:
-            found[number] = next(others[id(role.machines)])
+        return None
+    near, elsewhere, far, _ = flows
+    found: list[str | None] = [None] * len(kinds)
+    names = list(room)
+    for role, place in zip(whose[near > 0].tolist(), at[near > 0].tolist(), strict=True):
+        found[role] = names[place]
+    taken = [list[str]() for _ in machines]
+    for kind, place, tasks in zip(of_kind.tolist(), spot.tolist(), far.tolist(), strict=True):
+        taken[kind] += [names[place]] * tasks
+    others = [iter(each) for each in taken]
+    for role in np.flatnonzero(elsewhere).tolist():
+        found[role] = next(others[kinds[role]])
     return found

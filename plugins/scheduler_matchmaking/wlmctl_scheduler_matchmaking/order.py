@@ -15,6 +15,9 @@ STARVING = 20
 #: The band of an experiment whose deadline is near: above every priority that can be given.
 URGENT = 10
 
+#: Groups by the level of their band, the highest first.
+Bands = Sequence[tuple[int, Sequence[Group]]]
+
 _NOTHING = Usage()
 
 
@@ -95,11 +98,14 @@ def fair_portions(
 
     The parts are those with which the owners' shares would come to one level, if every slot suited everyone.
     """
+    if (
+        len({(group.project, group.user) for group in groups}) < 2
+        or sum([len(group.tasks) for group in groups]) <= slots
+    ):
+        return None
     by_owner = dict[Owner, list[Group]]()
     for group in groups:
         by_owner.setdefault(owner(group), []).append(group)
-    if len(by_owner) < 2 or sum(len(group.tasks) for group in groups) <= slots:
-        return None
     each = {
         whose: sum(len(group.tasks) * shares.each(group) for group in found) / sum(len(group.tasks) for group in found)
         for whose, found in by_owner.items()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from wlmctl.scheduler import MachineView
-from wlmctl_scheduler_matchmaking.flow import bits
 from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
 
 #: Steps of each of the two parts of a worker class's price.
@@ -34,8 +35,9 @@ def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]
     for able, tasks in sorted(ready.items()):
         slots = fleet.slots_of(able)
         if slots:
-            for number in bits(able):
-                pressure[number] += tasks / slots
+            pressing = tasks / slots
+            for number in fleet.members(able):
+                pressure[number] += pressing
     rarity = _rarity(classes)
     most = max(rarity) or 1.0
     return [
@@ -46,20 +48,18 @@ def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]
 
 
 def _rarity(classes: Sequence[WorkerClass]) -> list[float]:
-    workers = Counter[tuple[str, str]]()
-    for found in classes:
-        for ability in _abilities(found):
-            workers[ability] += len(found.workers)
-    # sorted, for the sum of fractions depends on their order
-    return [sum(sorted([1 / workers[ability] for ability in _abilities(found)])) for found in classes]
-
-
-def _abilities(found: WorkerClass) -> list[tuple[str, str]]:
-    return [
-        *[("type", name) for name in found.types],
-        *[("label", name) for name in found.labels],
-        *[("machine", name) for name in found.machines],
-    ]
+    """The sum over the types, labels and machines of a class of one part of all workers that have it too."""
+    rarity = [0.0] * len(classes)
+    for kind in (attrgetter("types"), attrgetter("labels"), attrgetter("machines")):
+        abilities: list[frozenset[str]] = [kind(found) for found in classes]
+        workers = defaultdict[str, int](int)
+        for names, found in zip(abilities, classes, strict=True):
+            for name in names:
+                workers[name] += len(found.workers)
+        parts = {name: 1 / count for name, count in workers.items()}
+        for number, names in enumerate(abilities):
+            rarity[number] += math.fsum([parts[name] for name in names])  # whatever the order of the names
+    return rarity
 
 
 def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
@@ -74,7 +74,7 @@ def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
     for view in machines:
         for label in _labels(view):
             having[label] += max(1, (view.gpus if with_gpus else view.cpus) or 1)
-    rarity = {view.name: sum(sorted([1 / having[label] for label in _labels(view)])) for view in machines}
+    rarity = {view.name: math.fsum([1 / having[label] for label in _labels(view)]) for view in machines}
     rarest = max(rarity.values(), default=0.0) or 1.0
     return {
         view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest

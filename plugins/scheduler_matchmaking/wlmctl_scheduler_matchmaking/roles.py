@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.machines import Machines
-from wlmctl_scheduler_matchmaking.nearest import Open, nearest
 from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
-
-#: So many roles are bound together at most: one flow of them takes 0.2 to 0.3 s.
-_TOGETHER = 20_000
 
 #: What a task takes of a machine that it only touches.
 _NOTHING = Resources(cpus=0)
@@ -26,19 +22,18 @@ class Roles:
     def __init__(self, snapshot: Snapshot, fleet: Fleet, machines: Machines) -> None:
         self._now_s, self._fleet, self._machines = snapshot.now_s, fleet, machines
         self._groups = {group.id: group for group in snapshot.groups}
-        self._of = dict[str, list[UnboundRole]]()
+        self._of = defaultdict[str, list[UnboundRole]](list)
         for role in snapshot.roles:
             for name in role.groups:
-                self._of.setdefault(name, []).append(role)
+                self._of[name].append(role)
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to.
-        self._near = dict[str, set[str]]()
+        self._near = defaultdict[str, set[str]](set)
         for each in snapshot.bindings:
-            self._note(each)
+            self._note(each.experiment, each.role, each.machine)
         self.bindings: list[Binding] = []
         #: How much of what the tasks of these read is where they go.
         self.local_bytes = 0
-        self._planned = dict[tuple[str, str], str]()
 
     def has(self, group: Group) -> bool:
         """Whether the group waits for a role that is open."""
@@ -58,53 +53,13 @@ class Roles:
             return Reason("role", f"its role {group.unbound} is not open")
         return machine, tuple(dict.fromkeys(touches))
 
-    def plan(self, groups: Iterable[Group]) -> list[Group]:
-        """Find machines for the roles of many groups at once; the groups whose roles have got one in mind.
-
-        That is done for the most frequent of what such groups ask: then a machine takes so many of them.
-        """
-        open_ = dict[Resources, list[Group]]()
-        for group in groups:
-            if self._is_plain(group):
-                asked = replace(group.resources, walltime_s=None)
-                open_.setdefault(asked, []).append(group)
-        if not open_:
-            return []
-        asked = max(open_, key=lambda each: len(open_[each]))
-        found = open_[asked][:_TOGETHER]
-        roles = [self._of[group.id][0] for group in found]
-        wanting = [
-            Open(self._machines.for_role(role, [group]), role.data_bytes)
-            for role, group in zip(roles, found, strict=True)
-        ]
-        rooms = {
-            name: room
-            for machines in {id(each.machines): each.machines for each in wanting}.values()
-            for name, room in machines.items()
-            if room.kept is None
-        }
-        room = {
-            each.view.name: each.most(asked, len(found), self._now_s)
-            for each in self._machines.ranked(rooms.values(), asked)
-        }
-        for role, name in zip(roles, nearest(wanting, room), strict=True):
-            if name is not None:
-                self._planned[role.experiment, role.role] = name
-        return [
-            group for group, role in zip(found, roles, strict=True) if (role.experiment, role.role) in self._planned
-        ]
-
-    def _is_plain(self, group: Group) -> bool:
-        """Whether nothing but the choice of a machine for its one role keeps the group's first task from starting."""
-        roles = self._of.get(group.id, [])
-        return (
-            [role.role for role in roles] == [group.unbound]
-            and len(roles[0].groups) == 1
-            and (roles[0].experiment, group.unbound) not in self._bound
-            and not (group.touches or group.counters)
-            and group.resources.cpus > 0
-            and group.may_start is None
-        )
+    def alone(self, group: Group) -> UnboundRole | None:
+        """The group's open role, if the choice of its machine alone keeps the group's first task from starting."""
+        roles = self._of.get(group.id)
+        if roles is None or len(roles) > 1 or roles[0].role != group.unbound or len(roles[0].groups) > 1:
+            return None
+        is_free = not (group.touches or group.counters) and group.resources.cpus > 0
+        return roles[0] if is_free and (roles[0].experiment, roles[0].role) not in self._bound else None
 
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that the group's role may be bound to."""
@@ -126,18 +81,12 @@ class Roles:
             name = room.view.name
             is_reached = self._fleet.able(group.type, group.worker_labels, (*group.touches, name))
             if is_reached and room.most(asked, 1, self._now_s):
-                binding = Binding(role.experiment, role.role, name)
-                self.bindings.append(binding)
-                self._note(binding)
-                self.local_bytes += role.data_bytes.get(name, 0)
+                self.take(role, name)
                 return name
         return no_room(group, [*rooms.values()])
 
     def _best_first(self, role: UnboundRole, rooms: Mapping[str, Room], asked: Resources) -> Iterator[Room]:
-        """The one in mind, then those with most of its data, those near to what it has to do with, and the others."""
-        planned = self._planned.get((role.experiment, role.role))
-        if planned is not None:
-            yield rooms[planned]
+        """Those with most of its data, then those near to what it has to do with, and the others."""
         data = {name: size_bytes for name, size_bytes in role.data_bytes.items() if size_bytes and name in rooms}
         there = self._machines.ranked([rooms[name] for name in data], asked)
         yield from sorted(there, key=lambda room: -data[room.view.name])
@@ -150,6 +99,12 @@ class Roles:
             if room.view.name not in near and room.view.name not in data
         )
 
-    def _note(self, binding: Binding) -> None:
-        self._bound[binding.experiment, binding.role] = binding.machine
-        self._near.setdefault(binding.experiment, set()).add(binding.machine)
+    def take(self, role: UnboundRole, machine: str) -> None:
+        """The role is bound to the machine."""
+        self.bindings.append(Binding(role.experiment, role.role, machine))
+        self.local_bytes += role.data_bytes.get(machine, 0)
+        self._note(role.experiment, role.role, machine)
+
+    def _note(self, experiment: str, role: str, machine: str) -> None:
+        self._bound[experiment, role] = machine
+        self._near[experiment].add(machine)

@@ -122,7 +122,7 @@ class Caps:
 
     def most(self, group: Group, wanted: int) -> tuple[int, Reason | None]:
         """How many of ``wanted`` tasks of the group may start, and why no more, if not all."""
-        most, reason = min(wanted, self._experiments.get(group.experiment, PLENTY)), None
+        most, reason = min(wanted, self.left(group.experiment)), None
         if most < wanted:
             reason = Reason("max_running", "the experiment's max_running is reached")
         for name, each in group.counters:
@@ -131,6 +131,10 @@ class Caps:
                 most = max(0, left) // each
                 reason = Reason("counter", f"it takes {each} of the counter {name}, of which {max(0, left)} are left")
         return most, reason
+
+    def left(self, experiment: str) -> int:
+        """How many more tasks of the experiment may start."""
+        return self._experiments.get(experiment, PLENTY)
 
     def take(self, group: Group, tasks: int) -> None:
         """So many tasks of the group start."""

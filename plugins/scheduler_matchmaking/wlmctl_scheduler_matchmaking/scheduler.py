@@ -11,7 +11,7 @@ from wlmctl_scheduler_matchmaking.assigned import assigned
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.machines import Machines
 from wlmctl_scheduler_matchmaking.matching import Matching
-from wlmctl_scheduler_matchmaking.order import Shares, level
+from wlmctl_scheduler_matchmaking.order import Bands, Shares, level
 from wlmctl_scheduler_matchmaking.packing import is_packable
 from wlmctl_scheduler_matchmaking.prices import worker_prices
 from wlmctl_scheduler_matchmaking.reasons import for_want_of_slots
@@ -20,10 +20,8 @@ from wlmctl_scheduler_matchmaking.rooms import Room, binds_nothing
 from wlmctl_scheduler_matchmaking.settings import Settings
 from wlmctl_scheduler_matchmaking.slots import start_by_slots
 from wlmctl_scheduler_matchmaking.solver import packs_from, solver
+from wlmctl_scheduler_matchmaking.together import bind_together
 from wlmctl_scheduler_matchmaking.workers import Fleet
-
-#: Groups by the level of their band, the highest first.
-_Bands = Sequence[tuple[int, Sequence[Group]]]
 
 
 class Matchmaking:
@@ -42,11 +40,7 @@ class Matchmaking:
         for group in sorted(groups, key=_order):
             bands.setdefault(level(group, snapshot.now_s, self._settings), []).append(group)
         in_order = sorted(bands.items(), reverse=True)
-        matching, reservations = self._matched(snapshot, fleet, groups, in_order)
-        if self._is_worth_packing(snapshot, matching, groups):
-            packed, kept = self._matched(snapshot, fleet, groups, in_order, packs=True)
-            if _worth(packed, in_order) > _worth(matching, in_order):
-                matching, reservations = packed, kept
+        matching, reservations = self._best(snapshot, fleet, groups, in_order)
         reasons |= for_want_of_slots(matching.short, matching.flow, fleet)
         reasons |= matching.reasons
         waiting = {name: reason for name, reason in reasons.items() if matching.left[name]}
@@ -60,8 +54,32 @@ class Matchmaking:
             again if 0 < again < math.inf else None,
         )
 
+    def _best(
+        self, snapshot: Snapshot, fleet: Fleet, groups: Sequence[Group], bands: Bands
+    ) -> tuple[Matching, Sequence[Reservation]]:
+        """Match one group after the other, and many at once where that may be better; the better of both."""
+        if self._binds_many(snapshot, fleet):
+            together = self._matched(snapshot, fleet, groups, bands, packs=True)
+            if together[0].is_best:
+                return together
+            alone = self._matched(snapshot, fleet, groups, bands)
+        else:
+            alone = self._matched(snapshot, fleet, groups, bands)
+            if not self._is_worth_packing(snapshot, alone[0], groups):
+                return alone
+            together = self._matched(snapshot, fleet, groups, bands, packs=True)
+        return max((alone, together), key=lambda each: _worth(each[0], bands))
+
+    def _binds_many(self, snapshot: Snapshot, fleet: Fleet) -> bool:
+        """Whether so many roles may be bound now that it is best to look at all of them first."""
+        least = self._packs_from
+        if least is None or not snapshot.roles or min(len(snapshot.roles), fleet.slots) < least:
+            return False
+        cpus = [view.free_cpus for view in snapshot.machines.values() if not view.held]
+        return None in cpus or sum([each or 0 for each in cpus]) >= least
+
     def _matched(
-        self, snapshot: Snapshot, fleet: Fleet, groups: Sequence[Group], bands: _Bands, *, packs: bool = False
+        self, snapshot: Snapshot, fleet: Fleet, groups: Sequence[Group], bands: Bands, *, packs: bool = False
     ) -> tuple[Matching, Sequence[Reservation]]:
         """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
         settings = self._settings
@@ -75,7 +93,11 @@ class Matchmaking:
             start_by_slots(matching, bands, shares, fleet.slots, self._solver)
             return matching, ()
         reservations = self._reserve(snapshot, groups, matching)
+        if packs:
+            bind_together(matching, bands, shares)
         for band, members in bands:
+            if packs and len(bands) > 1 and not matching.is_best:
+                bind_together(matching, [(band, members)], shares)
             matching.place(band, members)
         return matching, reservations
 
@@ -107,7 +129,7 @@ def _order(group: Group) -> tuple[int, str]:
     return group.order, group.id
 
 
-def _worth(matching: Matching, bands: _Bands) -> tuple[list[int], int]:
+def _worth(matching: Matching, bands: Bands) -> tuple[list[int], int]:
     """How many tasks of each band start, and how much data of roles is where they go."""
     started = [sum(len(group.tasks) - matching.left[group.id] for group in members) for _, members in bands]
     return started, matching.roles.local_bytes

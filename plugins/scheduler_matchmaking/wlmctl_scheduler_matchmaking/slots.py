@@ -7,12 +7,12 @@ cost, and the second sends all of those at once, at least cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from wlmctl.scheduler import Group
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.matching import Matching, Run
-from wlmctl_scheduler_matchmaking.order import STARVING, Shares, fair_portions
+from wlmctl_scheduler_matchmaking.order import STARVING, Bands, Shares, fair_portions
 
 #: A number of tasks of a group, or of a demand class.
 Portion = tuple[Group, int]
@@ -22,23 +22,21 @@ Demand = tuple[int, int]
 Solver = Callable[[Flow, Sequence[Sequence[Demand]]], list[list[int]]]
 
 
-def start_by_slots(
-    matching: Matching, bands: Iterable[tuple[int, Sequence[Group]]], shares: Shares | None, slots: int, solver: Solver
-) -> None:
+def start_by_slots(matching: Matching, bands: Bands, shares: Shares | None, slots: int, solver: Solver) -> None:
     """Start as many tasks as possible for every prefix of bands (level, groups), at least cost for so many."""
-    rounds, demands = list[dict[int, list[Portion]]](), list[list[Demand]]()
-    for portions in (portions for level, groups in bands for portions in _rounds(level, groups, shares, slots)):
+    parts, demands = list[dict[int, list[Portion]]](), list[list[Demand]]()
+    for portions in (portions for level, groups in bands for portions in rounds(level, groups, shares, slots)):
         by_demand = dict[int, list[Portion]]()
         for group, tasks in portions:
             by_demand.setdefault(matching.demand_of(group), []).append((group, tasks))
-        rounds.append(by_demand)
+        parts.append(by_demand)
         demands.append([(demand, sum([tasks for _, tasks in found])) for demand, found in by_demand.items()])
     priced = matching.flow
     first = Flow(priced.left, [0] * len(priced.left), priced.limit)
     for able in priced.able:
         first.add(able)
     sent = solver(first, demands)
-    for by_demand, counts in zip(rounds, sent, strict=True):
+    for by_demand, counts in zip(parts, sent, strict=True):
         for (demand, found), count in zip(by_demand.items(), counts, strict=True):
             for group, tasks in found:
                 part = min(tasks, count)
@@ -70,7 +68,7 @@ def _at_least_cost(
     return priced if priced.send(whole) == [count for _, count in whole] else first
 
 
-def _rounds(level: int, groups: Sequence[Group], shares: Shares | None, slots: int) -> Iterator[Sequence[Portion]]:
+def rounds(level: int, groups: Sequence[Group], shares: Shares | None, slots: int) -> Iterator[Sequence[Portion]]:
     """What of one band is sent together, and what after that."""
     whole = [(group, len(group.tasks)) for group in groups]
     if level >= STARVING:

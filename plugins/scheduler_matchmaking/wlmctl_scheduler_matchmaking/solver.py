@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Sequence
 
 from wlmctl.errors import ConfigError
-from wlmctl_scheduler_matchmaking.flow import Flow, bits
-from wlmctl_scheduler_matchmaking.mincost import Arc, least_cost
+from wlmctl_scheduler_matchmaking.flow import Flow
+from wlmctl_scheduler_matchmaking.mincost import least_cost
 from wlmctl_scheduler_matchmaking.slots import Demand, Solver, in_turn
 
 #: From so many pairs of a demand class and a worker class that is able on, what OR-tools saves is more than it costs.
@@ -53,21 +53,32 @@ def at_once(flow: Flow, rounds: Sequence[Sequence[Demand]]) -> list[list[int]]:
     grow by powers, and the bands come out exactly.
     """
     order = [portion for each in rounds for portion in each]
-    demands, workers = len(flow.able), len(flow.left)
-    source, sink = demands + workers, demands + workers + 1
-    total = sum(tasks for _, tasks in order)
-    asked = [0] * demands
-    for demand, tasks in order:
-        asked[demand] += tasks
-    pairs = [(demand, worker) for demand, able in enumerate(flow.able) if asked[demand] for worker in bits(able)]
-    arcs: list[Arc] = [(source, demand, tasks, number) for number, (demand, tasks) in enumerate(order)]
-    arcs += [(demand, demands + worker, min(asked[demand], flow.left[worker]), 0) for demand, worker in pairs]
-    arcs += [(demands + worker, sink, slots, 0) for worker, slots in enumerate(flow.left)]
-    flows = least_cost(arcs, source, sink, total)
+    if not order or not flow.left:
+        return in_turn(flow, rounds)
+    import numpy as np
+
+    numbers, tasks = np.array(order, dtype=np.int64).reshape(-1, 2).T
+    asked = np.bincount(numbers, tasks, len(flow.able)).astype(np.int64)
+    left = np.array(flow.left, dtype=np.int64)
+    width = -(-len(left) // 8)
+    masks = b"".join([able.to_bytes(width, "little") for able in flow.able])
+    can = np.unpackbits(np.frombuffer(masks, np.uint8).reshape(-1, width), axis=1, bitorder="little")
+    demand, worker = np.nonzero(can * (asked > 0)[:, None])
+    workers = len(asked) + np.arange(len(left))
+    source, sink = len(asked) + len(left), len(asked) + len(left) + 1
+    flows = least_cost(
+        (
+            (source, numbers, tasks, np.arange(len(order))),
+            (demand, workers[worker], np.minimum(asked[demand], left[worker]), 0),
+            (workers, sink, left, 0),
+        ),
+        {source: int(asked.sum()), sink: -int(asked.sum())},
+    )
     if flows is None:
         return in_turn(flow, rounds)
-    for (demand, worker), tasks in zip(pairs, flows[len(order) :], strict=False):
-        if tasks:
-            flow.hold(demand, worker, tasks)
-    sent = iter(flows)
+    started, moved, _ = flows
+    used = np.flatnonzero(moved)
+    for of_demand, at, count in zip(demand[used].tolist(), worker[used].tolist(), moved[used].tolist(), strict=True):
+        flow.hold(of_demand, at, count)
+    sent = iter(started.tolist())
     return [[next(sent) for _ in each] for each in rounds]

@@ -45,6 +45,7 @@ class Fleet:
         # whatever the order in which the workers came
         self.classes: Sequence[WorkerClass] = sorted(classes, key=lambda each: each.first)
         self.slots = sum(found.slots for found in classes)
+        self._members: dict[int, tuple[int, ...]] = {}
         self._totals: dict[int, tuple[int, int]] = {}
         self._doing: dict[str, int] = {}
         for number, each in enumerate(self.classes):
@@ -66,6 +67,13 @@ class Fleet:
             self._able[key] = mask
         return mask
 
+    def members(self, mask: int) -> tuple[int, ...]:
+        """The numbers of a set of classes."""
+        found = self._members.get(mask)
+        if found is None:
+            found = self._members[mask] = tuple(bits(mask))
+        return found
+
     def slots_of(self, mask: int) -> int:
         """The free slots of a set of classes."""
         return self._totals_of(mask)[0]
@@ -77,7 +85,7 @@ class Fleet:
     def _totals_of(self, mask: int) -> tuple[int, int]:
         totals = self._totals.get(mask)
         if totals is None:
-            found = [self.classes[number] for number in bits(mask)]
+            found = [self.classes[number] for number in self.members(mask)]
             totals = sum([each.slots for each in found]), sum([len(each.workers) for each in found])
             self._totals[mask] = totals
         return totals

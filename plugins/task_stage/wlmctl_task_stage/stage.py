@@ -70,7 +70,8 @@ class Stage:
                 keeps=(Broken, Unreachable, BrokenOff),
                 cache=f"{context.scratch(spec.to.role)}/cache" if spec.cache else None,
             )
-        return Done(stdout=f"{summary.told()}\n".encode())
+        outputs = {"bytes": str(summary.size_bytes), "files": str(summary.files)}
+        return Done(outputs=outputs, stdout=f"{summary.told()}\n".encode())
 
 
 class _Told:

@@ -26,6 +26,9 @@ def explain(scene: Scene) -> Explanation:
     findings = _found(scene)
     why, *others = findings.causes
     chain = _chain(scene, why) if why.code == "needs" else []
+    for role, machine, size_bytes in scene.bound_near():
+        text = f"the role {role} was bound to {machine}, where {size_bytes:,} bytes of what its tasks read had been put"
+        findings.note("bound_near", text, role=role, machine=machine, data_bytes=size_bytes)
     expected = None
     if scene.task.state not in FINAL:
         past = history.past(scene)

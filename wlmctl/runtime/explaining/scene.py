@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from wlmctl.experiment import Instances, from_document
 from wlmctl.experiment.model import Experiment, Instance, Template
 from wlmctl.host import is_gone
 from wlmctl.machine import LOCAL, Machine
+from wlmctl.orchestrator.locality import Locality
 from wlmctl.store import Database, experiments, machines, workers
 from wlmctl.store.events import events
 from wlmctl.store.leases import ORCHESTRATOR, LeaseRow, experiment_lease, look
@@ -73,6 +74,27 @@ class Scene:
     def bindings(self) -> Mapping[str, str]:
         """The machines that roles are bound to."""
         return experiments.bindings(self.db, self.row.seq)
+
+    @cached_property
+    def locality(self) -> Locality:
+        """What tasks of the experiment have put where."""
+        folder = Path(self.row.folder)
+        templates = self.experiment.templates
+        found = Locality(self.experiment, [Instances(each, plugins.task_type, folder) for each in templates])
+        for row in self.db.rows(
+            "SELECT template, position, outputs FROM tasks WHERE exp = ? AND state = 'succeeded'"
+            " AND outputs IS NOT NULL ORDER BY idx",
+            (self.row.seq,),
+        ):
+            found.read(*row)
+        return found
+
+    def bound_near(self) -> Iterator[tuple[str, str, int]]:
+        """The roles of the task that were bound where data were: role, machine, and how many bytes of what is read."""
+        keys = {self.role_key(role) for role in self.instance.roles}
+        for event in self.of_experiment:
+            if event.kind == "binding" and event.values["role"] in keys and "data_bytes" in event.values:
+                yield event.values["role"], event.values["machine"], event.values["data_bytes"]
 
     @cached_property
     def holds(self) -> Mapping[str, Hold]:

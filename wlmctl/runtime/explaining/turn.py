@@ -50,8 +50,11 @@ def _roles(scene: Scene, found: Findings) -> bool:
             found.cause("role", f"no machine fits the role {name}: {whys}{more}", role=name, machines=ruled_out)
         else:
             fitting = [machine for machine in misfits if machine not in ruled_out]
-            text = f"the role {name} has no machine yet; fitting: {listed(fitting)}"
-            found.note("role_open", text, role=name, fitting=fitting, machines=ruled_out)
+            data_bytes = scene.locality.data_bytes(role, name, scene.bindings)
+            put = [f"{size:,} bytes on {machine}" for machine, size in data_bytes.items()]
+            where = f"; of what its tasks read there are {listed(put)}" if put else ""
+            text = f"the role {name} has no machine yet; fitting: {listed(fitting)}{where}"
+            found.note("role_open", text, role=name, fitting=fitting, machines=ruled_out, data_bytes=data_bytes)
     return not open_roles
 
 
