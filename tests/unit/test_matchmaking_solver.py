@@ -129,6 +129,17 @@ def test_of_roles_in_several_bands_as_many_of_each_prefix_are_bound_as_is_possib
 
 
 @needs_solver
+def test_roles_bound_band_by_band_beside_other_tasks_are_never_fewer_than_one_by_one() -> None:
+    snapshot = near_instance(400, 40, 2)
+    groups = [replace(group, priority=number % 2) for number, group in enumerate(snapshot.groups)]
+    fixed = [make_group(f"f{n}", machine=name, order=n, priority=n % 2) for n, name in enumerate(snapshot.machines)]
+    mixed = replace(snapshot, groups=[*groups, *fixed])
+    together = decide(mixed)
+    assert problems(mixed, together) == []
+    assert placed_by_level(mixed, together) >= placed_by_level(mixed, decide(mixed, solver="python"))
+
+
+@needs_solver
 def test_users_whose_roles_ask_for_the_same_get_as_many_machines() -> None:
     snapshot = near_instance(400, 40, 3)
     half = len(snapshot.groups) // 2

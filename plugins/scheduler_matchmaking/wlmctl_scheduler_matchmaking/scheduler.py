@@ -93,8 +93,7 @@ class Matchmaking:
             start_by_slots(matching, bands, shares, fleet.slots, self._solver)
             return matching, ()
         reservations = self._reserve(snapshot, groups, matching)
-        if packs:
-            bind_together(matching, bands, shares)
+        matching.is_best = packs and bind_together(matching, bands, shares)
         for band, members in bands:
             if packs and len(bands) > 1 and not matching.is_best:
                 bind_together(matching, [(band, members)], shares)

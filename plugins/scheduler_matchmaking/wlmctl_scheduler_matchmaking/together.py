@@ -19,8 +19,9 @@ from wlmctl_scheduler_matchmaking.slots import rounds
 _TOGETHER = 20_000
 
 
-def bind_together(matching: Matching, bands: Bands, shares: Shares | None) -> None:
-    """Bind as many open roles as possible for every prefix of bands, where most of their data are.
+def bind_together(matching: Matching, bands: Bands, shares: Shares | None) -> bool:
+    """Bind as many open roles as possible for every prefix of bands, where most of their data are; whether there is no
+    better way to place all that the bands have.
 
     They are those whose first tasks ask for the same, that which most of the bands ask for; of an experiment no more
     than may start. Of several bands nothing is bound unless that is all that they have: for then, and only then, a
@@ -39,10 +40,10 @@ def bind_together(matching: Matching, bands: Bands, shares: Shares | None) -> No
                 alike.setdefault((asked.cpus, asked.memory_bytes, asked.gpus), {})[group.id] = role
     roles = dict(islice(max(alike.values(), key=len, default={}).items(), _TOGETHER))
     is_all = len(roles) == sum([len(groups) for _, groups in bands])
-    if roles and (is_all or len(bands) == 1):
-        of_bands = [(level, [group for group in groups if group.id in roles]) for level, groups in bands]
-        is_most = _bind(matching, of_bands, shares, roles)
-        matching.is_best = is_most and is_all
+    if not roles or (len(bands) > 1 and not is_all):
+        return False
+    of_bands = [(level, [group for group in groups if group.id in roles]) for level, groups in bands]
+    return _bind(matching, of_bands, shares, roles) and is_all
 
 
 def _bind(matching: Matching, bands: Bands, shares: Shares | None, roles: Mapping[str, UnboundRole]) -> bool:
