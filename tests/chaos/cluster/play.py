@@ -77,7 +77,8 @@ class Outcome:
             f"{self.jobs} jobs, {struck} of their faults struck: {right} after {self.took_s:.0f} s, "
             f"{self.attempts} attempts, {self.dispatches} dispatches"
         )
-        return "\n".join([head, *(f"  wrong: {each}" for each in self.wrong[:20])])
+        missed = [f"  not reached: {', '.join(map(str, self.not_reached))}"] if self.not_reached else []
+        return "\n".join([head, *missed, *(f"  wrong: {each}" for each in self.wrong[:20])])
 
 
 class Play:
