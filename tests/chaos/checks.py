@@ -98,10 +98,10 @@ def nothing_queued(queues: Mapping[str, Mapping[str, Any]], living: Collection[s
             yield f"the queue {name} of an ended worker is left"
 
 
-def no_bug(fleet: Fleet) -> Iterator[str]:
+def no_bug(fleet: Fleet, may_end_with: Collection[int] = MAY_END_WITH) -> Iterator[str]:
     """No process ended by a mistake of its own, and none wrote a traceback."""
     for member in fleet.members:
-        odd = [code for code in member.process.endings if code not in MAY_END_WITH]
+        odd = [code for code in member.process.endings if code not in may_end_with]
         if odd:
             yield f"{member.name} ended by itself with {odd}"
         text = member.process.log.read_text(errors="replace")

@@ -12,7 +12,7 @@ from tests.services.fake_queue import FakeQueue
 from tests.services.gridengine import GridEngine
 from tests.services.kill_points import killed_at, points
 from tests.waiting import wait_until
-from wlmctl.batch import Command, JobRef
+from wlmctl.batch import Command, FindsJobs, JobRef, SubmitsMany
 from wlmctl.errors import Broken
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory, transport_factory
@@ -126,6 +126,20 @@ class TestFakes(Kills):
         Path(jobs.scratch, "work/go").touch()
         assert isinstance(jobs.end(ref), Done)
         assert jobs.text("witness") == "ran\n"
+
+    def test_the_members_of_a_pack_are_found_with_their_folders_and_run_once_each(self, jobs: Jobs) -> None:
+        made = [jobs.job(f"{ONCE}-{n}; while ! [ -e go ]; do sleep 0.05; done", group="t", pack=2) for n in range(2)]
+        many = {job.task: job for job in made}
+        assert isinstance(jobs.batch, SubmitsMany)
+        answers = jobs.batch.submitted_many(many, jobs.run(jobs.batch.submit_many(many)))
+        refs = {key: ref for key, ref in answers.items() if not isinstance(ref, Exception)}
+        jobs.wait_for("witness-0")
+        assert isinstance(jobs.batch, FindsJobs)
+        assert set(jobs.batch.found(jobs.run(jobs.batch.find()))) == {job.folder for job in made}
+        Path(jobs.scratch, "work/go").touch()
+        assert {type(answer) for answer in jobs.ends(refs).values()} == {Done}
+        assert len(self.queue.jobs()) == 1
+        assert [jobs.text(f"witness-{n}") for n in range(2)] == ["ran\n"] * 2
 
     def test_a_job_that_somebody_deletes_while_it_waits_never_runs(self, jobs: Jobs) -> None:
         with self.queue.fault("closed"):

@@ -92,7 +92,10 @@ def test_many_jobs_go_by_one_command_and_each_has_its_own_answer(jobs: Jobs) -> 
     many = {job.task: job for job in (jobs.job(ONCE), jobs.job("exit 3"), jobs.job(ONCE, options={"nope": 1}))}
     many["refused"] = jobs.job(ONCE, options={"partition": "nowhere"})
     many["odd"] = jobs.job('echo "$SHARE"', options={"extra": ["--export=ALL,SHARE=50%s"]})
+    Path(jobs.scratch, "file").touch()
+    many["homeless"] = jobs.job(ONCE, folder=f"{jobs.scratch}/file/1")
     answers = submit(jobs, many)
+    assert str(answers["homeless"]).startswith("the folder of the job cannot be made: mkdir: ")
     assert str(answers["task-2"]).startswith("batch.slurm.nope: ")
     assert "invalid partition" in str(answers["refused"])
     refs = {key: answer for key, answer in answers.items() if not isinstance(answer, Exception)}

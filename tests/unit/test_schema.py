@@ -38,6 +38,7 @@ tasks:
     directories: [work]
     files: {work/run.sh: {content: "x", mode: 0755}, work/note: {content: "made by ${title}\\n"}}
     commands: ["python3 -m venv .venv"]
+    modules: [gcc/13, openmpi]
   fetch:
     type: stage
     needs: [setup]
@@ -56,7 +57,7 @@ tasks:
     env: {OMP_NUM_THREADS: "8", TITLE: "${title}"}
     resources: {cpus: 1, memory: 512MiB, gpus: 0, nodes: 1, walltime: 10m, counters: {matlab: 2}}
     batch: {slurm: {account: p1, partition: gpu, extra: ["--exclusive"]}}
-    outputs: {energy: {file: "out-${seed}.json", json: $.energy}}
+    outputs: {energy: {file: "out-${seed}.json", json: $.energy}, loss: {file: log, regex: 'loss (\\S+)', as: float}}
     retry:
       {limit: 3, delay: 10s, backoff: 2, on: [user, time, memory], memory: {resources: {memory: x2, cpus: 4}}}
     timeout: 2h
@@ -118,6 +119,10 @@ MUTATIONS = [
     ("limit: 3", "limit: -1"),
     ("on: [user, time, memory]", "on: [usr]"),
     ("memory: x2", "memory: x"),
+    ("as: float", "as: number"),
+    ("as: float", "text: true"),
+    ("as: float", "json: $.loss"),
+    ("modules: [gcc/13, openmpi]", "modules: gcc/13"),
     ("memory: x2", "memroy: x2"),
     ("{resources: {memory: x2, cpus: 4}}", "{resources: {}}"),
     ("timeout: 2h", "timeout: soon"),

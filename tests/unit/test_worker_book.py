@@ -49,6 +49,7 @@ def test_the_next_transfer_begins_when_one_has_ended(book: Book) -> None:
     for name in "abc":
         add(book, name)
     first = book.next()
+    assert first is not None
     begun(book)
     add(book, "little", "job")
     assert begun(book) == "little"

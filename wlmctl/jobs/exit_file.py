@@ -47,11 +47,11 @@ def ended(exit_file: ExitFile, ref: JobRef, section: Section) -> PollAnswer:
         return over_walltime(ref, section, code)
     if exit_file.memory_killed:
         return out_of_memory(section, code)
+    if code and (said := told(section.stderr)):
+        return failed(section, f"{_told_code(code)}{_one_line(said[1])}", said[0], code)
     if exit_file.was_signalled:
         return failed(section, f"was ended by a signal from outside (exit code {code})", exit_code=code)
     if code:
-        if said := told(section.stderr):
-            return failed(section, f"{_told_code(code)}{_one_line(said[1])}", said[0], code)
         because = _last_line(section.stderr) if code <= 128 else ""
         return failed(section, _told_code(code) + because, exit_code=code)
     return Done(exit_code=0, stdout=section.stdout, stderr=section.stderr)

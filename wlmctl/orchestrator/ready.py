@@ -40,6 +40,15 @@ class ReadyGroup:
         self.tasks: list[int] = []
         self.since_s = 0.0
 
+    def put(self, idx: int, now_s: float) -> None:
+        """The task is ready: nearly always it comes last."""
+        if not self.tasks:
+            self.since_s = now_s
+        if self.tasks and self.tasks[-1] > idx:
+            bisect.insort(self.tasks, idx)
+        else:
+            self.tasks.append(idx)
+
     def remove(self, idx: int) -> None:
         """The task is ready no longer: nearly always the first."""
         del self.tasks[bisect.bisect_left(self.tasks, idx)]

@@ -169,20 +169,14 @@ class Work:
 
     def add_ready(self, idx: int, now_s: float) -> None:
         """The task is ready: put it into its group, in order."""
-        template, _ = self.place(idx)
-        instance = self.instance(idx)
+        template, instance = self.place(idx)[0], self.instance(idx)
         key = self._group_key(idx, template, instance)
         group = self.ready.get(key)
         if group is None:
             group = self.ready[key] = ReadyGroup(
                 key, template, self.templates[template].type, instance, self.defers[template]
             )
-        if not group.tasks:
-            group.since_s = now_s
-        if group.tasks and group.tasks[-1] > idx:
-            bisect.insort(group.tasks, idx)
-        else:
-            group.tasks.append(idx)
+        group.put(idx, now_s)
 
     def forget_empty(self) -> None:
         """Groups without tasks are made again when they get one: a long graph has very many in the course of time."""

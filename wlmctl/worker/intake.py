@@ -71,6 +71,8 @@ class Intake:
             while not self.is_closing:
                 deliveries = self._channel.receive_many(BATCH, self._pause_s())
                 self._is_quiet = not deliveries
+                if self.is_draining and not self._is_ending:
+                    self._look()  # the shared queues are left before anything is handed back
                 self._take(deliveries)
                 if self._book.is_held_up:
                     self._spread()

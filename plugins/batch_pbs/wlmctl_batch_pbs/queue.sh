@@ -3,7 +3,7 @@ unset PBS_DPREFIX
 away='[Cc]onnection|annot connect|ommunication|[Tt]imed out|xpired|o Permission.*trqauthd|erver shutting down|erver is busy'
 absent=ENDED
 
-case $(qstat --version 2>&1 </dev/null) in *pbs_version*) torque= ;; *) torque=1 ;; esac
+case $(timeout 60 qstat --version 2>&1 </dev/null) in *pbs_version*) torque= ;; *) torque=1 ;; esac
 
 # records: the long listing on stdin as lines; long values go on behind a tab, and may hold a line break of their own
 records() {
@@ -82,14 +82,15 @@ torque_nodes() {
   }'
 }
 
-# The words begin with -l SELECT -l PLACE. The folder of the job is where qsub is called, which PBS keeps, and the file of
+# The words begin with -l SELECT, and -l place=scatter where there are several nodes. The folder of the job is where qsub is called, which PBS keeps, and the file of
 # a pack a variable; a qsub that goes on in the background keeps no lock.
 queue_submit() {
   file=$1 home=$folder
   shift
   if [ "$torque" ]; then
     nodes=$(torque_nodes "$2")
-    shift 4
+    shift 2
+    [ "$1 $2" = '-l place=scatter' ] && shift 2
     set -- -l "$nodes" "$@"
   fi
   case $folder in *.pack)

@@ -25,7 +25,9 @@ class PbsBatch(QueueBatch[PbsOptions]):
 
     def words(self, job: BatchJob, options: PbsOptions) -> list[str]:
         """First the nodes in the words of PBS Pro, which a login node with Torque puts into its own."""
-        words = ["-l", chunks(job.resources), "-l", "place=scatter"]
+        words = ["-l", chunks(job.resources)]
+        if job.resources.nodes > 1 and not any("place=" in word for word in options.extra):
+            words += ["-l", "place=scatter"]
         if job.resources.walltime_s is not None:
             hours, minutes = divmod(minutes_of(job.resources.walltime_s), 60)
             words += ["-l", f"walltime={hours:02}:{minutes:02}:00"]

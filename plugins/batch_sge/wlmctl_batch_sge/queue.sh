@@ -52,9 +52,9 @@ queue_submit() {
     printf '%s\n' "$made"
     [ "$made" ]
   else
-    printf '%s\n' "$made" >&2
+    printf '%s\n' "$made" | grep -v '^Your job ' >&2
     made=$(printf '%s\n' "$made" | sed -n 's/^Your job \([0-9][0-9]*\) .*/\1/p')
-    [ -z "$made" ] || queue_remove "$made" >&2
+    [ -z "$made" ] || queue_remove "$made" >/dev/null 2>&1
     return 1
   fi
 }

@@ -31,7 +31,8 @@ def plan(spec: EnvironmentSpec, context: PlanContext) -> Iterator[Finding]:
     folder = posixpath.join(context.scratch(role), "environments", digest(spec, content, machine.preamble))
     with context.transport(role) as transport:
         if not isinstance(transport, Runs):
-            text = f"has commands or modules, which need a shell, and machine {machine.name} has none"
+            what = "commands" if spec.commands else "modules"
+            text = f"has {what}, which need a shell, and machine {machine.name} has none"
             yield Finding("shell", text, "problem", role)
         is_there = transport.stat(posixpath.join(folder, MARKER)) is not None
     modules, commands = _count(len(spec.modules), "module"), _count(len(spec.commands), "command")

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.chaos.checks import told_in_full
-from tests.chaos.fleet import Fleet
 from tests.services.slurm import Slurm
 from wlmctl.store.rows import TaskRow
 
-__all__ = ["told_in_full"]
-
 #: The exit code of the jobs whose number can be divided by ``ODD``; of all others it is 0.
 ODD, ODD_CODE = 5, 3
-
-#: Exit codes of a process of the fleet: killed, in order, or what it must reach was away when it started.
-MAY_END_WITH = (-signal.SIGKILL, 0, 4)
 
 _LIVING = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD")
 
@@ -72,14 +63,3 @@ def nothing_runs(slurm: Slurm) -> Iterator[str]:
                 what = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if what:
                     yield f"process {entry.name} of a job is left: {what[:200]}"
-
-
-def no_bug(fleet: Fleet) -> Iterator[str]:
-    """No process ended by a mistake of its own, and none wrote a traceback."""
-    for member in fleet.members:
-        odd = [code for code in member.process.endings if code not in MAY_END_WITH]
-        if odd:
-            yield f"{member.name} ended by itself with {odd}"
-        text = member.process.log.read_text(errors="replace")
-        if found := re.search(r"Traceback.*?\n(?=\S)[^\n]*", text, re.DOTALL):
-            yield f"{member.name} wrote a traceback: {found[0].splitlines()[-1]}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.checks import MAY_END_WITH, no_bug, told_in_full
 from tests.chaos.cluster import checks, inside
 from tests.chaos.cluster.faults import GONE, PACK, ROW, SINGLE, Fault
 from tests.chaos.fleet import Fleet
@@ -75,7 +77,8 @@ class Outcome:
             f"{self.jobs} jobs, {struck} of their faults struck: {right} after {self.took_s:.0f} s, "
             f"{self.attempts} attempts, {self.dispatches} dispatches"
         )
-        return "\n".join([head, *(f"  wrong: {each}" for each in self.wrong[:20])])
+        missed = [f"  not reached: {', '.join(map(str, self.not_reached))}"] if self.not_reached else []
+        return "\n".join([head, *missed, *(f"  wrong: {each}" for each in self.wrong[:20])])
 
 
 class Play:
@@ -162,10 +165,10 @@ class Play:
             witnesses = self.site.farm["cluster"].home / ".wlmctl" / identifier
             look = checks.were_cancelled if tasks[0].name.startswith(GONE) else checks.went_to_their_ends
             wrong += look(tasks, witnesses)
-            wrong += checks.told_in_full(db, [row.seq])
+            wrong += told_in_full(db, [row.seq])
         wrong += wait_for_nothing(lambda: checks.nothing_in_the_queue(self.site.slurm), LEFT_WITHIN_S)
         wrong += wait_for_nothing(lambda: checks.nothing_runs(self.site.slurm), LEFT_WITHIN_S)
-        wrong += checks.no_bug(fleet)
+        wrong += no_bug(fleet, (-signal.SIGKILL, *MAY_END_WITH))
 
     def _experiments(self) -> Iterator[dict[str, list[Fault]]]:
         """Which tasks are in one file, with a fault for each instance: few of what is submitted together."""

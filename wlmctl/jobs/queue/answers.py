@@ -20,7 +20,7 @@ def _judged(queue: str, ref: JobRef, section: Section) -> PollAnswer:
     if exit_file := ExitFile.parse(" ".join(section.words).encode()):
         if section.cancelled:  # it came after the mark of the cancel, and the mark of the signal may be missing
             return Gone("cancelled", section.stdout, section.stderr)
-        return _by_state(queue, ref, section, exit_file.code) or ended(exit_file, ref, section)
+        return _by_state(queue, ref, section, exit_file.code) or _by_itself(queue, exit_file, ref, section)
     match section.words:
         case [] | ["run"]:
             return Running(stdout=section.stdout, stderr=section.stderr)
@@ -63,10 +63,17 @@ def _by_state(queue: str, ref: JobRef, section: Section, exit_code: int | None =
         case "CANCELLED" | "REVOKED":
             why = f": {section.said}" if section.said not in ("", "None") else ""
             return failed(section, f"cancelled in {queue}, not by wlmctl{why}", FailureClass.CANCELLED, exit_code)
-        case "ABSENT" if exit_code is not None and exit_code > 128:
-            reason = f"was killed, and {queue} does not know it any more (exit code {exit_code})"
-            return failed(section, reason, FailureClass.INFRA, exit_code)
     return None
+
+
+def _by_itself(queue: str, exit_file: ExitFile, ref: JobRef, section: Section) -> PollAnswer:
+    """What the exit file and the log say; where they do not say who killed it, a queue that has forgotten it might."""
+    answer = ended(exit_file, ref, section)
+    is_open = isinstance(answer, Failed) and answer.failure_class is FailureClass.USER
+    if section.state == "ABSENT" and exit_file.code > 128 and is_open:
+        reason = f"was killed, and {queue} does not know it any more (exit code {exit_file.code})"
+        return failed(section, reason, FailureClass.INFRA, exit_file.code)
+    return answer
 
 
 def _never(queue: str, state: str) -> str:

@@ -111,7 +111,8 @@ enter() {
 written() {
   take "$1"
   eval "text=\$t_$1"
-  e=$({ printf '%s' "$text" >"$folder/script.$nonce"; } 2>&1) || {
+  { printf '%s' "$text" >"$folder/script.$nonce"; } 2>/dev/null ||
+    e=$({ printf '%s' "$text" >"$folder/script.$nonce"; } 2>&1) || {
     refuse "$1" "the script cannot be written: $e"
     false
   }
@@ -270,6 +271,13 @@ answer_all() {
 submit_all() {
   fresh= unreachable= arrays=
   # point 1: connected, nothing done
+  # one process makes the folders; of one that it cannot make the reason is asked for after that
+  set --
+  for i in $jobs; do
+    take $i
+    [ -d "$folder" ] || set -- "$@" "$folder"
+  done
+  [ $# = 0 ] || (umask 077; mkdir -p -- "$@") 2>/dev/null
   for i in $jobs; do
     if command -v "$program" >/dev/null 2>&1; then
       prepare $i
