@@ -32,7 +32,8 @@ def add(db: Database, process: str, reason: str, now_s: float) -> None:
         (process, reason[:REASON_LENGTH], now_s, now_s),
     )
     db.execute(
-        "DELETE FROM closures WHERE seen < ? OR seen <= (SELECT seen FROM closures ORDER BY seen DESC LIMIT 1 OFFSET ?)",
+        "DELETE FROM closures WHERE seen < ?"
+        " OR seen <= (SELECT seen FROM closures ORDER BY seen DESC LIMIT 1 OFFSET ?)",
         (now_s - REMEMBERED_S, MOST),
     )
 
