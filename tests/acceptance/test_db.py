@@ -94,7 +94,7 @@ def shape(path: Path) -> list[tuple[str, str]]:
 
 def test_an_upgrade_is_refused_while_a_process_works_on_the_store(line):
     process = line.start("run", line.write("jobs.yaml", JOBS % (1, 30)))
-    wait_until(lambda: (line.folder / "witness").exists(), "the job runs")
+    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
     with open_database(url_of(line)) as db:
         set_version(db, 1)
     done = line.run("db", "upgrade", code=4)
