@@ -94,7 +94,7 @@ def shape(path: Path) -> list[tuple[str, str]]:
 
 def test_an_upgrade_is_refused_while_a_process_works_on_the_store(line):
     process = line.start("run", line.write("jobs.yaml", JOBS % (1, 30)))
-    wait_until(lambda: (line.folder / "witness").exists(), "the job runs")
+    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
     with open_database(url_of(line)) as db:
         set_version(db, 1)
     done = line.run("db", "upgrade", code=4)
@@ -151,7 +151,7 @@ def test_a_copy_into_a_store_that_is_not_empty_is_refused(line, new_store):
 
 def test_a_copy_is_refused_while_a_process_works_on_the_store(line, new_store):
     process = line.start("run", line.write("jobs.yaml", JOBS % (1, 30)))
-    wait_until(lambda: (line.folder / "witness").exists(), "the job runs")
+    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
     done = line.run("db", "copy", url_of(line), new_store(), code=4)
     assert "a copy is refused while a process works on it" in done.stderr
     process.send_signal(signal.SIGINT)

@@ -17,7 +17,18 @@ from tests.waiting import wait_until
 from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.store import events, experiments, leases, listing, logs, machines, open_database, progress, workers
+from wlmctl.store import (
+    closures,
+    events,
+    experiments,
+    leases,
+    listing,
+    logs,
+    machines,
+    open_database,
+    progress,
+    workers,
+)
 from wlmctl.store.permits import Permits
 from wlmctl.store.progress import ProgressRow
 from wlmctl.store.record import IllegalTransition, Recorder
@@ -520,3 +531,14 @@ def test_a_step_under_way_is_listed_with_how_far_it_is(db):
     with db.transaction():
         progress.remove(db, [(seq, 0)])
     assert progress.of_experiments(db, [seq]) == []
+
+
+def test_closures_of_the_newest_kinds_are_kept_and_no_more(db):
+    with db.transaction():
+        for number in range(closures.MOST + 3):
+            closures.add(db, f"worker {number}", "x" * 1000, 1000.0 + number)
+        closures.add(db, "worker 5", "x" * 1000, 2000.0)
+    found = closures.seen(db)
+    assert len(found) == closures.MOST
+    assert (found[0].process, found[0].times, len(found[0].reason)) == ("worker 5", 2, closures.REASON_LENGTH)
+    assert "worker 0" not in {each.process for each in found}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until
 from wlmctl.broker.contract import Delivery
 from wlmctl.machine import Machine
 from wlmctl.message import TaskKey, TaskMessage
@@ -110,3 +113,34 @@ def test_nothing_joins_a_bunch_while_something_waits_to_be_alone(book: Book) -> 
     found = book.next(first)
     assert found is not None
     assert found.message.task == "mad"
+
+
+@pytest.fixture
+def slots(book: Book) -> Iterator[list[str]]:
+    """Three slots that begin and never end; what they have begun with."""
+    taken: list[str] = []
+
+    def take() -> None:
+        if (found := book.next()) is not None:
+            taken.append(found.message.task)
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: book._idle == 3, "all slots are idle")
+    yield taken
+    book.close()
+    for thread in threads:
+        thread.join()
+
+
+def test_what_waits_while_the_others_take_long_gets_the_idle_slots(book: Book, slots: list[str]) -> None:
+    for name in "abc":
+        add(book, name, "job")
+    wait_until(lambda: "a" in slots, "a slot has begun")
+
+    def all_have_begun() -> bool:
+        book.spread()  # as the intake does every few milliseconds
+        return sorted(slots) == ["a", "b", "c"]
+
+    wait_until(all_have_begun, "the other slots have begun")

@@ -11,7 +11,7 @@ from wlmctl.errors import NoStore, StoreError
 from wlmctl.quantities import format_duration, format_size
 from wlmctl.runtime.doctor_check import Check
 from wlmctl.store import closures, open_configured, workers
-from wlmctl.text import counted
+from wlmctl.text import counted, shown
 
 #: Reads the real ack time-out, which AMQP does not tell.
 ACK_COMMAND = "rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'"
@@ -82,8 +82,8 @@ def check_closures(config: Config) -> Iterator[Check]:
     for closure in found:
         ago_s = max(0.0, now_s - closure.seen_s)
         text = (
-            f"{closure.process}: a channel was closed with 406, {counted(closure.times, 'time')}, the last one"
-            f" {format_duration(ago_s)} ago: {closure.reason}"
+            f"{shown(closure.process)}: a channel was closed with 406, {counted(closure.times, 'time')}, the last one"
+            f" {format_duration(ago_s)} ago: {shown(closure.reason)}"
         )
         is_late = "timed out" in closure.reason
         advice = f"set ack_timeout to what the broker has, or less: {ACK_COMMAND}" if is_late else ""

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from wlmctl.store.database import Database
 
-#: Seconds for which a closure is remembered.
-REMEMBERED_S = 30 * 86_400.0
+#: Seconds for which a closure is remembered, and how many are at most.
+REMEMBERED_S, MOST = 30 * 86_400.0, 200
+
+#: The most characters of a reason.
+REASON_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,17 @@ class Closure:
 
 
 def add(db: Database, process: str, reason: str, now_s: float) -> None:
-    """It has happened once more, and what happened long ago is forgotten; inside a transaction."""
+    """It has happened once more, and what is old is forgotten; inside a transaction."""
     db.execute(
         "INSERT INTO closures VALUES (?, ?, ?, ?, 1) ON CONFLICT (process, reason) DO UPDATE"
         " SET seen = excluded.seen, times = closures.times + 1",
-        (process, reason, now_s, now_s),
+        (process, reason[:REASON_LENGTH], now_s, now_s),
     )
-    db.execute("DELETE FROM closures WHERE seen < ?", (now_s - REMEMBERED_S,))
+    db.execute(
+        "DELETE FROM closures WHERE seen < ?"
+        " OR seen <= (SELECT seen FROM closures ORDER BY seen DESC LIMIT 1 OFFSET ?)",
+        (now_s - REMEMBERED_S, MOST),
+    )
 
 
 def seen(db: Database) -> list[Closure]:

@@ -55,18 +55,23 @@ class Permits:
         token, place = secrets.token_hex(8), (-priority, next(self._order))
         with self._lines:
             bisect.insort(self._waiting.setdefault(name, []), place)
+
+        def is_first() -> bool:
+            return self._waiting[name][0] == place
+
         try:
-            _until(lambda: self._waiting[name][0] == place and self._acquire(token, name, limit), check)
+            _until(lambda: is_first() and self._acquire(token, name, limit, is_first), check)
         finally:
             with self._lines:
                 self._waiting[name].remove(place)
         return token
 
-    def _acquire(self, token: str, name: str, limit: int) -> bool:
+    def _acquire(self, token: str, name: str, limit: int, is_first: Callable[[], bool]) -> bool:
         db = self._db()
         self._give_back(db)
         with db.transaction():
-            return take(db, token, name, limit, this_process())
+            # somebody may have come before it in the line while it waited for the store
+            return is_first() and take(db, token, name, limit, this_process())
 
     def sharing(self, name: str) -> int:
         """How many permits of this name there are; while the store does not answer, how many there were."""

@@ -166,7 +166,8 @@ class Book:
             now_s = monotonic()
             begun, spent_s = self.taken - self._taken_then, now_s - self._looked_s
             self._looked_s, self._taken_then = now_s, self.taken
-            if self._executing and not self._is_instant() and begun * INSTANT_S < spent_s:
+            is_taken_soon = self._is_instant() if self._executing else self._is_called
+            if not is_taken_soon and begun * INSTANT_S < spent_s:
                 self._changed.notify(min(self._waiting, self._idle))
 
     def marked(self, number: int, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Channels that the broker closes since a message was held for too long: who wants to hear of them."""
+"""Channels that the broker closes with 406, as where a message was held for too long: who wants to hear of them."""
 
 from __future__ import annotations
 
