@@ -57,12 +57,12 @@ def idle(report: Report, folder: Path, settings: argparse.Namespace) -> None:
             fleet.add_workers(2, 4)
             deferred_jobs(fleet, count)
             time.sleep(watch_s / 2)  # they age, and so do the pauses between two looks
-            workers_before_s = sum(cpu_s(worker) for worker in fleet.workers)
-            before_s, begin_s = cpu_s(fleet.orchestrator), time.monotonic()
+            workers_before_s = sum(cpu_s(worker.pid) for worker in fleet.workers)
+            before_s, begin_s = cpu_s(fleet.orchestrator.pid), time.monotonic()
             time.sleep(watch_s)
             took_s = time.monotonic() - begin_s
-            share = (cpu_s(fleet.orchestrator) - before_s) / took_s
-            workers_share = (sum(cpu_s(worker) for worker in fleet.workers) - workers_before_s) / took_s
+            share = (cpu_s(fleet.orchestrator.pid) - before_s) / took_s
+            workers_share = (sum(cpu_s(worker.pid) for worker in fleet.workers) - workers_before_s) / took_s
             memory = memory_bytes(fleet.orchestrator, "VmHWM") / MIB
     report.table(
         ("", "of a core", "MiB at most"),
