@@ -15,6 +15,12 @@ judge() {
     note_end "$1"
     # what a signal meant is the queue's to say, which may not have said it yet
     if is_signalled; then
+      # the listing may be older than the start of the job: only a new one tells that it waits once more
+      if [ "$state" = PENDING ] && ! [ -s "$1/gone" ]; then
+        list || { verdict=ending; return; }
+        job "$2" "$1"
+        note_end "$1"
+      fi
       if [ "$state" = PENDING ] && ! [ -s "$1/gone" ]; then
         case $reason in JobHeld*) swept "$1" held gone ;; *) swept "$1" - gone ;; esac
       fi
