@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 #: Seconds to wait for more answers while many tasks are under way, and how many are enough: a transaction costs as
 #: much. In one process the worker's slots wait for this loop, in a fleet they have work ahead.
 GATHER_S, ENOUGH = 0.002, 8
-FLEET_GATHER_S = 0.02
+FLEET_GATHER_S = 0.01
 
 #: Seconds between two renewals of the leases.
 BEAT_S = 1.0

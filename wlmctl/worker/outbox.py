@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 BUNDLE, BUNDLE_BYTES = 500, 2**20
 
 #: Seconds from one bundle to the next while more will end in a moment: each costs all who touch it, whatever is in it.
-GATHER_S = 0.008
+GATHER_S = 0.004
 
 #: Seconds before it is said that a step has started: most end sooner, and their result says it.
 STARTED_S = 0.02
