@@ -81,9 +81,12 @@ def test_a_cancelled_experiment_leaves_nothing_in_the_queue(cli: CommandLine, sl
     assert ends <= {("cancelled", "cancelled"), ("cancelled", "cancelled before it started")}
 
 
-def test_a_job_that_somebody_cancels_in_slurm_says_so_and_is_not_tried_again(cli: CommandLine, slurm: Slurm) -> None:
-    running = cli.start("run", cli.write("one.yaml", one("command: 'sleep 600'")))
-    wait_until(lambda: any(row[1] == "RUNNING" for row in slurm.queue()), "a running job", 60)
+def test_a_job_that_somebody_cancels_in_slurm_says_so_and_is_not_tried_again(
+    cli: CommandLine, slurm: Slurm, cluster: Farm
+) -> None:
+    running = cli.start("run", cli.write("one.yaml", one("command: 'touch begun; sleep 600'")))
+    # before its command has begun, a cancel cannot be told from a launch that has failed
+    wait_until(lambda: list(cluster["cluster"].home.rglob("begun")), "the job's command", 60)
     for number, state, _ in slurm.queue():
         if state == "RUNNING":
             slurm.run("scancel", number)
