@@ -27,7 +27,8 @@ from wlmctl.message import (
     unbundle,
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, marks_queue, type_queue, worker_queue
-from wlmctl.task import Done, Resources, TaskContext
+from wlmctl.task import Done, Resources
+from wlmctl.task_context import TaskContext
 from wlmctl.worker.machines import Machines
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.worker import Worker, WorkerSettings

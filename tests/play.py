@@ -14,7 +14,8 @@ from wlmctl.errors import SpecError
 from wlmctl.machine import Machine
 from wlmctl.message import Outcome, WorkerInfo
 from wlmctl.store.sqlite import SqliteDatabase
-from wlmctl.task import Deferred, Done, PollAnswer, TaskContext, TaskType
+from wlmctl.task import Deferred, Done, PollAnswer, TaskType
+from wlmctl.task_context import TaskContext
 
 NOW_S = 1_700_000_000.0
 

@@ -60,7 +60,7 @@ class PlanContext(Protocol):
 
 
 class JobContext(Protocol):
-    """What a job of the batch system is made from: the part of ``wlmctl.task.TaskContext`` that needs no run."""
+    """What a job of the batch system is made from: the part of ``TaskContext`` that needs no run."""
 
     @property
     def experiment(self) -> str:

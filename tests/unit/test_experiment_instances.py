@@ -27,7 +27,8 @@ from wlmctl.experiment import (
     to_document,
 )
 from wlmctl.experiment.model import Need, Template
-from wlmctl.task import Deferred, Done, TaskContext
+from wlmctl.task import Deferred, Done
+from wlmctl.task_context import TaskContext
 
 WHOLE = """name: pi
 project: lab-a

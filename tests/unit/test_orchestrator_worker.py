@@ -35,7 +35,8 @@ from wlmctl.message import (
     unbundle,
 )
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
-from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, TaskContext, Unknown
+from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, Unknown
+from wlmctl.task_context import TaskContext
 from wlmctl.worker.machines import Machines
 from wlmctl.worker.worker import Worker, WorkerSettings
 

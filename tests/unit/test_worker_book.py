@@ -13,7 +13,8 @@ from wlmctl.broker.contract import Delivery
 from wlmctl.machine import Machine
 from wlmctl.message import TaskKey, TaskMessage
 from wlmctl.task import Resources
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
+from wlmctl.worker.dispatch import Dispatch
 
 
 @pytest.fixture(autouse=True)

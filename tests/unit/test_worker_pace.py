@@ -15,7 +15,8 @@ from wlmctl.message import Outcome, ResultMessage, TaskKey, TaskMessage, encode,
 from wlmctl.task import Resources
 from wlmctl.worker import book as book_module
 from wlmctl.worker import outbox as outbox_module
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
+from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.outbox import Outbox
 
 

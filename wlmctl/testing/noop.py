@@ -15,7 +15,8 @@ import wlmctl
 from wlmctl.errors import SpecError
 from wlmctl.quantities import parse_duration
 from wlmctl.spec import check_keys, found, has_placeholder
-from wlmctl.task import Deferred, Done, Gone, PollAnswer, PollContext, Running, TaskContext, TaskType
+from wlmctl.task import Deferred, Done, Gone, PollAnswer, Running, TaskType
+from wlmctl.task_context import PollContext, TaskContext
 
 #: How often a waiting execution looks whether it is to stop.
 _LOOK_S = 0.1

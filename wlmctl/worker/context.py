@@ -42,7 +42,7 @@ class Figures:
 
 @dataclass(slots=True)
 class ExecutionContext:
-    """``wlmctl.task.TaskContext`` for one execution of one dispatch."""
+    """``wlmctl.task_context.TaskContext`` for one execution of one dispatch."""
 
     message: TaskMessage
     machines: Machines

@@ -31,8 +31,9 @@ from wlmctl.message import (
     decode,
 )
 from wlmctl.worker import execution
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
 from wlmctl.worker.crew import Crew
+from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.machines import Machines
 from wlmctl.worker.permits import AskedPermits
 from wlmctl.worker.watch import Watcher

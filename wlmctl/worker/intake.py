@@ -11,8 +11,9 @@ from wlmctl.broker.contract import Channel, Delivery
 from wlmctl.errors import WlmctlError
 from wlmctl.message import MarkMessage, ReturnedMessage, TaskKey, TaskMessage, UndecodableMessage, decode, encode
 from wlmctl.queues import worker_queue
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
 from wlmctl.worker.credit import Credit
+from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.settings import WorkerSettings
 

@@ -7,7 +7,8 @@ from time import monotonic
 
 from wlmctl.broker.contract import Channel
 from wlmctl.message import HeldMessage, encode
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
+from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.settings import WorkerSettings
 

@@ -12,7 +12,7 @@ from time import monotonic
 from wlmctl.broker.contract import Broker, Channel, Outgoing, TooLarge
 from wlmctl.errors import WlmctlError
 from wlmctl.message import bundle
-from wlmctl.worker.book import Dispatch
+from wlmctl.worker.dispatch import Dispatch
 
 log = logging.getLogger(__name__)
 

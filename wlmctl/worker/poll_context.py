@@ -15,7 +15,7 @@ from wlmctl.worker.machines import Machines
 
 @dataclass(slots=True)
 class DeferredContext:
-    """``wlmctl.task.PollContext``: one machine, asked for deferred tasks."""
+    """``wlmctl.task_context.PollContext``: one machine, asked for deferred tasks."""
 
     machine: Machine
     machines: Machines

@@ -17,9 +17,10 @@ from wlmctl.message import Deferral, Outcome, ResultMessage, StartedMessage, Tas
 from wlmctl.plugins import task_type
 from wlmctl.task import Defers
 from wlmctl.worker import execution
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
 from wlmctl.worker.contact import Contact
 from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.machines import Machines
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.outcomes import of_error

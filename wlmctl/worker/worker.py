@@ -16,11 +16,12 @@ from wlmctl.errors import WlmctlError
 from wlmctl.message import ClosedMessage, GoodbyeMessage, Message, Outcome, StepProgress, encode
 from wlmctl.plugins import moves_data
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
-from wlmctl.worker.book import Book, Dispatch
+from wlmctl.worker.book import Book
 from wlmctl.worker.contact import Contact
 from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.control import Control
 from wlmctl.worker.credit import Credit
+from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.heartbeat import Heartbeat
 from wlmctl.worker.intake import Intake
 from wlmctl.worker.leases import Leases

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl.errors import SpecError
-from wlmctl.task import Done, TaskContext
+from wlmctl.task import Done
+from wlmctl.task_context import TaskContext
 
 COUNTED = {"lines": lambda chunk: chunk.count(b"\n"), "bytes": len}
 

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from wlmctl.errors import Broken, Cancelled, TaskFailed, TransportError
 from wlmctl.machine import Machine
-from wlmctl.task import Done, TaskContext
+from wlmctl.task import Done
+from wlmctl.task_context import TaskContext
 from wlmctl.text import shown
 from wlmctl.transfer import Place, put_content
 from wlmctl.transport import FileInfo, Runs, Transport

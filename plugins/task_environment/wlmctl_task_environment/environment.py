@@ -10,7 +10,8 @@ from typing import Any
 
 from wlmctl.errors import TaskFailed
 from wlmctl.planning import Finding, PlanContext
-from wlmctl.task import Done, TaskContext
+from wlmctl.task import Done
+from wlmctl.task_context import TaskContext
 from wlmctl.transfer import Endpoint, Place, located, put_content
 from wlmctl.transport import Runs, Transport
 from wlmctl_task_environment.build import Build

@@ -12,7 +12,8 @@ from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
 from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.planning import JobContext
-from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, PollContext, TaskContext, Unknown
+from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, Unknown
+from wlmctl.task_context import PollContext, TaskContext
 from wlmctl.transport import Spawns, Transport
 from wlmctl_task_job import together
 from wlmctl_task_job.making import batch_job, handle, with_shell
@@ -62,7 +63,7 @@ class JobType:
 
     def pack(self, spec: JobSpec) -> int:
         """How many of such jobs may share one job of the queue."""
-        return getattr(spec, "pack", 1)
+        return spec.pack
 
     def _submit(self, spec: JobSpec, context: TaskContext) -> Deferred:
         role = spec.machine

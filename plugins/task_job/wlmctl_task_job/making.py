@@ -59,7 +59,7 @@ def batch_job(spec: JobSpec, context: JobContext, transport: Transport) -> tuple
         devices=context.devices if machine.gpus and not machine.has_queue else None,
         options=spec.batch.get(machine.batch, {}),
         group=context.task.partition("[")[0],
-        pack=getattr(spec, "pack", 1),
+        pack=spec.pack,
         together=machine.max_jobs,
     )
     return job, outputs

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from wlmctl.batch import BatchJob, SubmitsMany
 from wlmctl.errors import Broken, Cancelled, Unreachable
-from wlmctl.task import Deferred, TaskContext
+from wlmctl.task import Deferred
+from wlmctl.task_context import TaskContext
 from wlmctl.transport import Transport
 from wlmctl_task_job.making import batch_job, handle, with_shell
 from wlmctl_task_job.spec import JobSpec

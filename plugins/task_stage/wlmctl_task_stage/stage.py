@@ -11,7 +11,8 @@ from typing import Any
 from wlmctl import transfer
 from wlmctl.errors import Broken, BrokenOff, TaskFailed, Unreachable
 from wlmctl.planning import Finding, PlanContext
-from wlmctl.task import Done, TaskContext
+from wlmctl.task import Done
+from wlmctl.task_context import TaskContext
 from wlmctl.transfer import Endpoint, Place, Progress, Source, Spot
 from wlmctl_task_stage.spec import SCHEMA, StageSpec, parse
 
