@@ -80,13 +80,17 @@ class Bench:
     def _no_connection(machine: Any) -> Any:
         raise AssertionError(f"nothing here connects to {machine.name}")
 
-    def send(self, *, cancel: bool = False) -> TaskMessage:
-        """One dispatch into the work queue."""
+    def message(self, *, cancel: bool = False) -> TaskMessage:
+        """One more dispatch, which is not sent yet."""
         self._count += 1
-        message = TaskMessage(
+        return TaskMessage(
             TaskKey(1, 0, 1, self._count), "nonce", "token", "x-aaaaaa", "t", "obeying", {}, {"local": "local"},
             {"local": machine("local")}, "/tmp", Resources(), cancel=cancel,
         )  # fmt: skip
+
+    def send(self, message: TaskMessage | None = None, *, cancel: bool = False) -> TaskMessage:
+        """One dispatch into the work queue."""
+        message = message or self.message(cancel=cancel)
         self.channel.publish(worker_queue("wlm", "w"), encode(message))
         return message
 
@@ -170,7 +174,9 @@ def test_a_stop_reaches_what_executes(bench: Bench) -> None:
     assert bench.outcome().what == "cancelled"
 
 
-def test_a_stop_that_comes_before_the_execution_is_not_forgotten(bench: Bench) -> None:
+@pytest.fixture
+def busy(bench: Bench) -> Iterator[threading.Event]:
+    """The only slot executes something until this is set; nothing else may execute."""
     go_on, executed = threading.Event(), list[int]()
 
     def execution(context: TaskContext) -> Any:
@@ -181,12 +187,26 @@ def test_a_stop_that_comes_before_the_execution_is_not_forgotten(bench: Bench) -
     bench.type.execution = execution
     bench.send()
     wait_until(lambda: executed, "the slot is busy")
-    second = bench.send()
+    yield go_on
+    assert executed == [1]
+
+
+def test_a_stop_that_comes_before_its_dispatch_is_not_forgotten(bench: Bench, busy: threading.Event) -> None:
+    second = bench.message()
     bench.order(StopMessage([second.key]))
     wait_until(lambda: bench.worker._control.is_stopped(second), "the order has arrived")
-    go_on.set()
-    assert [bench.outcome().what for _ in range(2)] == ["done", "cancelled"]
-    assert executed == [1]
+    bench.send(second)
+    busy.set()
+    assert sorted(bench.outcome().what for _ in range(2)) == ["cancelled", "done"]
+
+
+def test_what_waits_for_a_slot_is_stopped_at_once(bench: Bench, busy: threading.Event) -> None:
+    second = bench.send()
+    wait_until(lambda: bench.worker._book.waiting, "the dispatch waits")
+    bench.order(StopMessage([second.key]))
+    assert bench.outcome().what == "cancelled"
+    busy.set()
+    assert bench.outcome().what == "done"
 
 
 def test_a_dispatch_to_end_what_may_run_is_not_stopped_before_it_has_proven_it(bench: Bench) -> None:

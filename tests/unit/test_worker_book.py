@@ -20,7 +20,9 @@ from wlmctl.worker.dispatch import Dispatch
 @pytest.fixture(autouse=True)
 def types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wlmctl.worker.dispatch.moves_data", lambda name: name == "stage")
-    monkeypatch.setattr("wlmctl.worker.dispatch.gathers", lambda name, machine: name == "queued" and machine.name == "far")
+    monkeypatch.setattr(
+        "wlmctl.worker.dispatch.gathers", lambda name, machine: name == "queued" and machine.name == "far"
+    )
 
 
 @pytest.fixture
