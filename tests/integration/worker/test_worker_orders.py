@@ -69,7 +69,7 @@ def test_a_worker_that_is_drained_finishes_hands_back_the_rest_and_says_goodbye(
     late = leader.send("late", to=worker)
     returned = leader.wait(ReturnedMessage)
     assert (returned.key, returned.reason) == (late.key, "draining")
-    leader.send("for others", "b")
+    others = leader.send("for others", "b")
     settle(lambda: not worker.finished(), 0.3)
     go_on.set()
     assert leader.result(first).outcome.what == leader.result(second).outcome.what == "done"
@@ -77,7 +77,9 @@ def test_a_worker_that_is_drained_finishes_hands_back_the_rest_and_says_goodbye(
     wait_until(worker.finished, "it is done")
     for queue in (worker_queue, control_queue, marks_queue):
         assert leader.broker.probe(queue("wlm", "w")) is None
-    assert leader.broker.probe(type_queue("wlm", "b")).ready == 1  # type: ignore[union-attr]
+    # it may come before the broker knows that the worker wants no more, and is handed back then
+    came = [said for said in leader.said if isinstance(said, ReturnedMessage) and said.key == others.key]
+    assert len(came) + leader.broker.probe(type_queue("wlm", "b")).ready == 1  # type: ignore[union-attr]
     worker.close(1)
     assert "late" not in leader.type.executed
 

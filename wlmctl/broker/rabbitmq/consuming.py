@@ -15,6 +15,7 @@ from typing import Any
 from pika import SelectConnection
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed, ChannelClosedByBroker
+from pika.spec import Basic
 
 from wlmctl.broker.contract import Delivery, Depth
 from wlmctl.broker.rabbitmq.acks import ack
@@ -133,6 +134,7 @@ class ConsumeLine:
         self._channel = channel
         channel.add_on_close_callback(self._link.guard(self._channel_closed))
         channel.add_on_cancel_callback(self._link.guard(self._cancelled))
+        channel.add_callback(self._link.guard(self._left), [Basic.CancelOk], one_shot=False)
         self._link.contents.takers[channel.channel_number] = self._link.guard(self._delivered)
         for subscription in list(self._subscriptions.values()):
             self._subscribe(subscription)
@@ -203,13 +205,11 @@ class ConsumeLine:
 
     def _cancel(self, channel: Channel, tag: str) -> None:
         """What is on its way to the consumer still comes, before the answer."""
-        epoch = self.epoch
+        channel.basic_cancel(tag, lambda _: None)  # pika would call it with the answer about any consumer
 
-        def cancelled(_frame: Any) -> None:
-            if epoch == self.epoch:
-                self._served.pop(tag, None)
-
-        channel.basic_cancel(tag, self._link.guard(cancelled))
+    def _left(self, frame: Any) -> None:
+        """The broker has cancelled a consumer as it was told."""
+        self._served.pop(frame.method.consumer_tag, None)
 
     def _delivered(self, consumer: str, tag: int, is_redelivered: bool, about: Properties, body: bytes) -> None:
         subscription, channel = self._served.get(consumer), self._channel
