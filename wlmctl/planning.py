@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from wlmctl.batch import BatchJob
     from wlmctl.machine import Machine
-    from wlmctl.task import Resources
+    from wlmctl.task_context import JobContext
     from wlmctl.transport import Transport
 
 
@@ -56,52 +56,6 @@ class PlanContext(Protocol):
 
     def earlier(self, role: str) -> Sequence[str]:
         """The tasks that end before this one and touch the role's machine: they may make what is missing there."""
-        ...
-
-
-class JobContext(Protocol):
-    """What a job of the batch system is made from: the part of ``TaskContext`` that needs no run."""
-
-    @property
-    def experiment(self) -> str:
-        """The experiment's id."""
-        ...
-
-    @property
-    def task(self) -> str:
-        """The task's name, with its instance."""
-        ...
-
-    @property
-    def attempt(self) -> int:
-        """The attempt's number, from 1."""
-        ...
-
-    @property
-    def token(self) -> str:
-        """The attempt's token, 32 hex digits."""
-        ...
-
-    @property
-    def resources(self) -> Resources:
-        """What the attempt asks of its machine."""
-        ...
-
-    @property
-    def devices(self) -> Sequence[int]:
-        """The GPUs of the machine that the attempt is given."""
-        ...
-
-    def machine(self, role: str) -> Machine:
-        """The machine the role is, or would be, bound to."""
-        ...
-
-    def folder(self, role: str) -> str:
-        """The absolute folder that relative paths of the experiment lie under."""
-        ...
-
-    def private_folder(self, role: str) -> str:
-        """The absolute folder of the attempt."""
         ...
 
 

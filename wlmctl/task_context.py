@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from wlmctl.transport import Transport
 
 
-class TaskContext(Protocol):
-    """All that an execution may use of the outside. Names of machines are the roles of the experiment file."""
+class JobContext(Protocol):
+    """What a job of the batch system is made from, which needs no run: the roles' names are the experiment file's."""
 
     @property
     def experiment(self) -> str:
@@ -38,11 +38,6 @@ class TaskContext(Protocol):
         ...
 
     @property
-    def execution(self) -> str:
-        """The name of this execution, in its temporary names: no other execution has it."""
-        ...
-
-    @property
     def resources(self) -> Resources:
         """What the attempt asks of its machine."""
         ...
@@ -54,6 +49,23 @@ class TaskContext(Protocol):
 
     def machine(self, role: str) -> Machine:
         """The machine the role is bound to; cpus, memory and gpus are filled in."""
+        ...
+
+    def folder(self, role: str) -> str:
+        """The absolute folder that relative paths of the experiment lie under, on the role's machine."""
+        ...
+
+    def private_folder(self, role: str) -> str:
+        """``<scratch>/<experiment>/.wlmctl/<task>/<attempt>`` on the role's machine, absolute; not yet made."""
+        ...
+
+
+class TaskContext(JobContext, Protocol):
+    """All that an execution may use of the outside. Names of machines are the roles of the experiment file."""
+
+    @property
+    def execution(self) -> str:
+        """The name of this execution, in its temporary names: no other execution has it."""
         ...
 
     def transport(self, role: str, *, after_cancel: bool = False) -> AbstractContextManager[Transport]:
@@ -78,16 +90,8 @@ class TaskContext(Protocol):
         """The batch system of the role's machine."""
         ...
 
-    def folder(self, role: str) -> str:
-        """The absolute folder that relative paths of the experiment lie under, on the role's machine."""
-        ...
-
     def scratch(self, role: str) -> str:
         """The absolute scratch folder of the role's machine."""
-        ...
-
-    def private_folder(self, role: str) -> str:
-        """``<scratch>/<experiment>/.wlmctl/<task>/<attempt>`` on the role's machine, absolute; not yet made."""
         ...
 
     def contents(self, name: str) -> bytes:

@@ -89,7 +89,7 @@ def _readable(text: JobText) -> JobText:
 
 @dataclass(frozen=True, slots=True)
 class _Context(PlanningContext):
-    """``wlmctl.planning.JobContext`` for the first attempt of one instance."""
+    """``wlmctl.task_context.JobContext`` for the first attempt of one instance."""
 
     one: Instance
 

@@ -11,9 +11,8 @@ from typing import Any
 from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
 from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
 from wlmctl.machine import Machine
-from wlmctl.planning import JobContext
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, Unknown
-from wlmctl.task_context import PollContext, TaskContext
+from wlmctl.task_context import JobContext, PollContext, TaskContext
 from wlmctl.transport import Spawns, Transport
 from wlmctl_task_job import together
 from wlmctl_task_job.making import batch_job, handle, with_shell

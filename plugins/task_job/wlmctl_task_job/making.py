@@ -10,7 +10,7 @@ from typing import Any
 from wlmctl.batch import BatchJob, JobRef
 from wlmctl.errors import TaskFailed
 from wlmctl.machine import Machine
-from wlmctl.planning import JobContext
+from wlmctl.task_context import JobContext
 from wlmctl.transport import Runs, Transport
 from wlmctl_task_job.spec import JobSpec
 
