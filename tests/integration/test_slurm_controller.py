@@ -335,6 +335,26 @@ def test_an_end_that_slurm_has_purged_is_told_by_the_jobs_own_file(jobs: Jobs, s
     assert lost.reason == "lost: Slurm does not know it any more, no exit file and no sign of life"
 
 
+def test_an_end_that_slurm_has_purged_is_told_by_its_accounting_where_there_is_one(
+    jobs: Jobs, slurm: Slurm, programs: Path
+) -> None:
+    killed, other = jobs.job(ONCE), jobs.job(ONCE)
+    refs = {"killed": jobs.submit(killed), "other": jobs.submit(other)}
+    # there is no slurmdbd here: what it would tell, of a number that another job had before
+    lines = [f"{refs['killed']['name']}|OUT_OF_MEMORY", "wabcdefghijklmn|CANCELLED by 0"]
+    (programs / "sacct").write_text(f"#!/bin/sh\nprintf '%s\\n' '{lines[1]}' '{lines[0]}' '{lines[1]}'\n")
+    (programs / "sacct").chmod(0o755)
+    for job in (killed, other):
+        jobs.wait_for(f"witness-{job.task}")
+        os.kill(int(Path(job.folder, "fence").read_text().split()[2]), signal.SIGKILL)
+    names = {ref["name"] for ref in refs.values()}
+    wait_until(lambda: not names & {name for *_, name in slurm.queue()}, "Slurm has forgotten both", 100)
+    answers = jobs.ends(refs)
+    release(jobs)
+    classes = {key: answer.failure_class for key, answer in answers.items() if isinstance(answer, Failed)}
+    assert classes == {"killed": FailureClass.MEMORY, "other": FailureClass.INFRA}
+
+
 def test_an_exit_file_that_is_seen_late_is_waited_for(jobs: Jobs, slurm: Slurm, texts: AlteredTexts) -> None:
     # as on a network file system: what the node has written is seen here only after Slurm's word for the end
     texts.replace("wrapper", 'self end" >exit; do', 'self end" >unseen; do')
