@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.services.processes import descendants, send
 from tests.waiting import wait_until
 
 #: The role that logs in over TCP, with a password.
@@ -139,8 +140,11 @@ class NativeServer(Server):
     def stop(self, how: int = signal.SIGINT) -> None:
         """End it: SIGINT breaks all connections off, SIGKILL as a power cut would."""
         if self._process is not None and self._process.poll() is None:
+            started = descendants(self._process.pid)
             self.send(how)
             self._process.wait(30)
+            if how == signal.SIGKILL:  # what it has started notices that only a moment later
+                send(started, signal.SIGKILL)
 
     def lab_url(self, url: str, password: str | None = PASSWORD) -> str:
         """The same database over TCP, as the role that needs a password."""

@@ -60,6 +60,8 @@ class Slurm:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         (self.folder / "slurm.conf").write_text("\n".join([*self._settings(), *self.lines]) + "\n")
+        # not used, but slurmd does not start where it finds none while it looks for its kind
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
         self._start("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self._path('munge.socket')}",
                     f"--pid-file={self._path('munged.pid')}", f"--log-file={self._path('munged.log')}",
                     f"--seed-file={self._path('munged.seed')}")  # fmt: skip

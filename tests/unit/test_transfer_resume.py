@@ -252,7 +252,9 @@ def test_into_a_folder_that_exists_what_has_arrived_is_not_sent_again(tmp_path: 
     assert leftovers(tmp_path) == []
 
 
-WAITS = "import sys; from wlmctl.transfer import command_name; print(command_name(sys.argv[1:])); sys.stdin.read()"
+WAITS = """import sys; from wlmctl.transfer import command_name
+print(command_name(sys.argv[1:]), flush=True)
+sys.stdin.read()"""
 
 
 def test_the_same_command_goes_on_with_that_of_a_process_that_is_gone_and_leaves_a_living_ones_alone(
