@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "priority": ("wlmctl.cli.control:priority", "Change an experiment's priority."),
     "clean": ("wlmctl.cli.clean:clean", "Remove the folders of ended experiments."),
     "copy": ("wlmctl.cli.copy:copy", "Copy files between any two machines."),
-    "machine": ("wlmctl.cli.machine:machine", "List, test and trust machines."),
+    "machine": ("wlmctl.cli.machine:machine", "List, test, trust and hold machines."),
     "orphans": ("wlmctl.cli.orphans:orphans", "List what was left on machines and no experiment speaks for."),
     "queue": ("wlmctl.cli.queue:queue", "Look after the queues at the broker."),
     "simulate": ("wlmctl.cli.simulate:simulate", "Try schedulers on a trace, or on the own past."),
