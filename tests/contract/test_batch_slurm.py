@@ -19,6 +19,5 @@ class TestSlurm(BatchContract):
     @pytest.fixture
     def jobs(self, slurm: Slurm, tmp_path: Path) -> Jobs:
         machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-        environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
-        transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), environment)
+        transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), slurm.environment)
         return Jobs(batch_factory("slurm")(machine, {"lost_after": "2s"}), transport, str(tmp_path / "a scratch"))

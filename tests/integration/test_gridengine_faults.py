@@ -8,26 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.commands_only import CommandsOnly
 from tests.services.gridengine import GridEngine
+from tests.services.queued_jobs import ONCE, begun, failed, queued_jobs, release
 from tests.waiting import wait_until
-from wlmctl.batch import BatchJob, FindsJobs, JobRef, SubmitsMany
+from wlmctl.batch import FindsJobs, SubmitsMany
 from wlmctl.errors import TaskFailed
 from wlmctl.machine import Machine
-from wlmctl.plugins import batch_factory, transport_factory
-from wlmctl.task import Done, Failed, FailureClass, Gone, PollAnswer, Running, Unknown
+from wlmctl.plugins import batch_factory
+from wlmctl.task import Done, FailureClass, Gone, Running, Unknown
 from wlmctl.testing.batch import Jobs
 
 pytestmark = pytest.mark.long
 
-ONCE = "echo ran >> witness-$WLMCTL_TASK; while ! [ -e go ]; do sleep 0.1; done"
-
 
 @pytest.fixture
 def jobs(gridengine: GridEngine, tmp_path: Path) -> Jobs:
-    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-    transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), gridengine.environment)
-    return Jobs(batch_factory("sge")(machine, {"lost_after": "2s"}), transport, str(tmp_path))
+    return queued_jobs("sge", gridengine.environment, tmp_path)
 
 
 @contextmanager
@@ -38,23 +34,6 @@ def closed(engine: GridEngine) -> Iterator[None]:
         yield
     finally:
         engine.run("qmod", "-e", "main")
-
-
-def begun(jobs: Jobs) -> tuple[BatchJob, JobRef]:
-    """A job whose command runs."""
-    job = jobs.job(ONCE)
-    ref = jobs.submit(job)
-    jobs.wait_for(f"witness-{job.task}")
-    return job, ref
-
-
-def release(jobs: Jobs) -> None:
-    Path(jobs.scratch, "work/go").touch()
-
-
-def failed(answer: PollAnswer) -> Failed:
-    assert isinstance(answer, Failed), answer
-    return answer
 
 
 def test_a_walltime_at_which_grid_engine_kills_at_once_is_told_from_the_accounting(jobs: Jobs) -> None:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.commands_only import CommandsOnly
 from tests.services.fake_queue import FakeQueue
 from tests.services.gridengine import GridEngine
 from tests.services.kill_points import killed_at, points
+from tests.services.queued_jobs import queued_jobs
 from tests.waiting import wait_until
 from wlmctl.batch import Command, FindsJobs, JobRef, SubmitsMany
 from wlmctl.errors import Broken
-from wlmctl.machine import Machine
-from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.task import Done, Failed, FailureClass, Gone, Running, Unknown
 from wlmctl.testing.batch import Jobs
 
@@ -27,14 +25,6 @@ Arm = Callable[[str, int | None], None]
 ONCE = "echo ran >> witness"
 #: The points of a submit that a single job comes by.
 SUBMIT = range(1, 9)
-
-
-def login(system: str, environment: str, scratch: Path) -> Jobs:
-    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-    transport = CommandsOnly(
-        transport_factory("local")(Machine("local"), {}), f"{environment}exec sh -c ", as_one_word=True
-    )
-    return Jobs(batch_factory(system)(machine, {"lost_after": "1s"}), transport, str(scratch))
 
 
 class Kills:
@@ -100,7 +90,7 @@ class TestGridEngine(Kills):
     @pytest.fixture
     def jobs(self, gridengine: GridEngine, tmp_path: Path) -> Jobs:
         self.engine = gridengine
-        return login("sge", gridengine.environment, tmp_path)
+        return queued_jobs("sge", gridengine.environment, tmp_path, can_be_killed=True)
 
     def is_queued(self, jobs: Jobs, name: str) -> bool:
         return bool(self.engine.states(name))
@@ -110,7 +100,7 @@ class TestFakes(Kills):
     @pytest.fixture
     def jobs(self, fake_queue: FakeQueue, tmp_path: Path) -> Jobs:
         self.queue = fake_queue
-        return login(fake_queue.system, fake_queue.environment, tmp_path)
+        return queued_jobs(fake_queue.system, fake_queue.environment, tmp_path, can_be_killed=True)
 
     def is_queued(self, jobs: Jobs, name: str) -> bool:
         return any(job["state"] != "over" for job in self.queue.jobs(name))

@@ -13,6 +13,7 @@ import pytest
 
 from tests.services.altered_texts import AlteredTexts
 from tests.services.commands_only import CommandsOnly
+from tests.services.queued_jobs import ONCE, release
 from tests.services.slurm import Slurm, open_slurm, require_slurm
 from tests.waiting import wait_until
 from wlmctl.batch import BatchJob, JobRef
@@ -26,7 +27,6 @@ from wlmctl.testing.batch import Jobs
 MESSAGE_S, LIFE_S = 3, 8
 
 CLUSTER = Machine("cluster", kill_grace_s=1.0, shell="sh")
-ONCE = "echo ran >> witness-$WLMCTL_TASK; while ! [ -e go ]; do sleep 0.1; done"
 LATER = {"extra": ["--begin=now+1hour"]}
 
 pytestmark = pytest.mark.long
@@ -65,8 +65,7 @@ def programs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def jobs(slurm: Slurm, tmp_path: Path, programs: Path) -> Jobs:
-    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
-    environment += f"PATH={programs}:$PATH; "
+    environment = f"{slurm.environment}PATH={programs}:$PATH; "
     transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), environment)
     return Jobs(batch_factory("slurm")(CLUSTER, {"lost_after": "2s"}), transport, str(tmp_path))
 
@@ -78,12 +77,6 @@ def slurm_id(job: BatchJob) -> str:
 def living(slurm: Slurm, ref: JobRef) -> list[str]:
     ended = ("COMPLETED", "CANCELLED", "FAILED", "PREEMPTED", "NODE_FAIL", "TIMEOUT")
     return [state for _, state, name in slurm.queue() if name == ref["name"] and state not in ended]
-
-
-def release(jobs: Jobs) -> None:
-    folder = Path(jobs.scratch, "work")
-    folder.mkdir(exist_ok=True)
-    (folder / "go").touch()
 
 
 def ran(jobs: Jobs, job: BatchJob) -> str | None:

@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.services.commands_only import CommandsOnly
+from tests.services.queued_jobs import queued_jobs
 from tests.services.slurm import Slurm, open_slurm, require_slurm
 from wlmctl.batch import BatchJob, JobRef
-from wlmctl.machine import Machine
-from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.task import Failed, FailureClass, Resources
 from wlmctl.testing.batch import Jobs
 
@@ -44,10 +42,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 @pytest.fixture
 def jobs(slurm: Slurm, tmp_path: Path) -> Jobs:
-    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
-    transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), environment)
-    return Jobs(batch_factory("slurm")(machine, {"lost_after": "2s"}), transport, str(tmp_path))
+    return queued_jobs("slurm", slurm.environment, tmp_path)
 
 
 def begun(jobs: Jobs, script: str = ONCE, **more: Any) -> tuple[BatchJob, JobRef]:

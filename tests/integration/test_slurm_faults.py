@@ -10,23 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.services.commands_only import CommandsOnly
+from tests.services.queued_jobs import ONCE, begun, failed, queued_jobs, release
 from tests.services.slurm import Slurm
 from tests.waiting import wait_until
 from wlmctl.batch import BatchJob, JobRef
 from wlmctl.machine import Machine
-from wlmctl.plugins import batch_factory, transport_factory
-from wlmctl.task import Failed, FailureClass, Gone, PollAnswer, Running
+from wlmctl.plugins import transport_factory
+from wlmctl.task import FailureClass, Gone, Running
 from wlmctl.testing.batch import Jobs
-
-ONCE = "echo ran >> witness-$WLMCTL_TASK; while ! [ -e go ]; do sleep 0.1; done"
 
 
 @pytest.fixture
 def jobs(slurm: Slurm, tmp_path: Path) -> Jobs:
-    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
-    transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), environment)
-    return Jobs(batch_factory("slurm")(machine, {"lost_after": "2s"}), transport, str(tmp_path))
+    return queued_jobs("slurm", slurm.environment, tmp_path)
 
 
 def slurm_id(job: BatchJob) -> str:
@@ -36,23 +32,6 @@ def slurm_id(job: BatchJob) -> str:
 def states(slurm: Slurm, ref: JobRef) -> list[str]:
     """The states of all jobs of that name."""
     return sorted(state for _, state, name in slurm.queue() if name == ref["name"])
-
-
-def begun(jobs: Jobs, script: str = ONCE) -> tuple[BatchJob, JobRef]:
-    """A job whose command runs."""
-    job = jobs.job(script)
-    ref = jobs.submit(job)
-    jobs.wait_for(f"witness-{job.task}")
-    return job, ref
-
-
-def release(jobs: Jobs) -> None:
-    Path(jobs.scratch, "work/go").touch()
-
-
-def failed(answer: PollAnswer) -> Failed:
-    assert isinstance(answer, Failed), answer
-    return answer
 
 
 def test_submits_side_by_side_make_one_job(jobs: Jobs, slurm: Slurm) -> None:
@@ -231,7 +210,7 @@ def test_a_held_job_of_a_sealed_token_is_removed_by_the_next_poll(jobs: Jobs, sl
 def test_settings_of_the_login_do_not_change_what_is_listed_or_submitted(
     slurm: Slurm, tmp_path: Path, jobs: Jobs, setting: str
 ) -> None:
-    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
+    environment = slurm.environment
     name, _, value = setting.partition("=")
     transport = CommandsOnly(
         transport_factory("local")(Machine("local"), {}), f"{environment} {name}={value}; export {name}; "

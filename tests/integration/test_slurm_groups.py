@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.commands_only import CommandsOnly
+from tests.services.queued_jobs import queued_jobs
 from tests.services.slurm import Slurm
 from tests.waiting import wait_until
 from wlmctl.batch import BatchJob, FindsJobs, JobRef, SubmitsMany
 from wlmctl.errors import Broken, TaskFailed
-from wlmctl.machine import Machine
-from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.task import Done, Failed, FailureClass, Gone, PollAnswer, Resources, Running, Unknown
 from wlmctl.testing.batch import Jobs
 from wlmctl.transport import Completed
@@ -33,10 +31,7 @@ def jobs(slurm: Slurm, tmp_path: Path) -> Jobs:
 
 
 def open_jobs(slurm: Slurm, folder: Path, path: str = "") -> Jobs:
-    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
-    transport = CommandsOnly(transport_factory("local")(Machine("local"), {}), environment + path)
-    return Jobs(batch_factory("slurm")(machine, {"lost_after": "2s"}), transport, str(folder))
+    return queued_jobs("slurm", slurm.environment, folder, path=path)
 
 
 def members(jobs: Jobs, count: int, script: str = ONCE, pack: int = 0) -> dict[str, BatchJob]:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.commands_only import CommandsOnly
 from tests.services.kill_points import killed_at, points
+from tests.services.queued_jobs import queued_jobs
 from tests.services.slurm import Slurm
 from tests.waiting import wait_until
 from wlmctl.batch import BatchJob, JobRef, SubmitsMany
 from wlmctl.errors import Broken, TaskFailed
-from wlmctl.machine import Machine
-from wlmctl.plugins import batch_factory, transport_factory
 from wlmctl.task import Done, Failed, FailureClass, Gone, Unknown
 from wlmctl.testing.batch import Jobs
 
@@ -26,12 +24,7 @@ ONCE = "echo ran >> witness"
 
 @pytest.fixture
 def jobs(slurm: Slurm, tmp_path: Path) -> Jobs:
-    machine = Machine("cluster", kill_grace_s=1.0, shell="sh")
-    environment = "".join(f"{name}='{value}'; export {name}; " for name, value in slurm.env.items())
-    transport = CommandsOnly(
-        transport_factory("local")(Machine("local"), {}), f"{environment}exec sh -c ", as_one_word=True
-    )
-    return Jobs(batch_factory("slurm")(machine, {"lost_after": "1s"}), transport, str(tmp_path))
+    return queued_jobs("slurm", slurm.environment, tmp_path, can_be_killed=True)
 
 
 def nothing_left(slurm: Slurm, name: object) -> None:

@@ -53,6 +53,11 @@ class Slurm:
         """What Slurm's commands need in their environment."""
         return {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
+    @property
+    def environment(self) -> str:
+        """The same as shell text before a command."""
+        return "".join(f"{name}='{value}'; export {name}; " for name, value in self.env.items())
+
     def start(self) -> None:
         """Start all of it and wait until every node takes jobs."""
         (self.folder / "state").mkdir(parents=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wlmctl.jobs.queue import options as why
 from wlmctl.jobs.queue.options import QueueOptions
-from wlmctl.jobs.queue.words import check_words
+from wlmctl.jobs.queue.words import check_words, option_words
 
 _REFUSED = {
     "r": why.RERUN,
@@ -48,8 +48,7 @@ class LsfOptions(QueueOptions):
 
     def arguments(self) -> list[str]:
         """These options as words for bsub."""
-        named = (("-q", self.queue), ("-P", self.project), ("-app", self.application))
-        return [*(word for option, value in named if value is not None for word in (option, value)), *self.extra]
+        return [*option_words(("-q", self.queue), ("-P", self.project), ("-app", self.application)), *self.extra]
 
     @classmethod
     def check_extra(cls, words: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from wlmctl.jobs.queue import options as why
 from wlmctl.jobs.queue.options import QueueOptions, WrongOption
-from wlmctl.jobs.queue.words import check_words
+from wlmctl.jobs.queue.words import check_words, option_words
 
 _REFUSED = {
     "r": why.RERUN,
@@ -50,8 +50,7 @@ class PbsOptions(QueueOptions):
 
     def arguments(self) -> list[str]:
         """These options as words for qsub."""
-        named = (("-q", self.queue), ("-A", self.account), ("-P", self.project))
-        return [*(word for option, value in named if value is not None for word in (option, value)), *self.extra]
+        return [*option_words(("-q", self.queue), ("-A", self.account), ("-P", self.project)), *self.extra]
 
     @classmethod
     def check_extra(cls, words: Sequence[str]) -> None:

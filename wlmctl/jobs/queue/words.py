@@ -28,3 +28,8 @@ def check_words(
         takes_value = name not in flags and not (letters and len(word) > 2)
     if takes_value:
         raise WrongOption(f"extra: {words[-1]!r} is the last word, expected a value of {program} behind it")
+
+
+def option_words(*named: tuple[str, str | None]) -> list[str]:
+    """Options and their values as words, without those of which nothing is said."""
+    return [word for option, value in named if value is not None for word in (option, value)]
