@@ -99,7 +99,7 @@ def test_torque_lists_an_end_with_its_meaning(login: Login) -> None:
     login.command("qstat", text, version=TORQUE)
     held, running, ended = login.listed("pbs")
     assert (held[1], held[5]) == ("PENDING", "held (s)")
-    assert (running[1], running[4]) == ("RUNNING", "wlm:/ichec/work/somebody/ini_J2")
+    assert (running[1], running[4]) == ("RUNNING", "wlm:/home/somebody/ini_J2")
     assert (ended[1], ended[5]) == ("TIMEOUT", " (exit status -11)")
 
 
