@@ -125,3 +125,19 @@ def test_an_unknown_delivery_is_not_acked_twice(broker):
     channel.ack(Delivery("q", b"", 10_000))
     channel.publish("q", b"b")
     assert channel.receive(5).body == b"b"
+
+
+def test_who_waits_for_a_message_returns_without_one_when_it_is_woken(broker):
+    channel = broker.channel()
+    channel.declare("q")
+    channel.consume("q", 10)
+    channel.publish("q", b"first")
+    assert bodies(channel, 1) == [b"first"]
+    waker = threading.Timer(0.1, channel.wake)
+    waker.start()
+    assert channel.receive_many(10, 60) == []  # without the wake it takes a minute
+    waker.join()
+    channel.wake()  # nobody waits: whoever waits next is meant
+    assert channel.receive_many(10, 60) == []
+    channel.publish("q", b"second")
+    assert bodies(channel, 1) == [b"second"]

@@ -144,6 +144,10 @@ class Channel(Protocol):
         """All that has arrived, at most ``limit``; waits for the first one only."""
         ...
 
+    def wake(self) -> None:
+        """Let who waits for a message return without one, now; where nobody does, whoever waits next."""
+        ...
+
     def ack(self, *deliveries: Delivery) -> None:
         """These messages are done with."""
         ...

@@ -41,7 +41,7 @@ class MemoryChannel:
         self._ended: set[str] = set()
         self._unacked: dict[int, tuple[str, Entry]] = {}
         self._errors: list[WlmctlError] = []
-        self._closed = False
+        self._closed = self._is_woken = False
         self.epoch = 1
 
     @property
@@ -110,6 +110,9 @@ class MemoryChannel:
                 left = None if end is None else end - monotonic()
                 if left is not None and left <= 0:
                     return None
+                if self._is_woken:
+                    self._is_woken = False
+                    return None
                 self._ready.wait(left)
         return None
 
@@ -119,6 +122,12 @@ class MemoryChannel:
         while len(found) < limit and (delivery := self.receive(timeout_s if not found else 0.0)) is not None:
             found.append(delivery)
         return found
+
+    def wake(self) -> None:
+        """Let who waits for a message return without one, now; where nobody does, whoever waits next."""
+        with self._ready:
+            self._is_woken = True
+            self._ready.notify_all()
 
     def _take(self) -> Delivery | None:
         for queue, subscription in self._subscriptions.items():

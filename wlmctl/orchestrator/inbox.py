@@ -96,6 +96,10 @@ class Inbox:
             if not self._take(left_s):
                 return
 
+    def wake(self) -> None:
+        """Let ``fill`` return: others have written. From any thread."""
+        self._channel.wake()
+
     def _take(self, wait_s: float) -> bool:
         deliveries = self._channel.receive_many(BATCH, wait_s)
         for delivery in deliveries:

@@ -97,11 +97,12 @@ class Orchestrator:
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is set or ``done`` says so; gives the leases back. Waits while the store is away."""
         try:
-            while not stop.is_set() and not done():
-                try:
-                    self.step()
-                except StoreOutage as lost:
-                    self._start_over(lost)
+            with self._db.listening(self._inbox.wake):
+                while not stop.is_set() and not done():
+                    try:
+                        self.step()
+                    except StoreOutage as lost:
+                        self._start_over(lost)
         finally:
             if self._watch is not None:
                 self._watch.close()

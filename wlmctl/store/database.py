@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Protocol, Self
 
 from wlmctl.errors import StoreError, StoreOutage
@@ -46,8 +46,8 @@ class Database(ABC):
 
     dialect: ClassVar[Dialect]
 
-    #: Seconds between two looks at ``data_version`` by who waits for others to write.
-    look_s: ClassVar[float] = 0.02
+    #: True: its commits are told to who is ``listening``; False where nobody waits for them.
+    tells = True
 
     #: The store as messages name it: without a password.
     name: str
@@ -102,6 +102,19 @@ class Database(ABC):
     @abstractmethod
     def data_version(self) -> int:
         """A number that changes when another connection has committed; own commits do not change it."""
+
+    @property
+    def look_s(self) -> float:
+        """Seconds between two looks at ``data_version`` by who waits for others to write."""
+        return 0.02
+
+    @contextmanager
+    def listening(self, told: Callable[[], None]) -> Iterator[None]:  # noqa: ARG002 (where the database can tell)
+        """Inside, ``told`` is called as soon as another connection has committed, on a thread of its own.
+
+        That it is called is not sure: looks are needed all the same.
+        """
+        yield
 
     @abstractmethod
     def schema_version(self) -> int:

@@ -45,6 +45,7 @@ class Permits:
         db: Database | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = open_database(self._url, self._password)
+            db.tells = False  # one commit a connection and a command of this process
         return db
 
     def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> str:

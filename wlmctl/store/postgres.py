@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import pq
 
-from wlmctl.errors import CommitInDoubt, NoStore, StoreError, StoreOutage
-from wlmctl.store import postgres_errors
+from wlmctl.errors import CommitInDoubt, StoreOutage
+from wlmctl.store import postgres_errors, postgres_schema
 from wlmctl.store.database import Cursor, Database
-from wlmctl.store.dialect import POSTGRESQL, placeholders, schema_for_postgresql
+from wlmctl.store.dialect import POSTGRESQL, placeholders
 from wlmctl.store.patience import FIRST_S, Patience, for_seconds
 from wlmctl.store.postgres_bulk import Written, column_types, insert_many, send
 from wlmctl.store.postgres_connection import connect
-from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
+from wlmctl.store.postgres_listening import TELL, Listening
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -34,6 +34,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(7826541, hashtext(current_schema()))"
 _BEGIN = f"BEGIN; {_LOCK}"
 _VERSION = "SELECT n FROM changes"
 _CHANGED = "UPDATE changes SET n = n + 1 RETURNING txid_current()"
+_TOLD = f"{_CHANGED}, {TELL}"
 _STATUS = "SELECT txid_status(%s)"
 
 #: Added to the version at each outage: what was written meanwhile, and by a commit in doubt, is read again.
@@ -44,7 +45,6 @@ class PostgresDatabase(Database):
     """The store's connection; one that breaks is made again at the next use outside a transaction."""
 
     dialect = POSTGRESQL
-    look_s = 0.005
 
     def __init__(
         self, url: str, *, password: str | None = None, create: bool = True, any_version: bool = False
@@ -56,9 +56,10 @@ class PostgresDatabase(Database):
         self._version: int | None = None  # of the transaction, whose lock keeps it as it is
         self._written: list[Written] = []
         self._types: dict[str, dict[str, str]] = {}
+        self._listening: Listening | None = None
         self._connection = connect(self.url, self._password)
         try:
-            version = self._prepare(create)
+            version = postgres_schema.prepare(self, create=create)
             if not any_version:
                 self.refuse_version(version)
             self._is_prepared = True
@@ -66,39 +67,12 @@ class PostgresDatabase(Database):
             self._connection.close()
             raise
 
-    def _prepare(self, create: bool) -> int:
-        version = self.schema_version()
-        if version or not create:
-            if not version:
-                raise NoStore(f"store {self.name}: there is no wlmctl store in this database yet")
-            return version
-        with self.transaction():
-            version = self.schema_version()
-            if version:
-                return version
-            if self.row("SELECT 1 FROM pg_tables WHERE schemaname = current_schema()") is not None:
-                raise StoreError(f"store {self.name}: this is a database of another program")
-            self._take_steps(0)
-            self.execute("CREATE TABLE changes (n BIGINT NOT NULL)")
-            self.execute("INSERT INTO changes VALUES (0)")
-            self.execute("INSERT INTO meta VALUES ('store_id', ?)", (os.urandom(16).hex(),))
-        return SCHEMA_VERSION
-
     def schema_version(self) -> int:
         """How many steps of the schema the store has taken."""
-        if self.row("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'meta'") is None:
-            return 0  # to_regclass would answer from a cache that is older than the lock
-        row = self.row("SELECT value FROM meta WHERE key = 'schema_version'")
-        return int(row[0]) if row else 0
+        return postgres_schema.version(self)
 
     def _take_steps(self, version: int) -> None:
-        for step in STEPS[version:]:
-            for statement in statements(step):
-                self.execute(schema_for_postgresql(statement))
-        self.execute(
-            "INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (str(SCHEMA_VERSION),),
-        )
+        postgres_schema.take_steps(self, version)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -126,7 +100,7 @@ class PostgresDatabase(Database):
         if not (self._wrote or self._written):
             self._run("COMMIT")
             return
-        number = self._send_written(_CHANGED)[0]
+        number = self._send_written(_TOLD if self.tells and not self._hears else _CHANGED)[0]
         try:
             self._run("COMMIT")
         except StoreOutage as outage:
@@ -277,6 +251,26 @@ class PostgresDatabase(Database):
         """The count of all commits less the own ones: a query of one row, 0.1 ms on this host."""
         count = self._version if self._version is not None else self.row(_VERSION)[0]
         return int(count) - self._own + self.outages * _RECONNECTED
+
+    @property
+    def _hears(self) -> bool:
+        """True while it is listening and has heard something; its own commits are told until then."""
+        return self._listening is not None and self._listening.is_heard
+
+    @property
+    def look_s(self) -> float:
+        """Seconds between two looks at ``data_version``."""
+        return 0.02 if self._hears else 0.005
+
+    @contextmanager
+    def listening(self, told: Callable[[], None]) -> Iterator[None]:
+        """Inside, ``told`` is called as soon as another connection has committed, on a thread of its own."""
+        self._listening = Listening(self.url, self._password, told)
+        try:
+            yield
+        finally:
+            self._listening.close()
+            self._listening = None
 
     def numbers_follow(self) -> None:
         """Set the sequence of experiments behind the highest number."""

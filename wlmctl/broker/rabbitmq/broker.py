@@ -221,7 +221,8 @@ class RabbitChannel:
     def receive_many(self, limit: int, timeout_s: float | None) -> list[Delivery]:
         """All that has arrived, at most ``limit``; waits for the first one only."""
         try:
-            return self._link.patiently(lambda left_s: self._take(limit, left_s), timeout_s) or []
+            taken = self._link.patiently(lambda left_s: self._take(limit, left_s), timeout_s)
+            return taken[0] if taken is not None else []
         except BrokerRefused:
             if not self._is_closed:
                 raise
@@ -229,12 +230,17 @@ class RabbitChannel:
             pass
         return []
 
-    def _take(self, limit: int, timeout_s: float) -> list[Delivery] | None:
+    def _take(self, limit: int, timeout_s: float) -> tuple[list[Delivery]] | None:
+        """What has arrived; in a tuple, since nothing is an answer too where somebody was woken."""
         found = self._inbox.take(limit, timeout_s)
         if not found and self._inbox.is_closed:
             self._link.check()
             raise BrokerError("this channel of the broker is closed")
-        return found
+        return None if found is None else (found,)
+
+    def wake(self) -> None:
+        """Let who waits for a message return without one, now; where nobody does, whoever waits next."""
+        self._inbox.wake()
 
     def ack(self, *deliveries: Delivery) -> None:
         """These messages are done with."""

@@ -15,7 +15,7 @@ class Inbox:
     def __init__(self) -> None:
         self._arrived: deque[Delivery] = deque()
         self._changed = threading.Condition()
-        self._is_awaited = False
+        self._is_awaited = self._is_woken = False
         self.is_closed = False
 
     def put(self, delivery: Delivery) -> None:
@@ -37,20 +37,32 @@ class Inbox:
         with self._changed:
             self._changed.notify_all()
 
-    def take(self, limit: int, timeout_s: float | None) -> list[Delivery]:
-        """What has arrived, at most ``limit``; waits for the first one. Empty after the time-out or ``close``."""
+    def wake(self) -> None:
+        """Let one who waits return with nothing, now or when it waits next."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
+
+    def take(self, limit: int, timeout_s: float | None) -> list[Delivery] | None:
+        """What has arrived, at most ``limit``; waits for the first one.
+
+        None after the time-out, empty when closed or woken.
+        """
         found = self._pop(limit)
         if found or self.is_closed or timeout_s == 0:
-            return found
+            return found or None
         end_s = None if timeout_s is None else monotonic() + timeout_s
         with self._changed:
             while True:
                 self._is_awaited = True  # before the look: who puts afterwards sees it
                 if (found := self._pop(limit)) or self.is_closed:
                     return found
+                if self._is_woken:
+                    self._is_woken = False
+                    return found
                 left_s = None if end_s is None else end_s - monotonic()
                 if left_s is not None and left_s <= 0:
-                    return found
+                    return None
                 self._changed.wait(left_s)
 
     def _pop(self, limit: int) -> list[Delivery]:
