@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.waiting import wait_until
 from wlmctl.broker.contract import BrokerError, Outgoing, Unroutable
+from wlmctl.broker.rabbitmq.link import TICK_S
+from wlmctl.broker.rabbitmq.posts import PATIENCE_TICKS, Post, StuckQueues
+from wlmctl.broker.rabbitmq.silence import Silence
 
 
 @pytest.fixture
@@ -64,3 +69,29 @@ def test_a_question_about_a_queue_that_does_not_answer_is_given_up_and_others_ar
     with pytest.raises(BrokerError):
         broker.purge("stuck", 60)
     assert broker.probe("q", 20) is not None
+
+
+@pytest.mark.long  # as long as it takes for a queue to count as stuck
+def test_results_that_were_not_taken_for_a_while_are_taken_as_soon_as_it_is_over(node, place, connect, suspend, caplog):
+    broker = connect(place.url, queue_type="quorum")
+    line = broker.channel()
+    line.declare("wlm.results")
+    suspend("wlm.results")
+    heard = []
+    line.send([Outgoing("wlm.results", b"x", told=heard.append)])
+    time.sleep((PATIENCE_TICKS + 4) * TICK_S)
+    node.control("eval", f"sys:resume(erlang:whereis('{place.name}_wlm.results')).")
+    wait_until(lambda: heard, "it is answered", 20)
+    assert heard == [None]
+    line.publish("wlm.results", b"y", timeout_s=5)
+    assert "takes no messages" not in caplog.text
+
+
+def test_while_the_broker_is_silent_altogether_no_queue_is_blamed_for_it():
+    silence, stuck = Silence(12), StuckQueues(frozenset())
+    post = Post(Outgoing("q", b"x"))
+    found = [stuck.tick(post) for _ in range(100) if not silence.lasts(received_bytes=7)]
+    assert len(found) == 12
+    assert not any(found)
+    live = (stuck.tick(post) for received in range(100) if not silence.lasts(received_bytes=received))
+    assert "q" in live, "one that answers, but for this queue, leaves it out"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from wlmctl.broker.contract import Broker, BrokerRefused, LinkState
+from wlmctl.broker.contract import Broker, BrokerRefused
 from wlmctl.config import Config
 from wlmctl.errors import StoreBusy, StoreError
 from wlmctl.host import host_id, this_process
@@ -49,7 +49,6 @@ class Daemon(Engine):
         broker = open_broker(self._config, "orchestrator")
         worker = WorkerProcess(self._config, slots=self._fleet_slots) if self._fleet_slots else None
         try:
-            broker.watch(_tell_link)
             if worker is not None:
                 worker.start()
             self._lead_again_and_again(db, broker)
@@ -123,10 +122,3 @@ def _tell(holder: LeaseRow) -> None:
         return
     host = holder.info.get("host_name", holder.process.host)
     log.info("process %d on host %s leads; waiting to take over", holder.process.pid, host)
-
-
-def _tell_link(state: LinkState) -> None:
-    if state.what in ("reconnecting", "blocked"):
-        log.warning("the broker is away: %s", state.reason)
-    elif state.what == "connected":
-        log.info("connected to the broker")

@@ -70,6 +70,7 @@ class Outbox:
         self._is_under_way = self._is_closed = False
         self._sender = 0
         self._sent_s = 0.0
+        self._said = ""
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -165,6 +166,7 @@ class Outbox:
         self._pump()
 
     def _confirm(self, parcels: list[Parcel]) -> None:
+        self._said = ""
         dispatches = []
         for parcel in parcels:
             if parcel.dispatch is not None:
@@ -189,7 +191,9 @@ class Outbox:
             if self._again_s is None:
                 self._again_s = monotonic() + AGAIN_S
                 self._changed.notify_all()
-        log.warning("the broker does not take results now, they wait here: %s", error)
+        if str(error) != self._said:
+            self._said = str(error)
+            log.warning("the broker does not take results now, they wait here: %s", error)
 
     def _run(self) -> None:
         """Send what had to wait for a while."""

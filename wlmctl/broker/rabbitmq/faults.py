@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pika import exceptions
 
+from wlmctl.broker.rabbitmq.settings import Address
+
 #: Connection.Close 530 (NOT_ALLOWED) says these things when waiting does not help; a connection limit it says too.
 _NO_VHOST = re.compile(r"vhost .* not found|access to vhost .* refused for user", re.IGNORECASE)
 _REPLY = re.compile(r"\((\d+)\),? (['\"])(.*)\2", re.DOTALL)
@@ -23,8 +25,9 @@ class Fault:
     is_refusal: bool = False
 
 
-def connection_fault(error: BaseException | None, *, user: str, vhost: str, is_tls: bool) -> Fault:
+def connection_fault(error: BaseException | None, address: Address) -> Fault:
     """What an error of a connection, or of an attempt, means."""
+    user, vhost = address.user, address.vhost
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
@@ -32,7 +35,7 @@ def connection_fault(error: BaseException | None, *, user: str, vhost: str, is_t
         if isinstance(cause, exceptions.AuthenticationError):
             return Fault(f"login refused: wrong password for user {user!r}, or no such user", is_refusal=True)
     text = " ".join(map(repr, causes))
-    if is_tls and ("CERTIFICATE_REQUIRED" in text or "alert" in text.lower()):
+    if address.is_tls and ("CERTIFICATE_REQUIRED" in text or "alert" in text.lower()):
         return Fault("TLS refused: the broker asks for a client certificate ([tls] cert, key)", is_refusal=True)
     for cause in causes:
         code, reply = _reply(cause)

@@ -27,6 +27,7 @@ from wlmctl.broker.rabbitmq.faults import Fault, connection_fault
 from wlmctl.broker.rabbitmq.line import Line
 from wlmctl.broker.rabbitmq.outage import Outage
 from wlmctl.broker.rabbitmq.settings import RabbitSettings, parameters
+from wlmctl.broker.rabbitmq.silence import Silence
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class Link:
         self._state = LinkState("connecting")
         self._watchers: list[Callable[[LinkState], None]] = []
         self._services: BurstServices | None = None
-        self._is_closing = False
-        self._is_ready = False
+        self._is_closing = self._is_ready = False
+        self._silence = Silence(round((settings.heartbeat_s + 1) / TICK_S))
         self._fault = Fault("")
         self._outage = Outage(str(self.address), settings.refusal_grace_s)
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -243,15 +244,14 @@ class Link:
         if connection is not self.connection:
             return
         self._is_ready = True
-        self._outage.over()
+        self._outage.over(self._state)
         self._tell(LinkState("connected", epoch=self._state.epoch + 1))
         for line in list(self._lines):
             line.up(connection)
 
     def _lost(self, _connection: SelectConnection, error: BaseException | None) -> None:
         if not self._fault.text:
-            address = self.address
-            self._fault = connection_fault(error, user=address.user, vhost=address.vhost, is_tls=address.is_tls)
+            self._fault = connection_fault(error, self.address)
         if self._services is not None:
             self._services.stop()
 
@@ -271,7 +271,7 @@ class Link:
     def _tick(self, connection: SelectConnection) -> None:
         if connection is not self.connection:
             return
-        if self._is_ready:
+        if self._is_ready and not self._silence.lasts(connection.bytes_received):
             for line in list(self._lines):
                 line.tick(time.monotonic())
         self.later(TICK_S, functools.partial(self._tick, connection))

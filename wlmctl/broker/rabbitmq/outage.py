@@ -47,8 +47,10 @@ class Outage:
             log.warning("waiting at the broker %s: %s", self._address, what)
         return LinkState("reconnecting" if before.epoch else "connecting", what, before.epoch)
 
-    def over(self) -> None:
-        """A connection is there."""
-        if self._said:
+    def over(self, before: LinkState) -> None:
+        """A connection is there: the first, or again one."""
+        if before.epoch == 0:
+            log.info("connected to the broker %s", self._address)
+        elif self._said:
             log.warning("the broker %s is there again", self._address)
         self._said = ""

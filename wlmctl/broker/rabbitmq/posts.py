@@ -8,6 +8,7 @@ connection is given up, and the queue left out for a while.
 from __future__ import annotations
 
 import logging
+from collections.abc import Set
 
 from wlmctl.broker.contract import Outgoing
 from wlmctl.errors import WlmctlError
@@ -30,10 +31,14 @@ class Post:
 
 
 class StuckQueues:
-    """Finds them by their oldest unconfirmed message. ``now`` counts the link's ticks."""
+    """Finds them by their oldest unconfirmed message, but for ``ends``, whose place no other queue can take.
 
-    def __init__(self) -> None:
+    ``now`` counts the link's ticks.
+    """
+
+    def __init__(self, ends: Set[str]) -> None:
         self.now = 0
+        self._ends = ends
         self._until: dict[str, int] = {}
 
     def __contains__(self, queue: str) -> bool:
@@ -45,6 +50,8 @@ class StuckQueues:
         if oldest is None or self.now < oldest.sent_tick + PATIENCE_TICKS:
             return None
         queue = oldest.message.queue
+        if queue in self._ends:
+            return None
         log.warning("queue %s takes no messages", queue)
         self._until[queue] = self.now + LEFT_OUT_TICKS
         return queue

@@ -59,7 +59,7 @@ class PublishLine:
         self._unconfirmed: dict[int, Post] = {}
         self._unbound: dict[str, list[Post]] = {}
         self._count = 0
-        self._stuck = StuckQueues()
+        self._stuck = StuckQueues(topology.ends)
         self._connection: SelectConnection | None = None
         self._channel: Channel | None = None
         self._writer: Writer
@@ -94,7 +94,7 @@ class PublishLine:
         """Send again what the broker did not take, and go on after it was blocked."""
         if not self._link.is_blocked:
             stuck = self._stuck.tick(next(iter(self._unconfirmed.values()), None))
-            if stuck is not None and stuck not in self._topology.ends:
+            if stuck is not None:
                 self._link.drop(Fault(f"queue {stuck} takes no messages"))
                 return
         if self._is_ready and any(post.nacks >= MOST_NACKS for post in self._paused):
