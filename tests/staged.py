@@ -33,7 +33,8 @@ ODD_NAMES = [
 class Ends:
     """The ends of transfers by the machine's name, and a folder for each.
 
-    ``transports``: by machine, where it is not sftp. ``settings``: of every far machine.
+    ``transports``: by machine, where it is not sftp. ``timeouts_s``: by machine, where it is not ``timeout_s``.
+    ``settings``: of every far machine.
     """
 
     farm: Farm
@@ -41,6 +42,7 @@ class Ends:
     folder: Path
     transports: Mapping[str, str] = field(default_factory=lambda: {"scp": "scp", "openssh": "openssh"})
     timeout_s: float = 10
+    timeouts_s: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     relays: dict[str, Relay] = field(default_factory=dict)
 
@@ -49,7 +51,7 @@ class Ends:
             return Machine("local", transport="local")
         return Machine(
             name, host=name, transport=self.transports.get(name, "sftp"), max_connections=connections,
-            transport_options={"timeout_s": self.timeout_s}, **self.settings,
+            transport_options={"timeout_s": self.timeouts_s.get(name, self.timeout_s)}, **self.settings,
         )  # fmt: skip
 
     def place(self, name: str, connections: int = 4) -> Place:

@@ -38,7 +38,7 @@ def all_ends(farm_of_all: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, value in farm_of_all.write_inventory(tmp_path / "inventory").env.items():
         monkeypatch.setenv(name, value)
     transports = {name: name for name in _TRANSPORTS}
-    ends = Ends(farm_of_all, ConnectionPool(open_transport), tmp_path, transports, timeout_s=1)
+    ends = Ends(farm_of_all, ConnectionPool(open_transport), tmp_path, transports, timeout_s=30)
     yield ends
     ends.close()
 
@@ -82,12 +82,17 @@ def is_whole_or_old(out: Path, source: Path, target: str) -> bool:
 @pytest.mark.parametrize("way", ["up", "down", "across"])
 @pytest.mark.parametrize("kind", _TRANSPORTS)
 def test_a_fault_at_any_byte_is_survived(all_ends: Ends, source: Path, kind: str, way: str, target: str) -> None:
-    """``across``: from this machine to the next kind, and either may fail."""
+    """``across``: from this machine to the next kind, and either may fail.
+
+    Only the machine whose way fails has a short time-out, and only for the try that fails: a busy host then changes
+    nothing but which of the outcomes that are right it is.
+    """
     ends, out = all_ends, all_ends.folder / "out"
     draw = random.Random(f"{_SEED} {kind} {way} {target}")
     next_kind = _TRANSPORTS[(_TRANSPORTS.index(kind) + 1) % len(_TRANSPORTS)]
     origin, to = {"up": ("local", kind), "down": (kind, "local"), "across": (kind, next_kind)}[way]
-    relays: list[Relay] = [ends.through(name) for name in (origin, to) if name != "local"]
+    far = [name for name in (origin, to) if name != "local"]
+    relays: list[Relay] = [ends.through(name) for name in far]
     fresh(out, target)
     whole = ends.tried(origin, f"{source}/", to, out)
     assert isinstance(whole, Summary), whole
@@ -101,6 +106,7 @@ def test_a_fault_at_any_byte_is_survived(all_ends: Ends, source: Path, kind: str
         after_bytes = draw.randint(1, totals[which][direction])
         told = f"seed {_SEED}, draw {number}: {how} after {after_bytes:,} bytes {direction} of relay {which}"
         relays[which].fail(how, direction, after_bytes)
+        ends.timeouts_s = {far[which]: 1}
         came = ends.tried(origin, f"{source}/", to, out, dispatch=1)
         if isinstance(came, Summary):
             assert content(out) == content(source), told
@@ -108,6 +114,7 @@ def test_a_fault_at_any_byte_is_survived(all_ends: Ends, source: Path, kind: str
             assert isinstance(came, RETRIED), (told, came)
             assert is_told_in_a_line(came), (told, came)
             assert is_whole_or_old(out, source, target), (told, came)
+        ends.timeouts_s = {}
         again = ends.tried(origin, f"{source}/", to, out, dispatch=2)
         if not isinstance(again, Summary):  # the first was over before the fault came
             again = ends.tried(origin, f"{source}/", to, out, dispatch=3)
