@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate, chain, repeat
 from operator import attrgetter
 from typing import Any, overload
 
@@ -116,9 +116,10 @@ def _slots(fleet: Fleet, number: int, wanted: int, placement: str | None) -> lis
     found = fleet.classes[number]
     names = list[str]()
     if wanted == found.slots:
-        for worker in sorted(found.workers, key=attrgetter("id")):
-            names += [worker.id] * worker.free_slots
-        return names
+        workers = sorted(found.workers, key=attrgetter("id"))
+        return list(
+            chain.from_iterable(map(repeat, map(attrgetter("id"), workers), map(attrgetter("free_slots"), workers)))
+        )
     free = [(worker.free_slots, worker.id) for worker in found.workers if worker.free_slots > 0]
     if placement == "pack":
         for slots, name in sorted(free):

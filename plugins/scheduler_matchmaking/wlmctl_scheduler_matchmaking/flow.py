@@ -65,6 +65,8 @@ class Flow:
                 continue
             dead = _Dead(self._closed_workers, self._closed_demands)
             for demand, _ in band:
+                if wanted[demand]:
+                    wanted[demand] -= self._take(demand, wanted[demand], within)
                 while wanted[demand] and not dead.demands >> demand & 1:
                     path = self._path(demand, within & self.free, dead)
                     if path is None:
@@ -100,25 +102,39 @@ class Flow:
             found[demand] = reached
         return found
 
+    def _take(self, demand: int, most: int, within: int) -> int:
+        """Send to those of these worker classes that have a slot left; how many."""
+        open_, wanted, bit = self.able[demand] & within & self.free, most, 1 << demand
+        left, held, holds = self.left, self.held, self._holds
+        while open_ and wanted:
+            first = open_ & -open_
+            open_ ^= first
+            worker = first.bit_length() - 1
+            tasks = left[worker]
+            if tasks > wanted:
+                tasks = wanted
+            else:
+                self.free ^= first
+            there = held[worker]
+            there[demand] = there.get(demand, 0) + tasks
+            holds[worker] |= bit
+            left[worker] -= tasks
+            wanted -= tasks
+        return most - wanted
+
     def _path(self, start: int, goals: int, dead: _Dead) -> list[tuple[int, int]] | None:
         """The shortest way from a demand class to a slot of ``goals``: (demand class, worker class it moves to), ...
 
-        None where there is none: then all that was met is dead.
+        It has none of them itself. None where there is none: then all that was met is dead.
         """
         if not self.is_exact:
-            direct = self.able[start] & goals
-            return [(start, _lowest(direct))] if direct else None
+            return None
         workers, demands, holds = dead.workers, dead.demands | 1 << start, self._holds
+        near = dead.near if dead.near is not None else self._near(goals)
         came_from = dict[int, tuple[int, int]]()  # by demand class: whose way leads here, over which worker class
         queue = [start]
         for demand in queue:
             new = self.able[demand] & ~workers
-            if new & goals:
-                way = [(demand, _lowest(new & goals))]
-                while demand != start:
-                    demand, worker = came_from[demand]
-                    way.append((demand, worker))
-                return way[::-1]
             workers |= new
             self.steps += new.bit_count()
             while new:
@@ -128,13 +144,27 @@ class Flow:
                 others = holds[worker] & ~demands
                 demands |= others
                 while others:
-                    first = others & -others
+                    # those that may be near first: most ways have only one step more
+                    first = others & near or others
+                    first &= -first
                     others ^= first
                     other = first.bit_length() - 1
                     came_from[other] = demand, worker
+                    if first & near:
+                        if self.able[other] & goals:
+                            dead.near = near
+                            way = [(other, _lowest(self.able[other] & goals))]
+                            while way[-1][0] != start:
+                                way.append(came_from[way[-1][0]])
+                            return way[::-1]
+                        near ^= first
                     queue.append(other)
-        dead.workers, dead.demands = workers, demands
+        dead.workers, dead.demands, dead.near = workers, demands, near
         return None
+
+    def _near(self, goals: int) -> int:
+        """The demand classes that are able to use a slot of ``goals`` themselves."""
+        return sum([1 << demand for demand, able in enumerate(self.able) if able & goals])
 
     def _augment(self, path: Sequence[tuple[int, int]], most: int) -> int:
         """Move tasks along the path; how many."""
@@ -162,10 +192,12 @@ class Flow:
 class _Dead:
     """Classes from which none of the goals can be reached: once it is so it stays so, until there are more goals."""
 
-    __slots__ = ("demands", "workers")
+    __slots__ = ("demands", "near", "workers")
 
     def __init__(self, workers: int, demands: int) -> None:
         self.workers, self.demands = workers, demands
+        #: No other demand classes can use one of the goals themselves; None: not looked for yet.
+        self.near: int | None = None
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -71,7 +71,7 @@ class Matching:
 
     def demand_of(self, group: Group) -> int:
         """The demand class of the group's tasks, where they are."""
-        return self.demand(self.fleet.able(group.type, group.worker_labels, group.touches))
+        return self.demand(self.fleet.able_of(group))
 
     # --- within the limits of machines, caps and counters
 

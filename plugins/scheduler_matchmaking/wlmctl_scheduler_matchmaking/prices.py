@@ -13,6 +13,9 @@ from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
 #: Steps of each of the two parts of a worker class's price.
 _STEPS = 4
 
+#: Prices are made of whole numbers of such parts of 1: their sums are the same in any order.
+_UNIT = 1 << 32
+
 #: What the rarest machine costs more than one that any other could replace; a large one costs at most 1.
 _RARITY = 3.0
 
@@ -29,36 +32,37 @@ def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]
     classes = fleet.classes
     if len(classes) < 2:
         return [0] * len(classes)
-    pressure, ready = [0.0] * len(classes), Counter[int]()
+    pressure, ready = [0] * len(classes), Counter[int]()
     for able, tasks in demands:
         ready[able] += tasks
-    for able, tasks in sorted(ready.items()):
+    for able, tasks in ready.items():
         slots = fleet.slots_of(able)
         if slots:
-            pressing = tasks / slots
+            pressing = tasks * _UNIT // slots
             for number in fleet.members(able):
                 pressure[number] += pressing
     rarity = _rarity(classes)
-    most = max(rarity) or 1.0
+    most = max(rarity) or 1
     return [
         # a slot is as sought after as can be when two tasks come to it
-        _STEPS * min(_STEPS - 1, round(pressed * _STEPS / 2)) + min(_STEPS - 1, int(rare / most * _STEPS))
+        _STEPS * min(_STEPS - 1, (pressed * _STEPS + _UNIT) // (2 * _UNIT)) + min(_STEPS - 1, rare * _STEPS // most)
         for pressed, rare in zip(pressure, rarity, strict=True)
     ]
 
 
-def _rarity(classes: Sequence[WorkerClass]) -> list[float]:
-    """The sum over the types, labels and machines of a class of one part of all workers that have it too."""
-    rarity = [0.0] * len(classes)
+def _rarity(classes: Sequence[WorkerClass]) -> list[int]:
+    """The sum over the types, labels and machines of a class of one part of all workers that have it too, in units."""
+    rarity = [0] * len(classes)
     for kind in (attrgetter("types"), attrgetter("labels"), attrgetter("machines")):
         abilities: list[frozenset[str]] = [kind(found) for found in classes]
         workers = defaultdict[str, int](int)
         for names, found in zip(abilities, classes, strict=True):
+            count = len(found.workers)
             for name in names:
-                workers[name] += len(found.workers)
-        parts = {name: 1 / count for name, count in workers.items()}
+                workers[name] += count
+        parts = {name: _UNIT // count for name, count in workers.items()}
         for number, names in enumerate(abilities):
-            rarity[number] += math.fsum([parts[name] for name in names])  # whatever the order of the names
+            rarity[number] += sum([parts[name] for name in names])
     return rarity
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
-from wlmctl.scheduler import Decision, Group, MachineView, Reason, Reservation, Snapshot
+from wlmctl.scheduler import Decision, Group, Reason, Reservation, Snapshot
 from wlmctl_scheduler_matchmaking.assigned import assigned
 from wlmctl_scheduler_matchmaking.flow import Flow
 from wlmctl_scheduler_matchmaking.machines import Machines
@@ -35,10 +37,11 @@ class Matchmaking:
     def assign(self, snapshot: Snapshot) -> Decision:
         """As many tasks as possible for every prefix of bands, then at least cost, then by order of submission."""
         fleet, reasons = Fleet(snapshot.workers), dict[str, Reason]()
-        groups = [group for group in snapshot.groups if _may_start(group, fleet, snapshot.machines, reasons)]
-        bands = dict[int, list[Group]]()
-        for group in sorted(groups, key=_order):
-            bands.setdefault(level(group, snapshot.now_s, self._settings), []).append(group)
+        groups = _startable(snapshot, fleet, reasons)
+        groups.sort(key=_order)
+        bands = defaultdict[int, list[Group]](list)
+        for group in groups:
+            bands[level(group, snapshot.now_s, self._settings)].append(group)
         in_order = sorted(bands.items(), reverse=True)
         matching, reservations = self._best(snapshot, fleet, groups, in_order)
         reasons |= for_want_of_slots(matching.short, matching.flow, fleet)
@@ -84,7 +87,7 @@ class Matchmaking:
         """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
         settings = self._settings
         rooms = {name: Room(view) for name, view in snapshot.machines.items()}
-        demands = [(fleet.able(group.type, group.worker_labels, group.touches), len(group.tasks)) for group in groups]
+        demands = [(fleet.able_of(group), len(group.tasks)) for group in groups]
         flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
         machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
         shares = Shares(snapshot, fleet.slots) if settings.fair else None
@@ -124,8 +127,7 @@ class Matchmaking:
         return reserve(blocked, matching.where, snapshot.running, snapshot.reservations, snapshot.now_s)
 
 
-def _order(group: Group) -> tuple[int, str]:
-    return group.order, group.id
+_order = attrgetter("order", "id")
 
 
 def _worth(matching: Matching, bands: Bands) -> tuple[list[int], int]:
@@ -134,13 +136,16 @@ def _worth(matching: Matching, bands: Bands) -> tuple[list[int], int]:
     return started, matching.roles.local_bytes
 
 
-def _may_start(group: Group, fleet: Fleet, machines: Mapping[str, MachineView], reasons: dict[str, Reason]) -> bool:
-    """Whether a task of the group could start but for what others take; else its reason is noted."""
-    for name in group.touches:
-        if name in machines and machines[name].held:
+def _startable(snapshot: Snapshot, fleet: Fleet, reasons: dict[str, Reason]) -> list[Group]:
+    """The groups of which a task could start but for what others take; the reasons of the others are noted."""
+    held = {name for name, view in snapshot.machines.items() if view.held}
+    found = list[Group]()
+    for group in snapshot.groups:
+        if held and not held.isdisjoint(group.touches):
+            name = next(name for name in group.touches if name in held)
             reasons[group.id] = Reason("held", f"machine {name} is held")
-            return False
-    if not fleet.able(group.type, group.worker_labels, group.touches):
-        reasons[group.id] = Reason("worker", "no live worker can do it")
-        return False
-    return True
+        elif not fleet.able_of(group):
+            reasons[group.id] = Reason("worker", "no live worker can do it")
+        else:
+            found.append(group)
+    return found

@@ -7,7 +7,8 @@ cost, and the second sends all of those at once, at least cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from wlmctl.scheduler import Group
 from wlmctl_scheduler_matchmaking.flow import Flow
@@ -24,22 +25,24 @@ Solver = Callable[[Flow, Sequence[Sequence[Demand]]], list[list[int]]]
 
 def start_by_slots(matching: Matching, bands: Bands, shares: Shares | None, slots: int, solver: Solver) -> None:
     """Start as many tasks as possible for every prefix of bands (level, groups), at least cost for so many."""
-    parts, demands = list[dict[int, list[Portion]]](), list[list[Demand]]()
+    parts, demands = list[Mapping[int, list[Portion]]](), list[list[Demand]]()
     for portions in (portions for level, groups in bands for portions in rounds(level, groups, shares, slots)):
-        by_demand = dict[int, list[Portion]]()
-        for group, tasks in portions:
-            by_demand.setdefault(matching.demand_of(group), []).append((group, tasks))
+        by_demand, wanted = defaultdict[int, list[Portion]](list), defaultdict[int, int](int)
+        for portion in portions:
+            demand = matching.demand_of(portion[0])
+            by_demand[demand].append(portion)
+            wanted[demand] += portion[1]
         parts.append(by_demand)
-        demands.append([(demand, sum([tasks for _, tasks in found])) for demand, found in by_demand.items()])
+        demands.append([*wanted.items()])
     priced = matching.flow
     first = Flow(priced.left, [0] * len(priced.left), priced.limit)
     for able in priced.able:
         first.add(able)
     sent = solver(first, demands)
-    for by_demand, counts in zip(parts, sent, strict=True):
-        for (demand, found), count in zip(by_demand.items(), counts, strict=True):
+    for portions_of, counts in zip(parts, sent, strict=True):
+        for (demand, found), count in zip(portions_of.items(), counts, strict=True):
             for group, tasks in found:
-                part = min(tasks, count)
+                part = tasks if tasks < count else count
                 count -= part
                 if part:
                     matching.start(Run(group, part, demand, group.machine))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from wlmctl.scheduler import WorkerView
+from wlmctl.scheduler import Group, WorkerView
 from wlmctl_scheduler_matchmaking.flow import bits
+
+_ABILITIES = attrgetter("types", "labels", "machines")
 
 
 @dataclass(slots=True)
@@ -24,34 +28,37 @@ class WorkerClass:
 class Fleet:
     """All live workers, by class; sets of classes are bits of integers, in the order of ``classes``."""
 
-    def __init__(self, workers: Iterable[WorkerView]) -> None:
-        found = dict[tuple[frozenset[str], frozenset[str], frozenset[str]], list[WorkerView]]()
-        for worker in workers:
-            key = worker.types, worker.labels, worker.machines
-            members = found.get(key)
-            if members is None:
-                found[key] = [worker]
-            else:
-                members.append(worker)
+    def __init__(self, workers: Sequence[WorkerView]) -> None:
+        found = defaultdict[tuple[frozenset[str], frozenset[str], frozenset[str]], list[WorkerView]](list)
+        for key, worker in zip(map(_ABILITIES, workers), workers, strict=True):
+            found[key].append(worker)
         classes = [
             WorkerClass(
                 *key,
                 members,
-                sum([worker.free_slots if worker.free_slots > 0 else 0 for worker in members]),
-                min([worker.id for worker in members]),
+                sum([slots for slots in map(attrgetter("free_slots"), members) if slots > 0]),
+                min(map(attrgetter("id"), members)),
             )
             for key, members in found.items()
         ]
         # whatever the order in which the workers came
-        self.classes: Sequence[WorkerClass] = sorted(classes, key=lambda each: each.first)
-        self.slots = sum(found.slots for found in classes)
-        self._members: dict[int, tuple[int, ...]] = {}
-        self._totals: dict[int, tuple[int, int]] = {}
+        self.classes: Sequence[WorkerClass] = sorted(classes, key=attrgetter("first"))
+        self._slots = [each.slots for each in self.classes]
+        self._sizes = [len(each.workers) for each in self.classes]
+        self.slots = sum(self._slots)
         self._doing: dict[str, int] = {}
+        self._members: dict[int, Sequence[int]] = {}
+        doing = defaultdict[str, list[int]](list)
         for number, each in enumerate(self.classes):
             for task_type in each.types:
-                self._doing[task_type] = self._doing.get(task_type, 0) | 1 << number
+                doing[task_type].append(number)
+        powers = [1 << number for number in range(len(self.classes))]
+        for task_type, numbers in doing.items():
+            mask = self._doing[task_type] = sum([powers[number] for number in numbers])
+            self._members[mask] = numbers
+        self._totals: dict[int, tuple[int, int]] = {}
         self._known: dict[tuple[str, str], int] = {}
+        self._of_groups: dict[str, int] = {}
         self._able: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
 
     def able(self, task_type: str, labels: tuple[str, ...], machines: tuple[str, ...]) -> int:
@@ -67,8 +74,15 @@ class Fleet:
             self._able[key] = mask
         return mask
 
-    def members(self, mask: int) -> tuple[int, ...]:
-        """The numbers of a set of classes."""
+    def able_of(self, group: Group) -> int:
+        """The classes that can do the group's tasks, where they are."""
+        mask = self._of_groups.get(group.id)
+        if mask is None:
+            mask = self._of_groups[group.id] = self.able(group.type, group.worker_labels, group.touches)
+        return mask
+
+    def members(self, mask: int) -> Sequence[int]:
+        """The numbers of a set of classes, in their order."""
         found = self._members.get(mask)
         if found is None:
             found = self._members[mask] = tuple(bits(mask))
@@ -85,8 +99,8 @@ class Fleet:
     def _totals_of(self, mask: int) -> tuple[int, int]:
         totals = self._totals.get(mask)
         if totals is None:
-            found = [self.classes[number] for number in self.members(mask)]
-            totals = sum([each.slots for each in found]), sum([len(each.workers) for each in found])
+            members, slots, sizes = self.members(mask), self._slots, self._sizes
+            totals = sum([slots[number] for number in members]), sum([sizes[number] for number in members])
             self._totals[mask] = totals
         return totals
 
