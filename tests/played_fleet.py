@@ -24,6 +24,7 @@ from wlmctl.message import (
     TaskMessage,
     decode,
     encode,
+    unbundle,
 )
 from wlmctl.orchestrator.counters import Counters
 from wlmctl.orchestrator.dispatching import Dispatcher
@@ -80,17 +81,21 @@ class PlayedWorker:
         if self.is_dead:
             return
         for delivery in self.channel.receive_many(10_000, 0):
-            message = decode(delivery.body)
-            if isinstance(message, MarkMessage):
-                self.mark = message.number
-            elif not isinstance(message, TaskMessage):
-                self.orders.append(message)
-                self.channel.ack(delivery)
-            elif delivery.redelivered:
-                self.say(ReturnedMessage(self.id, message.key, message.nonce, "redelivered"))
-                self.channel.ack(delivery)
-            else:
-                self.held[message.key] = message, delivery
+            for message in map(decode, unbundle(delivery.body)):
+                if isinstance(message, MarkMessage):
+                    self.mark = message.number
+                elif not isinstance(message, TaskMessage):
+                    self.orders.append(message)
+                elif delivery.redelivered:
+                    self.say(ReturnedMessage(self.id, message.key, message.nonce, "redelivered"))
+                else:
+                    self.held[message.key] = message, delivery
+            self._settle(delivery)
+
+    def _settle(self, delivery: Delivery) -> None:
+        """Ack it once nothing of it is left."""
+        if all(kept is not delivery for _, kept in self.held.values()):
+            self.channel.ack(delivery)
 
     def beat(self) -> None:
         """A heartbeat."""
@@ -139,7 +144,7 @@ class PlayedWorker:
         self.begun.discard(message.key)
         self.leased.discard(message.key)
         self.say(ResultMessage(self.id, message.key, message.nonce, "e", outcome))
-        self.channel.ack(delivery)
+        self._settle(delivery)
         return message
 
     def hand_back(self, name: str, reason: str) -> None:
@@ -147,13 +152,13 @@ class PlayedWorker:
         message = self.task(name)
         _, delivery = self.held.pop(message.key)
         self.say(ReturnedMessage(self.id, message.key, message.nonce, reason))
-        self.channel.ack(delivery)
+        self._settle(delivery)
 
     def drop(self, name: str) -> None:
         """The broker has lost the message, and the worker with it."""
         message = self.task(name)
         _, delivery = self.held.pop(message.key)
-        self.channel.ack(delivery)
+        self._settle(delivery)
 
     def die(self) -> None:
         """Killed: its connection is gone at once."""

@@ -67,9 +67,9 @@ class Book:
         """The running number of the next dispatch; 0 where they have none."""
         return next(self._numbers) if self._numbers is not None else 0
 
-    def send(self, queue: str, message: Message, priority: int = 0, number: int = 0) -> None:
-        """Send a message once the transaction has been committed."""
-        self.outbox.append(Letter(queue, message, priority, number))
+    def send(self, queue: str, message: Message, priority: int = 0, number: int = 0, *, together: int = 1) -> None:
+        """Send a message once the transaction has been committed; so many like it ``together``."""
+        self.outbox.append(Letter(queue, message, priority, number, together=together))
 
     def flush(self) -> None:
         """Store what was gathered and the event counters; the last thing before the commit."""

@@ -9,10 +9,14 @@ from wlmctl.orchestrator.packs import pack_of
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.routing import Company, Routing
-from wlmctl.orchestrator.window import Loads, Window
+from wlmctl.orchestrator.window import SPAN_S, Loads, Window
 from wlmctl.orchestrator.work import Work
 from wlmctl.plugins import moves_data
 from wlmctl.scheduler import WorkerView
+
+#: The most tasks of one delivery, the seconds in which one worker finishes them, and how many deliveries each worker
+#: gets at least of what is sent at once.
+TOGETHER, TOGETHER_S, SHARES = 25, 0.01, 2
 
 
 @dataclass(slots=True)
@@ -113,6 +117,14 @@ class Capacity:
         if not self._is_gathering or not self._shown[key].able:
             return room
         return max(0, self.allowance(key) if room is None else min(room, self.allowance(key)))
+
+    def together(self, key: str, count: int) -> int:
+        """How many of the group's tasks may be one delivery where ``count`` tasks are sent: what one worker finishes in
+        a moment, and no more than keeps all of them busy."""
+        shown = self._shown[key]
+        workers = max(1, len(shown.able))
+        finished = int(shown.ahead * TOGETHER_S / SPAN_S)
+        return max(1, min(TOGETHER, finished // workers, count // (SHARES * workers)))
 
     def company(self, key: str) -> Company | None:
         """What the group's tasks are started together with."""

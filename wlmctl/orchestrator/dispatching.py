@@ -52,12 +52,16 @@ class _Nonces:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What is the same for all tasks of a group in one look; ``queue`` is None where each goes its own way."""
+    """What is the same for all tasks of a group in one look; ``queue`` is None where each goes its own way.
+
+    ``together``: so many are one delivery.
+    """
 
     site: str
     machine: str
     touches: tuple[str, ...]
     queue: str | None
+    together: int
 
 
 class Dispatcher:
@@ -118,12 +122,13 @@ class Dispatcher:
         self._common.clear()
         for item in checked.placed:
             if self._fleet.is_known(item.place) or not item.group.needs_capacity:
-                self._assign(book, item, taken, capacity)
+                self._assign(book, item, taken, capacity, len(checked.placed))
         self._telling.complain(book, works.values(), checked.complaints)
         self._telling.waiting(book, placement, checked.reasons, self._fleet, placement.unknown)
         return bool(checked.bindings), placement.unknown
 
-    def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken], capacity: Capacity) -> None:
+    def _assign(self, book: Book, placed: Placed, taken: dict[str, Taken], capacity: Capacity, count: int) -> None:
+        """Dispatch one of ``count`` tasks."""
         work, group, idx = placed.work, placed.group, placed.idx
         instance = work.instance(idx)
         common = self._common.get(group.key)
@@ -133,6 +138,7 @@ class Dispatcher:
                 self._fleet.machine(placed.place).name,
                 work.machines_of(idx, instance),
                 self._routing.shared_queue(group.type, capacity.able(group.key)),
+                capacity.together(group.key, count),
             )
         site, machine = common.site, common.machine
         devices = self._fleet.free_devices(placed.place, group.resources.gpus, taken)
@@ -182,9 +188,9 @@ class Dispatcher:
             if name not in work.touched:
                 work.touched.add(name)
                 machines.touched(book.db, work.seq, name)
-        self._send(book, work, active, group)
+        self._send(book, work, active, group, common.together if care is None else 1)
 
-    def _send(self, book: Book, work: Work, active: Active, group: ReadyGroup | None = None) -> None:
+    def _send(self, book: Book, work: Work, active: Active, group: ReadyGroup | None = None, together: int = 1) -> None:
         cancel = active.state is TaskState.CANCELLING
         try:
             to = self._bound.get(group.key) if group is not None else None
@@ -197,7 +203,7 @@ class Dispatcher:
         active.sent, active.is_end = True, cancel
         work.unsent.discard(active.idx)
         work.unconfirmed.discard(active.idx)
-        book.send(active.queue, message, work.row.priority, active.number)
+        book.send(active.queue, message, work.row.priority, active.number, together=together)
 
     def send_again(self, book: Book, works: Mapping[int, Work], now: float) -> None:
         """Dispatches that no worker has: raised, and sent again once there is one and their machines answer.

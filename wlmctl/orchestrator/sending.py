@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from wlmctl.broker.contract import Channel, Outgoing
 from wlmctl.errors import WlmctlError
-from wlmctl.message import Message, encode
+from wlmctl.message import Message, bundle, encode
 from wlmctl.store import Database
 
 #: The row of ``meta``: the running number up to which the broker has confirmed all dispatches.
 UPTO = "published_upto"
 
+#: The most bytes of letters that travel together: below any limit of messages, and one frame.
+TOGETHER_BYTES = 48 * 1024
+
 
 @dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Letter:
-    """One message on its way to a queue. ``number`` is the running number of a dispatch, 0 for anything else."""
+    """One message on its way to a queue. ``number`` is the running number of a dispatch, 0 for anything else.
+
+    ``together``: so many like it, one behind the other, may be one delivery.
+    """
 
     queue: str
     message: Message
     priority: int = 0
     number: int = 0
     transient: bool = False
+    together: int = 1
 
 
 def published_upto(db: Database) -> int:
@@ -47,19 +54,19 @@ class Sender:
     def post(self, letters: Iterable[Letter]) -> None:
         """Send these, in order."""
         outgoing = []
-        for letter in letters:
-            if letter.number:
-                heapq.heappush(self._open, letter.number)
-                self._highest = max(self._highest, letter.number)
-            told = partial(self._told, letter)
-            outgoing.append(Outgoing(letter.queue, encode(letter.message), letter.priority, letter.transient, told))
+        for some, body in _deliveries(letters):
+            for letter in some:
+                if letter.number:
+                    heapq.heappush(self._open, letter.number)
+                    self._highest = max(self._highest, letter.number)
+            first = some[0]
+            outgoing.append(Outgoing(first.queue, body, first.priority, first.transient, partial(self._told, some)))
         if outgoing:
             self._channel.send(outgoing)
 
-    def _told(self, letter: Letter, error: WlmctlError | None) -> None:
+    def _told(self, letters: list[Letter], error: WlmctlError | None) -> None:
         """On the broker's thread."""
-        if letter.number or error is not None:
-            self._answers.append((letter, error))
+        self._answers.extend((letter, error) for letter in letters if letter.number or error is not None)
 
     def answers(self) -> list[tuple[Letter, WlmctlError | None]]:
         """What the broker has said since the last look: confirms of dispatches, and errors of anything."""
@@ -91,3 +98,22 @@ class Sender:
     def committed(self) -> None:
         """What was written is in the store."""
         self._stored = self._written
+
+
+def _deliveries(letters: Iterable[Letter]) -> Iterator[tuple[list[Letter], bytes]]:
+    """What travels together, and its body: each delivery costs the broker and both ends, whatever is in it."""
+    some, bodies, size_bytes = list[Letter](), list[bytes](), 0
+    for letter in letters:
+        body = encode(letter.message)
+        size_bytes += len(body)
+        if some and (
+            len(some) >= min(letter.together, some[0].together)
+            or (letter.queue, letter.priority) != (some[0].queue, some[0].priority)
+            or size_bytes > TOGETHER_BYTES
+        ):
+            yield some, bundle(bodies)
+            some, bodies, size_bytes = [], [], len(body)
+        some.append(letter)
+        bodies.append(body)
+    if some:
+        yield some, bundle(bodies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import monotonic
 
@@ -37,15 +37,15 @@ class Credit:
         #: Queues of what moves data, for which the last slot is not.
         self._moving = frozenset(moving) if slots > 1 else frozenset()
         self._lock = threading.Lock()
-        self._finished: Counter[str] = Counter()
-        self._looks: deque[Counter[str]] = deque(maxlen=LOOKS)
+        self._finished = defaultdict[str, float](float)
+        self._looks: deque[Mapping[str, float]] = deque(maxlen=LOOKS)
         self._given = dict.fromkeys(queues, 0)
         self._looked_s = monotonic()
         self._paused: Collection[str] = ()
         self._extra = 0
 
-    def finished(self, queue: str, count: int = 1) -> None:
-        """So many dispatches of this queue have ended."""
+    def finished(self, queue: str, count: float = 1.0) -> None:
+        """So much of the deliveries of this queue has ended."""
         with self._lock:
             self._finished[queue] += count
 
@@ -67,16 +67,16 @@ class Credit:
         now_s = monotonic()
         if now_s - self._looked_s >= LOOK_S:
             with self._lock:
-                finished, self._finished = self._finished, Counter()
+                finished, self._finished = self._finished, defaultdict(float)
             # a look that came late counts for as many as it has taken
             for _ in range(min(LOOKS, round((now_s - self._looked_s) / LOOK_S)) - 1):
-                self._looks.append(Counter())
+                self._looks.append({})
             self._looks.append(finished)
             self._looked_s = now_s
         for queue in self.queues:
             free = max(0, self._slots - leased - (queue in self._moving))
             base = free + self._most(queue) - self._slots if free else 0
-            ahead = sum(look[queue] for look in self._looks) // LOOKS if base else 0
+            ahead = int(sum(look.get(queue, 0.0) for look in self._looks) / LOOKS) if base else 0
             self._give(queue, 0 if queue in self._paused else base + ahead + self._extra, base)
 
     def _give(self, queue: str, wanted: int, base: int) -> None:

@@ -9,11 +9,20 @@ from time import monotonic
 
 from wlmctl.broker.contract import Channel, Delivery
 from wlmctl.errors import WlmctlError
-from wlmctl.message import MarkMessage, ReturnedMessage, TaskKey, TaskMessage, UndecodableMessage, decode, encode
+from wlmctl.message import (
+    MarkMessage,
+    ReturnedMessage,
+    TaskKey,
+    TaskMessage,
+    UndecodableMessage,
+    decode,
+    encode,
+    unbundle,
+)
 from wlmctl.queues import worker_queue
 from wlmctl.worker.book import Book
 from wlmctl.worker.credit import Credit
-from wlmctl.worker.dispatch import Dispatch
+from wlmctl.worker.dispatch import Dispatch, settled, together
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.settings import WorkerSettings
 
@@ -96,19 +105,16 @@ class Intake:
     def _take(self, deliveries: list[Delivery]) -> None:
         arrived, now_s = dict[TaskKey, Dispatch](), monotonic()
         for delivery in deliveries:
-            try:
-                message = decode(delivery.body)
-                if isinstance(message, TaskMessage):
-                    self._sort(Dispatch(message, delivery, now_s), arrived)
-                elif isinstance(message, MarkMessage):
-                    self._book.add(list(arrived.values()))
-                    arrived.clear()
-                    self._book.marked(message.number, delivery.epoch)
-                else:
-                    raise UndecodableMessage(f"a {message.kind} message in a work queue")
-            except UndecodableMessage as error:
-                log.error("a message of %s goes to the dead letters: %s", delivery.queue, error)
-                self._channel.bury(delivery, str(error))
+            tasks, marks, reason = _read(delivery)
+            if reason:
+                log.error("a message of %s goes to the dead letters: %s", delivery.queue, reason)
+                self._channel.bury(delivery, reason)
+            for dispatch in together([Dispatch(task, delivery, now_s) for task in tasks]):
+                self._sort(dispatch, arrived)
+            for mark in marks:
+                self._book.add(list(arrived.values()))
+                arrived.clear()
+                self._book.marked(mark.number, delivery.epoch)
         if arrived:
             self._book.add(list(arrived.values()))
             if self._book.wants_to_be_alone:
@@ -118,7 +124,7 @@ class Intake:
         message = dispatch.message
         is_here = message.key in arrived or self._book.knows(message)
         if is_here and (not dispatch.delivery.redelivered or self._book.has_begun(message)):
-            self._channel.ack(dispatch.delivery)  # it is answered once
+            self._channel.ack(*settled([dispatch]))  # it is answered once
         elif dispatch.delivery.redelivered and self._settings.is_fleet:
             self.hand_back([dispatch], "redelivered")
         elif self._is_stopped(message) and not message.cancel:
@@ -168,3 +174,25 @@ class Intake:
         if self._stuck_looks * LOOK_S >= BUSY_S:
             self.hand_back(self._book.take_back(queues=self._shared, before_s=now_s - BUSY_S), "busy")
         self.hand_back(self._book.take_back(before_s=now_s - self._settings.longest_held_s), "busy")
+
+
+def _read(delivery: Delivery) -> tuple[list[TaskMessage], list[MarkMessage], str]:
+    """What came in a delivery, and why some of it is for no worker; that takes no others along."""
+    tasks, marks, reason = list[TaskMessage](), list[MarkMessage](), ""
+    try:
+        bodies = unbundle(delivery.body)
+    except UndecodableMessage as error:
+        return [], [], str(error)
+    for body in bodies:
+        try:
+            message = decode(body)
+        except UndecodableMessage as error:
+            reason = reason or str(error)
+            continue
+        if isinstance(message, TaskMessage):
+            tasks.append(message)
+        elif isinstance(message, MarkMessage):
+            marks.append(message)
+        else:
+            reason = reason or f"a {message.kind} message in a work queue"
+    return tasks, marks, reason if bodies else "an empty bundle"

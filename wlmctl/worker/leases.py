@@ -8,7 +8,7 @@ from time import monotonic
 from wlmctl.broker.contract import Channel
 from wlmctl.message import HeldMessage, encode
 from wlmctl.worker.book import Book
-from wlmctl.worker.dispatch import Dispatch
+from wlmctl.worker.dispatch import Dispatch, settled
 from wlmctl.worker.outbox import Outbox, Parcel
 from wlmctl.worker.settings import WorkerSettings
 
@@ -29,4 +29,4 @@ class Leases:
 
     def _leased(self, dispatch: Dispatch) -> None:
         dispatch.is_leased = True
-        self._channel.ack(dispatch.delivery)
+        self._channel.ack(*settled([dispatch]))

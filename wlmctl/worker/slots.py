@@ -38,7 +38,8 @@ BURST_S, BURST_LONGEST_S = 0.1, 1.0
 class Slots:
     """Executes what the book gives, ``info.slots`` at once.
 
-    ``is_stopped`` says whether an order to stop has come; ``finished`` is told the queue of each that has ended.
+    ``is_stopped`` says whether an order to stop has come; ``finished`` is told the queue of each that has ended, and
+    which part of its delivery it was.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Slots:
         contact: Contact | None,
         *,
         is_stopped: Callable[[TaskMessage], bool],
-        finished: Callable[[str], None],
+        finished: Callable[[str, float], None],
     ) -> None:
         self._id, self._settings, self._book, self._outbox = worker_id, settings, book, outbox
         self._machines, self._watcher, self._contact = machines, watcher, contact
@@ -120,7 +121,7 @@ class Slots:
             except BaseException:  # the slot stays, whatever happens in it
                 log.exception("a dispatch of task %s could not be executed", dispatch.message.task)
             for each in ended:
-                self._finished(each.delivery.queue)
+                self._finished(each.delivery.queue, each.share)
 
     def _await_burst(self, first: Dispatch) -> None:
         """Return when the others have come that were sent with it."""

@@ -21,7 +21,7 @@ from wlmctl.worker.contact import Contact
 from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.control import Control
 from wlmctl.worker.credit import Credit
-from wlmctl.worker.dispatch import Dispatch
+from wlmctl.worker.dispatch import Dispatch, settled
 from wlmctl.worker.heartbeat import Heartbeat
 from wlmctl.worker.intake import Intake
 from wlmctl.worker.leases import Leases
@@ -176,7 +176,7 @@ class Worker:
         """Their last messages are confirmed. Those that are leased are acked already, which does no harm."""
         self._book.settled(dispatches)
         # point 1: said, not acked
-        self._work.ack(*(dispatch.delivery for dispatch in dispatches))
+        self._work.ack(*settled(dispatches))
         # point 2: acked
 
     def _cancelled(self, dispatch: Dispatch) -> None:

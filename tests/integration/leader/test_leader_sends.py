@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.orchestra import PREFIX
-from tests.played_fleet import PlayedFleet
+from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl.message import (
     Outcome,
     PollMessage,
@@ -194,3 +194,56 @@ def test_two_workers_are_filled_alike(play: PlayedFleet) -> None:
     play.submit("tasks: {a: {type: step, machine: m, foreach: {n: 1..50}}}")
     play.step()
     assert [len(worker.held) for worker in play.workers] == [2, 2, 0]
+
+
+# what travels together
+
+
+def deliveries(worker: PlayedWorker) -> dict[int, list[str]]:
+    """The names of what it has, by the delivery in which they came."""
+    found = dict[int, list[str]]()
+    for message, delivery in worker.held.values():
+        found.setdefault(id(delivery), []).append(message.task)
+    return found
+
+
+def hurry(play: PlayedFleet, rounds: int = 6) -> None:
+    """The workers end all that they have, again and again, in no time."""
+    for _ in range(rounds):
+        for worker in play.workers:
+            for name in worker.names():
+                worker.end(name)
+        play.step()
+
+
+def test_what_is_done_in_a_moment_travels_together_in_as_many_deliveries_as_keep_all_workers_busy(
+    play: PlayedFleet,
+) -> None:
+    for name in ("v", "w"):
+        play.worker(name, slots=4).channel.consume(type_queue(PREFIX, "step"), 100)
+    seq = play.submit("tasks: {a: {type: step, foreach: {n: 1..900}}}")
+    play.step()
+    assert all(len(names) == 1 for worker in play.workers for names in deliveries(worker).values())
+    hurry(play)
+    sizes = [len(names) for worker in play.workers for names in deliveries(worker).values()]
+    assert len(sizes) >= 4
+    assert 1 < max(sizes) <= 25
+    hurry(play, 20)
+    assert set(play.states(seq).values()) == {"succeeded"}
+
+
+def test_what_may_kill_workers_travels_alone(play: PlayedFleet) -> None:
+    worker = play.worker("v", slots=4)
+    worker.channel.consume(type_queue(PREFIX, "step"), 100)
+    play.submit("tasks: {a: {type: step, foreach: {n: 1..900}}}")
+    play.step()
+    hurry(play)
+    together = [names for names in deliveries(worker).values() if len(names) > 1]
+    worker.begin(together[0][0])
+    play.step()
+    worker.die()
+    play.worker("w", slots=4).channel.consume(type_queue(PREFIX, "step"), 1000)
+    play.step(15)
+    suspects = {message.task for message, _ in play.workers[-1].held.values() if message.careful}
+    assert suspects.issuperset(together[0])
+    assert all(len(names) == 1 for names in deliveries(play.workers[-1]).values() if suspects.intersection(names))

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.leading import Leader, waits_for_end
+from tests.leading import Leader, settle, waits_for_end
 from tests.waiting import wait_until
-from wlmctl.broker.contract import Broker, Outgoing
+from wlmctl.broker.contract import Broker, Depth, Outgoing
 from wlmctl.message import (
     MarkMessage,
     ReturnedMessage,
     StartedMessage,
     TaskKey,
+    bundle,
     encode,
 )
-from wlmctl.queues import type_queue, worker_queue
+from wlmctl.queues import DEAD, type_queue, worker_queue
 from wlmctl.worker import intake
 
 Connect = Callable[[], Broker]
@@ -148,3 +149,53 @@ def test_what_a_worker_does_not_reach_is_declined(leader: Leader, connect: Conne
     worker = leader.worker(connect(), reaches=("lab*",))
     outcome = leader.result(leader.send(to=worker)).outcome
     assert (outcome.what, outcome.reason) == ("declined", "this worker does not reach machine local")
+
+
+# what comes together
+
+
+def test_a_delivery_of_several_tasks_is_acked_when_the_last_of_them_is_answered(
+    leader: Leader, connect: Connect, go_on: threading.Event
+) -> None:
+    worker = leader.worker(connect(), slots=2)
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    messages = [leader.message(task) for task in ("one", "long", "two")]
+    leader.channel.publish(type_queue("wlm", "a"), bundle([encode(message) for message in messages]), timeout_s=20)
+    leader.result(messages[0])
+    leader.result(messages[2])
+    leader.beat(worker, lambda each: list(each.started) == [messages[1].key] and not each.held)
+    settle(lambda: worker._work._consuming._unacked, 0.3)  # type: ignore[attr-defined]
+    go_on.set()
+    leader.result(messages[1])
+    wait_until(lambda: not worker._work._consuming._unacked, "the delivery is acked")  # type: ignore[attr-defined]
+
+
+def test_of_a_delivery_that_comes_again_each_task_is_handed_back(
+    leader: Leader, connect: Connect, go_on: threading.Event, rabbit: Any
+) -> None:
+    worker = leader.worker(connect(), slots=1)
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    messages = [leader.message("long"), leader.message(), leader.message()]
+    leader.channel.publish(worker_queue("wlm", worker.id), bundle([encode(each) for each in messages]), timeout_s=20)
+    leader.beat(worker, lambda each: len(each.held) == 2 and len(each.started) == 1)
+    cut(rabbit, connect)
+    for message in messages[1:]:
+        returned = leader.wait(ReturnedMessage, lambda said, key=message.key: said.key == key)  # type: ignore[misc]
+        assert returned.reason == "redelivered"
+    go_on.set()
+    leader.result(messages[0])
+    assert leader.results() == [messages[0].key], "what had begun is answered once"
+    wait_until(lambda: not worker._work._consuming._unacked, "the delivery is acked")  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_read_takes_nothing_along_that_came_with_it(leader: Leader, connect: Connect) -> None:
+    leader.worker(connect())
+    messages = [leader.message(), leader.message()]
+    body = bundle([encode(messages[0]), b'{"schema":99,"kind":"task"}', encode(messages[1])])
+    leader.channel.publish(type_queue("wlm", "a"), body, timeout_s=20)
+    for message in messages:
+        assert leader.result(message).outcome.what == "done"
+    leader.channel.consume(DEAD.format(prefix="wlm"), 10)
+    dead = wait_until(lambda: leader.channel.receive(0.1), "the dead letters have it")
+    assert dead is not None and dead.reason == "schema 99, this wlmctl reads 1"
+    assert leader.broker.probe(type_queue("wlm", "a")) == Depth(0, 1)
