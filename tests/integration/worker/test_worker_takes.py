@@ -197,5 +197,6 @@ def test_what_cannot_be_read_takes_nothing_along_that_came_with_it(leader: Leade
         assert leader.result(message).outcome.what == "done"
     leader.channel.consume(DEAD.format(prefix="wlm"), 10)
     dead = wait_until(lambda: leader.channel.receive(0.1), "the dead letters have it")
-    assert dead is not None and dead.reason == "schema 99, this wlmctl reads 1"
+    assert dead is not None
+    assert dead.reason == "schema 99, this wlmctl reads 1"
     assert leader.broker.probe(type_queue("wlm", "a")) == Depth(0, 1)
