@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from wlmctl.errors import Unreachable
 from wlmctl.task import PollAnswer, Resources
 
 if TYPE_CHECKING:
@@ -140,6 +141,21 @@ class StartsHere(Protocol):
     ) -> Mapping[str, PollAnswer]:
         """As ``poll`` and ``polled``, for those jobs whose files say enough; the others are to be asked by command."""
         ...
+
+
+@runtime_checkable
+class TellsAway(Protocol):
+    """A batch system that can be away while the machine of its login answers."""
+
+    def away(self, completed: Completed) -> str | None:
+        """Why the command has done nothing, where the batch system did not answer it; None in any other case."""
+        ...
+
+
+def raise_if_away(batch: object, machine: Machine, completed: Completed) -> None:
+    """``Unreachable`` where the batch system did not answer this command: its machine is held."""
+    if isinstance(batch, TellsAway) and (reason := batch.away(completed)) is not None:
+        raise Unreachable(f"machine {machine.name}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.services.fake_queue import FakeQueue
 from tests.services.gridengine import GridEngine
 from tests.services.sshd import open_farm, require_sshd
 from tests.waiting import wait_until
+
+NO_ANSWER = re.compile(r"machine cluster: (PBS|LSF) does not answer: (qstat: cannot connect to server|LSF is down)")
 
 SWEEP = """
 name: sweep
@@ -84,3 +87,22 @@ def test_a_sweep_runs_on_pbs_and_lsf_which_refuse_in_their_own_words(fake_queue:
         runs_a_sweep(cli)
         words = "No such queue" if fake_queue.system == "lsf" else "Unknown queue"
         refuses(cli, f"{{{fake_queue.system}: {{queue: nowhere}}}}", words)
+
+
+def test_a_queue_that_does_not_answer_holds_its_machine_and_costs_no_attempt(
+    fake_queue: FakeQueue, tmp_path: Path
+) -> None:
+    with login(tmp_path, fake_queue.system, fake_queue.environment) as cli:
+        with fake_queue.fault("down"):
+            running = cli.start("run", cli.write("one.yaml", one("command: 'true'")))
+            wait_until(lambda: NO_ANSWER.search(cli.run("machine", "list").stdout), "the hold", 30)
+            (identifier,) = cli.ids()
+            assert NO_ANSWER.search(cli.run("explain", identifier, "it").stdout)
+            left = cli.run("orphans", "cluster", code=4).stderr
+            assert NO_ANSWER.search(left)
+            assert "nothing is left" not in left
+        cli.run("machine", "release", "cluster")  # it is tried at once, and not when its pause is over
+        assert running.wait(60) == 0
+        assert cli.tasks(identifier)["it"]["attempt"] == 1
+        told = cli.run("events", identifier).stdout
+        assert told.count("machine cluster answers again") == 1

@@ -59,9 +59,10 @@ def orphans(
                             orphan = _dealt_with(orphan, place, transport, is_cancelled, is_cleaned)
                         found.append((place.name, orphan))
             except TransportError as error:
-                note(str(error))
+                prefix = f"machine {place.name}: "
+                note(f"{prefix}{str(error).removeprefix(prefix)}")
                 is_away = True
-    _tell(found, output)
+    _tell(found, output, is_all=not is_away)
     return ExitCode.UNREACHABLE if is_away else ExitCode.DONE
 
 
@@ -75,7 +76,7 @@ def _dealt_with(orphan: Orphan, place: Machine, transport: Transport, is_cancell
     return orphan
 
 
-def _tell(found: Sequence[tuple[str, Orphan]], output: str) -> None:
+def _tell(found: Sequence[tuple[str, Orphan]], output: str, *, is_all: bool) -> None:
     if output == "json":
         rows = [
             {
@@ -99,5 +100,5 @@ def _tell(found: Sequence[tuple[str, Orphan]], output: str) -> None:
                 for machine, orphan in found
             ],
         )  # fmt: skip
-    else:
+    elif is_all:
         note("nothing is left that the store does not know")

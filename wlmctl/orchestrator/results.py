@@ -176,7 +176,9 @@ def answers(
             if ending_now:
                 ending.cancelled(book, work, active, outcome, fleet)
             else:
-                gone = Outcome("failed", outcome.reason or "the job was ended from outside", "infra",
+                said = f" ({outcome.reason})" if outcome.reason else ""
+                why = f"its submit broke off, or it was ended from outside{said}"
+                gone = Outcome("failed", why, "infra",
                                stdout=outcome.stdout, stderr=outcome.stderr)  # fmt: skip
                 ending.fail(book, work, active, gone, fleet)
         elif outcome.what == "running" and newest:

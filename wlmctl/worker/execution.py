@@ -131,7 +131,8 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
     except Exception as error:  # as above
         return _unproven(error, main)
     if outcome.what in ("running", "unknown"):  # not proven: now it can be ended like any other deferred work
-        return Outcome("deferred", handle=handle, started=outcome.started, machine=main)
+        has_begun = outcome.what == "running" and outcome.started
+        return Outcome("deferred", handle=handle, started=has_begun, machine=main)
     return outcome
 
 

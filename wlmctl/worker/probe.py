@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from wlmctl.batch import Capacity, TellsCapacity
+from wlmctl.batch import Capacity, TellsCapacity, raise_if_away
 from wlmctl.errors import PluginError
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory
@@ -29,7 +29,9 @@ def facts(machine: Machine, transport: Transport) -> Capacity:
             batch = batch_factory(machine.batch)(machine, machine.batch_options)
             if isinstance(batch, TellsCapacity):
                 command = batch.capacity()
-                return batch.told_capacity(transport.run(command.text, command.stdin, command.timeout_s))
+                completed = transport.run(command.text, command.stdin, command.timeout_s)
+                raise_if_away(batch, machine, completed)
+                return batch.told_capacity(completed)
     done = transport.run(_FACTS, timeout_s=30)
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         words = line.split()

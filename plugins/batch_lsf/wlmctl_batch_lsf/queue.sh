@@ -1,6 +1,5 @@
 # LSF's commands.
 for v in $(env | grep -Eo '^(BSUB_[A-Z0-9_]*|LSB_BJOBS_[A-Z0-9_]*|LSB_DISPLAY_YEAR)'); do unset "$v"; done
-away='LSF is down|not responding|[Cc]onnection|ommunication|[Tt]imed out|emporarily|ailed in an LSF library call'
 absent=ENDED
 
 # jobs in all states, ended ones for as long as mbatchd knows them (an hour); none at all is said on stderr, with exit code 255

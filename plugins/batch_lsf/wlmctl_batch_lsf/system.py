@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wlmctl.batch import BatchJob, Capacity, Command
 from wlmctl.jobs.queue.quantities import bytes_of, minutes_of
-from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, QueueBatch
+from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, NO_LISTING, QueueBatch
 from wlmctl.task import Resources
 from wlmctl.transport import Completed
 from wlmctl_batch_lsf.options import LsfOptions
@@ -19,6 +19,10 @@ class LsfBatch(QueueBatch[LsfOptions]):
     title = "LSF"
     texts = Path(__file__).parent
     execution = "$LSB_JOBID 0"
+    no_answer = (
+        r"LSF is down|not responding|[Cc]onnection|ommunication|[Tt]imed out|emporarily"
+        r"|ailed in an LSF library call"
+    )
 
     def words(self, job: BatchJob, options: LsfOptions) -> list[str]:
         """Resources and options as words for bsub."""
@@ -26,7 +30,7 @@ class LsfBatch(QueueBatch[LsfOptions]):
 
     def capacity(self) -> Command:
         """A line a host."""
-        return Command("LC_ALL=C lshosts -w", timeout_s=LOOK_TIMEOUT_S)
+        return Command(f"LC_ALL=C lshosts -w || exit {NO_LISTING}", timeout_s=LOOK_TIMEOUT_S)
 
     def told_capacity(self, completed: Completed) -> Capacity:
         """The most of each that a host has; an lshosts that fails tells nothing, and none tells of GPUs."""

@@ -1,6 +1,5 @@
 # The commands of OpenPBS and PBS Pro, and those of Torque, which has the same names.
 unset PBS_DPREFIX
-away='[Cc]onnection|annot connect|ommunication|[Tt]imed out|xpired|o Permission.*trqauthd|erver shutting down|erver is busy'
 absent=ENDED
 
 case $(timeout 60 qstat --version 2>&1 </dev/null) in *pbs_version*) torque= ;; *) torque=1 ;; esac

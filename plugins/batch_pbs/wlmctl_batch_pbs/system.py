@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wlmctl.batch import BatchJob, Capacity, Command
 from wlmctl.jobs.queue.quantities import bytes_of, minutes_of
-from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, QueueBatch
+from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, NO_LISTING, QueueBatch
 from wlmctl.task import Resources
 from wlmctl.transport import Completed
 from wlmctl_batch_pbs.options import PbsOptions
@@ -22,6 +22,10 @@ class PbsBatch(QueueBatch[PbsOptions]):
     title = "PBS"
     texts = Path(__file__).parent
     execution = "$PBS_JOBID 0"
+    no_answer = (
+        r"[Cc]onnection|annot connect|ommunication|[Tt]imed out|xpired|o Permission.*trqauthd"
+        r"|erver shutting down|erver is busy"
+    )
 
     def words(self, job: BatchJob, options: PbsOptions) -> list[str]:
         """First the nodes in the words of PBS Pro, which a login node with Torque puts into its own."""
@@ -35,7 +39,7 @@ class PbsBatch(QueueBatch[PbsOptions]):
 
     def capacity(self) -> Command:
         """All that is told of each node."""
-        return Command("LC_ALL=C pbsnodes -a", timeout_s=LOOK_TIMEOUT_S)
+        return Command(f"LC_ALL=C pbsnodes -a || exit {NO_LISTING}", timeout_s=LOOK_TIMEOUT_S)
 
     def told_capacity(self, completed: Completed) -> Capacity:
         """The most of each that a node has; a pbsnodes that fails tells nothing."""

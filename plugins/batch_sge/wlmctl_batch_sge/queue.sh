@@ -1,5 +1,4 @@
 # Grid Engine's commands.
-away='commlib|ommunication|[Tt]imed out|nable to (contact|send|connect)'
 absent=ENDED
 
 # jobs that wait, run or are held, with whole names; the folder stands in the long listing only, which is asked for where

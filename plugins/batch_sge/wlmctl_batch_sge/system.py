@@ -8,7 +8,7 @@ from pathlib import Path
 from wlmctl.batch import BatchJob, Capacity, Command
 from wlmctl.errors import TaskFailed
 from wlmctl.jobs.queue.quantities import bytes_of, minutes_of
-from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, QueueBatch
+from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, NO_LISTING, QueueBatch
 from wlmctl.transport import Completed
 from wlmctl_batch_sge.options import SgeOptions
 
@@ -19,6 +19,7 @@ class SgeBatch(QueueBatch[SgeOptions]):
     title = "Grid Engine"
     texts = Path(__file__).parent
     execution = "$JOB_ID ${RESTARTED:-0}"
+    no_answer = r"commlib|ommunication|[Tt]imed out|nable to (contact|send|connect)"
     kills_at_once = True
 
     def words(self, job: BatchJob, options: SgeOptions) -> list[str]:
@@ -43,7 +44,7 @@ class SgeBatch(QueueBatch[SgeOptions]):
 
     def capacity(self) -> Command:
         """A line a host."""
-        return Command("LC_ALL=C qhost", timeout_s=LOOK_TIMEOUT_S)
+        return Command(f"LC_ALL=C qhost || exit {NO_LISTING}", timeout_s=LOOK_TIMEOUT_S)
 
     def told_capacity(self, completed: Completed) -> Capacity:
         """The most of each that a host has; GPUs are what a cluster calls so, and are not told."""

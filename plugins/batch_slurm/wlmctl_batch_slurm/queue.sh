@@ -2,8 +2,6 @@
 
 # settings of the login that would change what a command lists or submits
 for v in $(env | grep -Eo '^(SQUEUE|SBATCH|SCANCEL)_[A-Z0-9_]*'); do unset "$v"; done
-away='[Tt]imed out|nable to contact|ocket|emporarily|ommunication|onnect|Broken pipe|end failure|eceive failure'
-away="$away|Zero Bytes|eader lengths|message length|standby|redential"
 array=--array=
 # squeue shows an end for as long as slurmctld knows it
 absent=ABSENT

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from wlmctl.batch import BatchJob, Capacity, Command
-from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, QueueBatch
+from wlmctl.jobs.queue.system import LOOK_TIMEOUT_S, NO_LISTING, QueueBatch
 from wlmctl.task import Resources
 from wlmctl.transport import Completed
 from wlmctl_batch_slurm.options import SlurmOptions
@@ -20,6 +20,10 @@ class SlurmBatch(QueueBatch[SlurmOptions]):
     title = "Slurm"
     texts = Path(__file__).parent
     execution = "$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0}"
+    no_answer = (
+        r"[Tt]imed out|nable to contact|ocket|emporarily|ommunication|onnect|Broken pipe|end failure"
+        r"|eceive failure|Zero Bytes|eader lengths|message length|standby|redential"
+    )
     array_index = "$SLURM_ARRAY_TASK_ID"
 
     def words(self, job: BatchJob, options: SlurmOptions) -> list[str]:
@@ -29,7 +33,8 @@ class SlurmBatch(QueueBatch[SlurmOptions]):
     def capacity(self) -> Command:
         """A line a node, of the partition where one is set."""
         partition = f" -p {quote(self.options.partition)}" if self.options.partition else ""
-        return Command(f"LC_ALL=C sinfo -a -h -N -o 'wlm-node|%c|%m|%G'{partition}", timeout_s=LOOK_TIMEOUT_S)
+        sinfo = f"LC_ALL=C sinfo -a -h -N -o 'wlm-node|%c|%m|%G'{partition}"
+        return Command(f"{sinfo} || exit {NO_LISTING}", timeout_s=LOOK_TIMEOUT_S)
 
     def told_capacity(self, completed: Completed) -> Capacity:
         """The most of each that a node has; a sinfo that fails tells nothing."""

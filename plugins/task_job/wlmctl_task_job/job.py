@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
+from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere, raise_if_away
 from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, Unknown
@@ -49,10 +49,10 @@ class JobType:
             except Broken as error:  # whether it has arrived is not known: the next try finds out
                 log.info("%s: its submit broke off: %s", context.task, error)
                 broken = error
-            except Cancelled:
+            except (Cancelled, Unreachable):
                 if broken is None:
                     raise
-                break  # a cancel would say that nothing was started
+                break  # it would say that nothing was started
         assert broken is not None
         raise broken
 
@@ -113,7 +113,9 @@ def _submit(batch: BatchSystem, job: BatchJob, transport: Transport, machine: Ma
         return batch.start(job, transport)
     runs = with_shell(transport, machine)
     command = batch.submit(job)
-    return batch.submitted(job, runs.run(command.text, command.stdin, command.timeout_s))
+    completed = runs.run(command.text, command.stdin, command.timeout_s)
+    raise_if_away(batch, machine, completed)
+    return batch.submitted(job, completed)
 
 
 def _look(
@@ -132,6 +134,7 @@ def _look(
     if rest:
         command = batch.poll(rest, wait_s, wanted)
         completed = with_shell(transport, context.machine).run(command.text, command.stdin, command.timeout_s)
+        raise_if_away(batch, context.machine, completed)
         answers.update(batch.polled(rest, completed))
     return answers
 

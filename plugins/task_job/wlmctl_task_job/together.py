@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from wlmctl.batch import BatchJob, SubmitsMany
+from wlmctl.batch import BatchJob, SubmitsMany, raise_if_away
 from wlmctl.errors import Broken, Cancelled, Unreachable
 from wlmctl.task import Deferred
 from wlmctl.task_context import TaskContext
@@ -32,8 +32,8 @@ def submit(members: Sequence[tuple[JobSpec, TaskContext]], tries: int) -> list[D
         for number, end in _try(left).items():
             if isinstance(end, Broken):
                 broken[number] = end
-            elif isinstance(end, Cancelled) and number in broken:
-                ends[number] = broken[number]  # a cancel would say that nothing was started
+            elif isinstance(end, Cancelled | Unreachable) and number in broken:
+                ends[number] = broken[number]  # it would say that nothing was started
             else:
                 ends[number] = end
     return [ends.get(number) or broken[number] for number in range(len(members))]
@@ -80,6 +80,7 @@ def _submit(members: _Members, transport: Transport, ends: _Ends) -> None:
     # point 2: the command for many is about to run
     completed = with_shell(transport, machine).run(command.text, command.stdin, command.timeout_s)
     # point 3: answered for many, nothing told
+    raise_if_away(batch, machine, completed)
     told = batch.submitted_many(jobs, completed)
     for key in jobs:
         ref = told.get(key) or Broken("the answer to its submit does not tell of it")

@@ -25,7 +25,8 @@ def _judged(queue: str, ref: JobRef, section: Section) -> PollAnswer:
         case [] | ["run"]:
             return Running(stdout=section.stdout, stderr=section.stderr)
         case ["wait", state, *reason]:
-            return Running(started=False, reason=" ".join(reason) if state == "PENDING" else state)
+            said = " ".join(reason) if state == "PENDING" else state
+            return Running(started=False, reason="" if said == "None" else said)
         case ["wlm1", *_]:
             return failed(section, "its exit file is damaged", FailureClass.INFRA)
         case [("gone" | "lost" | "never") as how] if section.cancelled:

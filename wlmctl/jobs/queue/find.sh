@@ -1,6 +1,7 @@
 # Lists the jobs that have not ended, each member of a pack by itself, then the mark that the listing is whole.
 comments=all
-list && printf '%s\n' "$listed" | awk -F'|' -v over="^($over)$" "BEGIN { OFS = FS }$rows"'
+list || exit 75
+printf '%s\n' "$listed" | awk -F'|' -v over="^($over)$" "BEGIN { OFS = FS }$rows"'
   $2 ~ over { next }
   $5 ~ /^wlm:.*\.pack$/ {
     file = substr($5, 5)

@@ -53,7 +53,7 @@ release_again() {
 }
 
 printf '\nwlm-begin %s\n' "$sign"
-list || exit 1
+list || exit 75
 sweep_pending
 clock
 began=$now spent=0 some=

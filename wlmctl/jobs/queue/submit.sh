@@ -286,7 +286,7 @@ submit_all() {
     fi
   done
   # point 2: the folders are made
-  list || exit 1
+  list || exit 75
   # point 3: listed, nothing submitted
   units
   release_all || exit 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ _LOOK = ("clock", "folder", "answer", "queue", "listing", "judge")
 LOOK_TIMEOUT_S = 180.0
 #: How long a cancel waits for the proof at least.
 CANCEL_WAIT_S = 3.0
+#: The exit code of a command that did nothing, since the system's own command for a listing failed.
+NO_LISTING = 75
 #: Seconds between two signs of life of a wrapper, at most.
 BEAT_S = 60.0
 #: Seconds beyond its grace period that a job has which ends by the mark of its cancel, until it is killed.
@@ -40,10 +43,11 @@ Options = TypeVar("Options", bound=QueueOptions)
 
 
 class QueueBatch(ABC, Generic[Options]):
-    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany``, ``FindsJobs`` and ``ShowsText``.
+    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany``, ``FindsJobs``, ``TellsAway`` and ``ShowsText``.
 
     ``texts`` is where the system's ``queue.sh`` lies, ``title`` its name for users. ``execution``: shell words that
-    tell two executions of one job apart.
+    tell two executions of one job apart. ``no_answer``: an extended regular expression of what its commands say, on
+    stderr, where its server does not answer.
     ``array_index``: the shell word by which an element of an array knows itself, None where there are no arrays.
     ``kills_at_once``: to be removed from the queue is SIGKILL; a running job is to end by the mark of its cancel.
     """
@@ -51,6 +55,7 @@ class QueueBatch(ABC, Generic[Options]):
     title: ClassVar[str]
     texts: ClassVar[Path]
     execution: ClassVar[str]
+    no_answer: ClassVar[str]
     array_index: ClassVar[str | None] = None
     kills_at_once: ClassVar[bool] = False
 
@@ -116,6 +121,7 @@ class QueueBatch(ABC, Generic[Options]):
             nonce=nonce,
             program=self.options.program,
             index=self.array_index or "",
+            away=self.no_answer,
         )
 
     def _unit(self, kind: str, jobs: Mapping[int, BatchJob], options: Options, nonce: str) -> Unit:
@@ -153,6 +159,15 @@ class QueueBatch(ABC, Generic[Options]):
         """``Gone`` when that is proven."""
         return answers({"": job}, completed, self._judged)[""]
 
+    def away(self, completed: Completed) -> str | None:
+        """The words of the system's command that got no answer."""
+        if completed.exit_code != NO_LISTING:
+            return None
+        for line in reversed(completed.stderr.decode("utf-8", "replace").splitlines()):
+            if re.search(self.no_answer, line):
+                return f"{self.title} does not answer: {line.strip()}"
+        return None
+
     def text(self, job: BatchJob) -> JobText:
         """What the queue gets for the job alone, with words in place of what is drawn anew for each submit."""
         options = self._options(job)
@@ -168,7 +183,7 @@ class QueueBatch(ABC, Generic[Options]):
         """Those whose comment has a folder of ours."""
         lines = listed(completed)
         if lines is None:
-            raise Broken(f"{self.title} gave no whole listing")
+            raise Broken(self.away(completed) or f"{self.title} gave no whole listing")
         jobs: dict[str, JobRef] = {}
         for line in lines:
             match line.split("|"):
