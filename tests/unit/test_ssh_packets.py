@@ -84,6 +84,22 @@ def test_packets_that_arrive_in_bits_or_many_at_once_are_all_read(sockets):
     thread.join()
 
 
+def test_the_data_of_a_channel_goes_to_who_takes_it_and_all_else_to_paramiko(sockets):
+    out, into = ciphered(FastPacketizer(sockets[0])), ciphered(FastPacketizer(sockets[1]))
+    taken: list[bytes] = []
+    into.takers[7] = taken.append
+    for channel, data in ((7, b"one"), (7, b"other" * 5), (8, b"another channel's")):
+        fields = (MSG_CHANNEL_DATA.to_bytes(1, "big"), channel.to_bytes(4, "big"), len(data).to_bytes(4, "big"))
+        out.send_message(Parts(*fields, data))
+    out.send_message(Parts(b"\x50", b"fields"))
+    kind, message = into.read_message()
+    assert taken == [b"one", b"other" * 5]
+    assert (kind, message.get_int(), message.get_binary()) == (MSG_CHANNEL_DATA, 8, b"another channel's")
+    kind, message = into.read_message()
+    assert (kind, message.asbytes()) == (0x50, b"fields")
+    assert message.seqno == 3  # by it the answer to a packet that is not understood names the packet
+
+
 def test_a_packet_that_was_changed_or_is_no_packet_ends_the_connection(sockets):
     into = ciphered(FastPacketizer(sockets[1]))
     ciphered(FastPacketizer(sockets[0]), key=bytes(16)).send_message(Parts(b"\x50text"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import paramiko
 
 from wlmctl.errors import Broken, TurnedAway
-from wlmctl.ssh.flow import Pieces, request
+from wlmctl.ssh.flow import Pieces, divert, request, undivert
 from wlmctl.ssh.quoting import for_login_shell
 from wlmctl.ssh.shell import what_it_says
 from wlmctl.ssh.transport import SshTransport
@@ -29,12 +29,13 @@ def open_channel(ssh: SshTransport) -> paramiko.Channel:
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Broken(f"machine {ssh.login.machine}: no channel: {str(error) or 'connection lost'}") from error
     channel.settimeout(ssh.timeout_s)
-    channel.in_buffer = Pieces()  # type: ignore[assignment]
+    divert(channel, Pieces())
     return channel
 
 
 def close_channel(channel: paramiko.Channel) -> None:
     """End a channel, on a connection that may be lost already."""
+    undivert(channel)
     with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
         channel.close()
 

@@ -12,7 +12,7 @@ import paramiko
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
 
-from wlmctl.ssh.packets import Parts
+from wlmctl.ssh.packets import FastPacketizer, Parts
 
 #: How long a reader waits for as much as it asked for before it takes what is there.
 _GATHER_S = 0.05
@@ -109,6 +109,25 @@ class Sink:
 
     def __init__(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         self.feed, self.close = take, end
+
+
+def divert(channel: paramiko.Channel, buffer: Pieces | Sink) -> None:
+    """Have what arrives on ``channel`` go into ``buffer``, until ``undivert``."""
+    channel.in_buffer = buffer  # type: ignore[assignment]
+    packetizer = _packetizer(channel)
+    if isinstance(packetizer, FastPacketizer):
+        packetizer.takers[channel.chanid] = buffer.feed
+
+
+def undivert(channel: paramiko.Channel) -> None:
+    """Nobody wants what may still arrive on ``channel``."""
+    packetizer = _packetizer(channel)
+    if isinstance(packetizer, FastPacketizer):
+        packetizer.takers.pop(channel.chanid, None)
+
+
+def _packetizer(channel: paramiko.Channel) -> object:
+    return channel.transport.packetizer if channel.transport is not None else None
 
 
 def receive(channel: paramiko.Channel, most: int, wanted: int) -> bytes:

@@ -9,7 +9,7 @@ import paramiko
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.line import no_sftp
 from wlmctl.ssh.command import close_channel, open_channel
-from wlmctl.ssh.flow import Sink, reopen_window, request, send_all
+from wlmctl.ssh.flow import Sink, divert, reopen_window, request, send_all
 from wlmctl.ssh.transport import SshTransport
 
 
@@ -27,7 +27,7 @@ class ChannelLine:
 
     def start(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Ask for the subsystem."""
-        self._channel.in_buffer = Sink(take, end)  # type: ignore[assignment]
+        divert(self._channel, Sink(take, end))
         try:
             request(self._channel, "subsystem", b"sftp")
         except (paramiko.SSHException, OSError, EOFError) as error:
