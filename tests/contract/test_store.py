@@ -285,6 +285,24 @@ def test_a_transaction_sees_what_was_committed_while_it_waited_for_its_turn(db, 
     thread.join()
 
 
+def test_what_was_asked_ahead_is_answered_as_if_it_were_asked_then(db, url):
+    question = "SELECT value FROM meta WHERE key = ?", ("x",)
+    insert = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    with db.transaction():
+        db.execute(insert, ("x", "1"))
+    with db.transaction(ahead=[question]):
+        assert tuple(db.row(*question)) == ("1",)
+        assert tuple(db.row(*question)) == ("1",)
+        db.ask_ahead([question])
+        db.write(insert, ("x", "2"), AssertionError)
+        assert [tuple(row) for row in db.rows(*question)] == [("2",)]
+        db.ask_ahead([question])
+    with open_database(url) as other, other.transaction():
+        other.execute(insert, ("x", "3"))
+    with db.transaction():
+        assert tuple(db.row(*question)) == ("3",)
+
+
 def test_transactions_of_many_lose_no_update(db, url):
     with db.transaction():
         db.execute("INSERT INTO meta VALUES ('count', '0')")
@@ -542,3 +560,19 @@ def test_closures_of_the_newest_kinds_are_kept_and_no_more(db):
     assert len(found) == closures.MOST
     assert (found[0].process, found[0].times, len(found[0].reason)) == ("worker 5", 2, closures.REASON_LENGTH)
     assert "worker 0" not in {each.process for each in found}
+
+
+def test_what_waiting_tasks_were_told_last_and_held_machines_are_read_alike(db):
+    seq = add(db, count=2)
+    with db.transaction():
+        recorder = Recorder(db, seq, 100.0)
+        for idx in range(2):
+            recorder.task(idx, TaskState.WAITING, TaskState.READY)
+        recorder.note("waiting", "no room", 0, tasks=2)
+        recorder.note("waiting", "no machine fits", 1, tasks=2)
+        recorder.note("held", "it does not answer", machine="nas")
+        recorder.flush()
+    assert listing.reasons_to_wait(db, seq) == [("a", "no machine fits")]
+    assert listing.told_machines(db, seq) == {"nas"}
+    assert listing.groups(db, seq) == [(0, "a[0]", "job", 2)]
+    assert listing.states_of_group(db, seq, 0) == [("ready", 2, None)]

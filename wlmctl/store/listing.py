@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -71,21 +72,22 @@ def groups(db: Database, seq: int) -> list[tuple[int, str, str, int]]:
 
 def reasons_to_wait(db: Database, seq: int) -> list[tuple[str, str]]:
     """For each task of the file that is ready and was said to wait: its name, and the newest reason."""
-    return db.rows(
-        "SELECT CASE instr(name, '[') WHEN 0 THEN name ELSE substr(name, 1, instr(name, '[') - 1) END, said.reason"
-        " FROM tasks"
-        " JOIN (SELECT task, reason, max(n) AS n FROM events WHERE exp = ? AND kind = 'waiting' GROUP BY task) AS said"
-        " ON said.task = idx WHERE exp = ? AND state = 'ready' AND NOT EXISTS"
-        " (SELECT 1 FROM events AS later WHERE later.exp = ? AND later.n > said.n AND later.task = idx"
-        "  AND later.kind = 'task') GROUP BY template ORDER BY template",
-        (seq, seq, seq),
+    found = db.rows(
+        "SELECT name, said.reason FROM tasks JOIN events AS said ON said.exp = tasks.exp AND said.task = idx"
+        " WHERE tasks.exp = ? AND said.n IN (SELECT max(told.n) FROM events AS told"
+        " JOIN tasks AS ready ON ready.exp = told.exp AND ready.idx = told.task"
+        " WHERE told.exp = ? AND told.kind = 'waiting' AND ready.state = 'ready' AND NOT EXISTS"
+        " (SELECT 1 FROM events AS later WHERE later.exp = told.exp AND later.n > told.n AND later.task = told.task"
+        "  AND later.kind = 'task') GROUP BY ready.template) ORDER BY template",
+        (seq, seq),
     )
+    return [(name.partition("[")[0], reason) for name, reason in found]
 
 
 def told_machines(db: Database, seq: int) -> set[str]:
     """The machines of which the experiment was told that they are held."""
-    sql = "SELECT DISTINCT json_extract(data, '$.machine') FROM events WHERE exp = ? AND kind = 'held'"
-    return {name for (name,) in db.rows(sql, (seq,))}
+    rows = db.rows("SELECT DISTINCT data FROM events WHERE exp = ? AND kind = 'held'", (seq,))
+    return {json.loads(data)["machine"] for (data,) in rows}
 
 
 def states_of_group(db: Database, seq: int, template: int) -> list[tuple[str, int, str | None]]:
