@@ -110,6 +110,12 @@ def test_a_held_machine_is_named_with_its_reason_and_its_next_probe(play: Orches
     assert found["probe_due"] is not None
 
 
+def test_a_hold_names_its_machine_once(play: Orchestra) -> None:
+    seq = play.submit("tasks: {a: {type: step, machine: nas}}")
+    play.step().end("a", Outcome("unreachable", "machine nas: eve@nas:22: refused", machine="nas"))
+    assert text(play.step(), seq, "a").count("machine nas") == 1
+
+
 def test_a_role_that_fits_nothing_says_what_rules_out_each_machine(play: Orchestra) -> None:
     role = "machines: {big: {requires: {labels: [storage], cpus: 64}}}"
     seq = play.submit(f"{role}\ntasks: {{a: {{type: step, machine: big}}}}")
@@ -376,7 +382,9 @@ def test_a_cancelled_task_says_who_did_it(play: Orchestra) -> None:
     play.step()
     control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
     play.step().end("a", STOPPED)
-    assert why(play.step(), seq, "a") == "cancelled"
+    found = told(play.step(), seq, "a")["why"]
+    assert found["code"] == "cancelled"
+    assert "cancelled by eve" in found["text"]
 
 
 def test_a_task_that_was_cancelled_before_it_began_says_who_did_it(play: Orchestra) -> None:
@@ -415,6 +423,15 @@ def test_the_expected_start_comes_from_how_long_others_like_it_have_waited(play:
     assert fact(found, "took")["median_s"] == 10
     later = told(play.step(15), seq, "a:3")["expected_start"]
     assert (later["median"], later["latest"]) == (None, "2023-11-14T22:30:50.000Z")
+
+
+def test_what_a_task_did_itself_says_nothing_of_others_like_it(play: Orchestra) -> None:
+    seq = play.submit("tasks: {a: {type: step}, b: {type: step}}")
+    play.step().begin("a")
+    assert [fact["code"] for fact in told(play, seq, "a")["facts"] if fact["code"] in ("waited", "took")] == []
+    play.step(3).end("a", DONE)
+    play.step().begin("b")
+    assert fact(told(play, seq, "b"), "took")["text"] == "one other task of its type took 3.0s"
 
 
 def test_where_nothing_of_its_name_is_known_its_type_counts(play: Orchestra) -> None:

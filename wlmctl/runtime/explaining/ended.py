@@ -31,7 +31,7 @@ def look(scene: Scene) -> Findings:
             found.cause("failed", text, failure_class=failure, exit_code=scene.task.exit_code, **_figures(scene))
             _no_more(scene, found)
         case TaskState.CANCELLED:
-            found.cause("cancelled", f"{scene.task.reason or 'cancelled'}{_end(scene)}", **_figures(scene))
+            found.cause("cancelled", f"{_cancelled(scene)}{_end(scene)}", **_figures(scene))
         case _:
             found.cause("skipped", f"it was skipped{_end(scene)}: {scene.task.reason}", **_figures(scene))
             _culprits(scene, found)
@@ -41,6 +41,12 @@ def look(scene: Scene) -> Findings:
 
 def _end(scene: Scene) -> str:
     return f" at {moment(scene.task.ended, scene.now_s)}" if scene.task.ended is not None else ""
+
+
+def _cancelled(scene: Scene) -> str:
+    """Who did it: a task that ran says no more than that its work was ended."""
+    reason = scene.task.reason or "cancelled"
+    return scene.cancelled_by or reason if reason == "cancelled" else reason
 
 
 def _course(scene: Scene) -> str:

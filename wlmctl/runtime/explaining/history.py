@@ -12,7 +12,6 @@ from wlmctl.runtime.explaining.facts import ExpectedStart, Fact, Spread
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.runtime.explaining.turn import ready_since
 from wlmctl.states import ExperimentState, TaskState
-from wlmctl.text import counted
 
 #: Not more of the past is read: experiments, newest first, and events of all of them together.
 MOST_EXPERIMENTS, MOST_EVENTS = 50, 200_000
@@ -34,7 +33,7 @@ class Past:
 
 
 def past(scene: Scene) -> Past:
-    """Tasks of this name in experiments of this name; where there are none, all tasks of its type."""
+    """Other tasks of this name in experiments of this name; where there are none, all others of its type."""
     dialect, name = scene.db.dialect, scene.template.name
     where = f"e.name = ? AND t.type = ? AND (t.name = ? OR {dialect.like_glob.format('t.name')})"
     own = _read(scene, where, (scene.row.name, scene.task.type, name, dialect.pattern(f"{name}[[]*")), "task")
@@ -43,6 +42,7 @@ def past(scene: Scene) -> Past:
 
 def _read(scene: Scene, where: str, values: tuple[Any, ...], basis: str) -> Past:
     waits, runs, budget = list[float](), list[float](), MOST_EVENTS
+    where, values = f"{where} AND NOT (t.exp = ? AND t.idx = ?)", (*values, scene.row.seq, scene.task.idx)
     rows = scene.db.rows(
         "SELECT e.seq, e.events FROM experiments e WHERE EXISTS (SELECT 1 FROM tasks t WHERE t.exp = e.seq AND"
         f" {where} AND t.started IS NOT NULL) ORDER BY e.seq DESC LIMIT {MOST_EXPERIMENTS}",
@@ -89,15 +89,15 @@ def _spread(durations_s: Sequence[float]) -> Spread:
 
 def facts(found: Past) -> list[Fact]:
     """What the past tells, in words and figures."""
-    whose = "tasks of its name" if found.basis == "task" else "tasks of its type"
+    of_what = "of its name" if found.basis == "task" else "of its type"
     told = list[Fact]()
     for code, verb, durations_s in (("waited", "waited", found.waits_s), ("took", "took", found.runs_s)):
         if durations_s:
             each = _spread(durations_s)
-            text = (
-                f"{whose} {verb} {format_duration(each.median_s)} in the median, {format_duration(each.least_s)} to"
-                f" {format_duration(each.most_s)} (of {counted(each.count, 'task')})"
-            )
+            text = f"one other task {of_what} {verb} {format_duration(each.median_s)}"
+            if each.count > 1:
+                range_of = f"{format_duration(each.least_s)} to {format_duration(each.most_s)} (of {each.count})"
+                text = f"tasks {of_what} {verb} {format_duration(each.median_s)} in the median, {range_of}"
             told.append(Fact(code, text, as_figures(each) | {"basis": found.basis}))
     return told
 

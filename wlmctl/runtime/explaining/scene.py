@@ -14,6 +14,7 @@ from wlmctl.experiment.model import Experiment, Instance, Template
 from wlmctl.host import is_gone
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.orchestrator.locality import Locality
+from wlmctl.states import ExperimentState
 from wlmctl.store import Database, experiments, machines, workers
 from wlmctl.store.events import events
 from wlmctl.store.leases import ORCHESTRATOR, LeaseRow, experiment_lease, look
@@ -110,6 +111,12 @@ class Scene:
     def worker_rows(self) -> Mapping[str, WorkerRow]:
         """All workers that the store knows, by id."""
         return {worker.id: worker for worker in workers.rows(self.db)}
+
+    @property
+    def cancelled_by(self) -> str | None:
+        """``cancelled by root``: what the cancel said that reached the task last; None where there was none."""
+        cancels = (each for each in self.of_experiment if each.target == ExperimentState.CANCELLING)
+        return next((each.reason for each in cancels if each.time <= (self.task.ended or self.now_s)), None)
 
     @cached_property
     def of_experiment(self) -> list[EventRow]:

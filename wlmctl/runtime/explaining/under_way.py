@@ -10,7 +10,7 @@ from wlmctl.quantities import format_duration
 from wlmctl.runtime.explaining import able, room, standing, turn
 from wlmctl.runtime.explaining.facts import Findings, listed, moment
 from wlmctl.runtime.explaining.scene import Scene
-from wlmctl.states import ExperimentState, TaskState
+from wlmctl.states import TaskState
 from wlmctl.store.rows import EventRow
 
 
@@ -168,8 +168,7 @@ def _cancelling(scene: Scene, found: Findings) -> None:
     turn.held(scene, found)
     _nobody(scene, found, is_cause=True)
     when, figures = _when(scene)
-    reason = next((e.reason for e in scene.of_experiment if e.target == ExperimentState.CANCELLING), None)
-    said = f" ({reason})" if reason else ""
+    said = f" ({scene.cancelled_by})" if scene.cancelled_by else ""
     on = f" on machine {scene.task.machine}" if scene.task.machine else ""
     text = f"it is being cancelled{when}{said}: it waits for the proof that its work{on} has ended"
     found.cause("cancelling", text, machine=scene.task.machine, **figures)
