@@ -27,7 +27,7 @@ class Hold:
     def text(self) -> str:
         """Why it is held: what the machine or its connection said, or who holds it, for what and until when."""
         if self.by is None:
-            return self.reason
+            return self.reason.removeprefix(f"machine {self.machine}: ")  # who asks has named it
         reason = f": {self.reason}" if self.reason else ""
         return f"by {self.by}{reason}" + (f" (until {_utc(self.until_s)})" if self.until_s is not None else "")
 
