@@ -144,6 +144,15 @@ class StartsHere(Protocol):
 
 
 @runtime_checkable
+class ChecksOptions(Protocol):
+    """A batch system that can tell before a run which options it takes of a task."""
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """``SpecError``, with a key that begins with ``batch.NAME``, for one that ``submit`` would refuse."""
+        ...
+
+
+@runtime_checkable
 class TellsAway(Protocol):
     """A batch system that can be away while the machine of its login answers."""
 

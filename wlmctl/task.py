@@ -156,6 +156,15 @@ class Gathers(Protocol):
 
 
 @runtime_checkable
+class HasOptions(Protocol):
+    """A task type whose tasks have options for batch systems."""
+
+    def batch_options(self, spec: Any) -> Mapping[str, Mapping[str, Any]]:
+        """The options by the name of the batch system that they are for."""
+        ...
+
+
+@runtime_checkable
 class Prepares(Protocol):
     """A deferring task type that can name the handle of an attempt before it has started."""
 

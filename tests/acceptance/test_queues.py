@@ -67,7 +67,8 @@ def test_a_sweep_runs_on_grid_engine_which_refuses_in_its_own_words(gridengine: 
     with login(tmp_path, "sge", gridengine.environment) as cli:
         runs_a_sweep(cli)
         refuses(cli, "{sge: {queue: nowhere}}", 'job requests unknown queue "nowhere"')
-        refuses(cli, "{sge: {extra: ['-r', 'y']}}", "would run twice")
+        wrong = cli.write("one.yaml", one("command: 'true', batch: {sge: {extra: ['-r', 'y']}}"))
+        assert "would run twice" in cli.run("run", wrong, code=2).stderr
 
 
 @pytest.mark.long
@@ -95,7 +96,7 @@ def test_a_queue_that_does_not_answer_holds_its_machine_and_costs_no_attempt(
     with login(tmp_path, fake_queue.system, fake_queue.environment) as cli:
         with fake_queue.fault("down"):
             running = cli.start("run", cli.write("one.yaml", one("command: 'true'")))
-            wait_until(lambda: NO_ANSWER.search(cli.run("machine", "list").stdout), "the hold", 30)
+            wait_until(lambda: NO_ANSWER.search(cli.run("machine", "list").stdout), "the hold", 60)
             (identifier,) = cli.ids()
             assert NO_ANSWER.search(cli.run("explain", identifier, "it").stdout)
             left = cli.run("orphans", "cluster", code=4).stderr

@@ -42,6 +42,7 @@ def plan(
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
+    from wlmctl.runtime.batch_options import options_check
     from wlmctl.runtime.plan import make_plan
     from wlmctl.runtime.reach import connections
 
@@ -53,6 +54,7 @@ def plan(
         machines=config.machines,
         counters=config.counters,
         task_type=task_type,
+        check=options_check(config.machines),
     )
     if task is not None:
         from wlmctl.runtime.plan_script import plan_script

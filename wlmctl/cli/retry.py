@@ -94,14 +94,16 @@ def _read(ctx: click.Context, db: Database, row: ExperimentRow, file: str, param
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
+    from wlmctl.runtime.batch_options import options_check
     from wlmctl.store.experiments import document
 
     config, given = with_all_machines(ctx), parameters(params)
 
     def checked(values: Mapping[str, str]) -> Experiment:
         return read(
-            file, name=row.name, params=values, machines=config.machines, counters=config.counters, task_type=task_type
-        )
+            file, name=row.name, params=values, machines=config.machines, counters=config.counters,
+            task_type=task_type, check=options_check(config.machines),
+        )  # fmt: skip
 
     try:
         return checked(given)

@@ -41,6 +41,7 @@ def run(
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
+    from wlmctl.runtime.batch_options import options_check
     from wlmctl.runtime.preflight import refuse_untrusted
     from wlmctl.runtime.settings import check_batch_systems, check_scheduler
     from wlmctl.runtime.submit import submit_for_run
@@ -55,6 +56,7 @@ def run(
         machines=config.machines,
         counters=config.counters,
         task_type=task_type,
+        check=options_check(config.machines),
     )
     if experiment.schedule is not None:
         raise UsageError(

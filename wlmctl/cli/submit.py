@@ -138,13 +138,14 @@ def _read_all(
 ) -> list[Experiment]:
     from wlmctl.experiment import read
     from wlmctl.plugins import task_type
+    from wlmctl.runtime.batch_options import options_check
 
-    machines, counters = config.machines, config.counters
+    machines, counters, check = config.machines, config.counters, options_check(config.machines)
     if params_file is None:
         return [
             read(
                 file, name=name, labels=labels, params=params, machines=machines, counters=counters,
-                task_type=task_type,
+                task_type=task_type, check=check,
             )
         ]  # fmt: skip
     from wlmctl.experiment.csvfile import read_params_file
@@ -165,6 +166,7 @@ def _read_all(
                 machines=machines,
                 counters=counters,
                 task_type=task_type,
+                check=check,
                 stdin=io.BytesIO(text),
             )
         except InvalidFile as error:

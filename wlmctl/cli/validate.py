@@ -47,8 +47,10 @@ def _mistakes(ctx: click.Context, file: str, params: dict[str, str], params_file
     """The mistakes of the file; one that several rows of ``params_file`` show is told for the first of them."""
     from wlmctl import plugins
     from wlmctl.experiment import read, read_params_file
+    from wlmctl.runtime.batch_options import options_check
 
     config = common.with_all_machines(ctx)
+    check = options_check(config.machines)
     found: dict[Mistake, Mistake] = {}
     try:
         rows = [{}] if params_file is None else read_params_file(params_file)
@@ -63,7 +65,7 @@ def _mistakes(ctx: click.Context, file: str, params: dict[str, str], params_file
         try:
             read(
                 file, params={**params, **row}, machines=config.machines, counters=config.counters,
-                task_type=plugins.task_type, stdin=stdin,
+                task_type=plugins.task_type, check=check, stdin=stdin,
             )  # fmt: skip
         except InvalidFile as error:
             hint = "" if params_file is None else f"with row {number} of {params_file}"

@@ -16,7 +16,7 @@ from wlmctl.experiment.needs import NeedResolution, Rows
 from wlmctl.experiment.roles import group_roles, read_roles
 from wlmctl.experiment.source import folder_of, read_text
 from wlmctl.experiment.tasks import Draft, read_tasks
-from wlmctl.experiment.typecheck import TypeCheck
+from wlmctl.experiment.typecheck import SpecCheck, TypeCheck
 from wlmctl.experiment.uses import UseCheck
 from wlmctl.experiment.yamltree import Mapping as MappingNode
 from wlmctl.experiment.yamltree import parse, without_collections
@@ -33,6 +33,7 @@ def read(
     machines: Collection[str] | None = None,
     counters: Mapping[str, int] | None = None,
     task_type: Callable[[str], TaskType],
+    check: SpecCheck | None = None,
     stdin: BinaryIO | None = None,
     cwd: Path | None = None,
 ) -> Experiment:
@@ -40,11 +41,12 @@ def read(
 
     ``name``, ``labels`` and ``params`` come from the command line; ``machines`` are the names of the inventory, as a
     mapping to each ``Machine`` also its groups, and ``counters`` what there is of each (None: not checked);
-    ``task_type`` looks a type up and raises a ``PluginError`` for one that cannot be used.
+    ``task_type`` looks a type up and raises a ``PluginError`` for one that cannot be used; ``check`` looks at specs.
     """
     text = read_text(source, stdin, cwd)
     with without_collections():
-        return _read(text, source, name, labels, params or {}, machines, counters, task_type, folder_of(source, cwd))
+        folder = folder_of(source, cwd)
+        return _read(text, source, name, labels, params or {}, machines, counters, task_type, check, folder)
 
 
 def _read(
@@ -56,6 +58,7 @@ def _read(
     machines: Collection[str] | None,
     counters: Mapping[str, int] | None,
     task_type: Callable[[str], TaskType],
+    check: SpecCheck | None,
     folder: str,
 ) -> Experiment:
     root = parse(text, source)
@@ -69,7 +72,7 @@ def _read(
     roles = read_roles(fields, machines, groups)
     drafts = read_tasks(fields, header.params, folder, MOST_INSTANCES)
     templates = _templates(drafts, mistakes)
-    types = TypeCheck(task_type, {**groups, **roles}, machines, folder, mistakes, counters)
+    types = TypeCheck(task_type, {**groups, **roles}, machines, folder, mistakes, counters, check)
     for draft, template in zip(drafts.values(), templates, strict=True):
         types.check(draft, template)
     mistakes.raise_if_any()

@@ -34,6 +34,10 @@ MAX_CARRIED_BYTES = 1 << 20
 MAX_ALL_CARRIED_BYTES = 8 << 20
 
 
+#: Raises ``SpecError`` for what the type takes and somebody else would not.
+SpecCheck = Callable[[TaskType, Any], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A spec, None where there is none; ``is_right`` False: something of the text had to be put aside."""
@@ -53,7 +57,9 @@ class TypeCheck:
         folder: str,
         mistakes: Mistakes,
         counters: Mapping[str, int] | None = None,
+        check: SpecCheck | None = None,
     ) -> None:
+        self._spec_check = check
         self._task_type, self._roles, self._machines = task_type, roles, machines
         self._counters = counters
         self._folder, self._folder_path, self._mistakes = folder, Path(folder), mistakes
@@ -148,10 +154,17 @@ class TypeCheck:
         most = self._most_parsed(carries, instances)
         positions = instances.distinct(instances.template.text)
         roles: dict[str, None] = {}
+
+        def parse(mapping: Mapping[str, Any]) -> Any:
+            spec = kind.parse(mapping, folder)
+            if self._spec_check is not None:
+                self._spec_check(kind, spec)
+            return spec
+
         for position in itertools.islice(positions, most):
             text = instances.text(position)
             name = "" if text is instances.template.text else instances.template.instance_name(position)
-            parsed = self._gathered(draft, lambda mapping: kind.parse(mapping, folder), text, name)
+            parsed = self._gathered(draft, parse, text, name)
             if parsed.value is not None:
                 roles.update(dict.fromkeys(kind.machines(parsed.value)))
                 for file in carries.files(parsed.value) if carries is not None else ():

@@ -6,9 +6,10 @@ import math
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from wlmctl.batch import BatchJob, Command, JobRef, JobText
-from wlmctl.errors import Broken, TaskFailed
+from wlmctl.errors import Broken, SpecError, TaskFailed
 from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
 from wlmctl.jobs.talk import each, listed, submitted
@@ -30,12 +31,17 @@ CANCEL_WAIT_S = 1.0
 
 
 class ShellBatch:
-    """Jobs as detached processes of ``machine``; implements ``BatchSystem`` and ``StartsHere``."""
+    """Jobs as detached processes of ``machine``; implements ``BatchSystem``, ``ChecksOptions`` and ``StartsHere``."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.shell = machine.shell or ("sh" if machine.is_local else "")
         self.grace_s = math.ceil(machine.kill_grace_s)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """``SpecError`` for any."""
+        if options:
+            raise SpecError(f"batch.shell.{min(options)}", "the batch system shell has no options")
 
     def reference(self, job: BatchJob) -> JobRef:
         """Folder and token, by which the job is found again."""

@@ -27,7 +27,7 @@ SUBMIT_TRIES = 3
 
 
 class JobType:
-    """``TaskType``, ``Defers``, ``Gathers``, ``Prepares`` and ``Watches``.
+    """``TaskType``, ``Defers``, ``Gathers``, ``HasOptions``, ``Prepares`` and ``Watches``.
 
     A handle is ``{"job": JobRef, "outputs": {key: ...}}``.
     """
@@ -59,6 +59,10 @@ class JobType:
     def execute_many(self, members: Sequence[tuple[JobSpec, TaskContext]]) -> Sequence[Deferred | Exception]:
         """Submit these jobs by one command, each of which does nothing where it has been submitted before."""
         return together.submit(members, SUBMIT_TRIES)
+
+    def batch_options(self, spec: JobSpec) -> Mapping[str, Mapping[str, Any]]:
+        """What the job says to the batch systems that it may come to."""
+        return spec.batch
 
     def pack(self, spec: JobSpec) -> int:
         """How many of such jobs may share one job of the queue."""

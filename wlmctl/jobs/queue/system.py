@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from wlmctl.batch import BatchJob, Command, JobRef, JobText
-from wlmctl.errors import Broken, TaskFailed
+from wlmctl.errors import Broken, SpecError, TaskFailed
 from wlmctl.jobs.queue.answers import judge_of
 from wlmctl.jobs.queue.bunch import Unit, chunks, group_name, job_name, submit_command
 from wlmctl.jobs.queue.options import QueueOptions, WrongOption
@@ -43,7 +43,7 @@ Options = TypeVar("Options", bound=QueueOptions)
 
 
 class QueueBatch(ABC, Generic[Options]):
-    """Jobs of a cluster; implements ``BatchSystem``, ``SubmitsMany``, ``FindsJobs``, ``TellsAway`` and ``ShowsText``.
+    """Jobs of a cluster; implements ``BatchSystem`` and the optional protocols whose methods it has.
 
     ``texts`` is where the system's ``queue.sh`` lies, ``title`` its name for users. ``execution``: shell words that
     tell two executions of one job apart. ``no_answer``: an extended regular expression of what its commands say, on
@@ -67,6 +67,14 @@ class QueueBatch(ABC, Generic[Options]):
     @abstractmethod
     def words(self, job: BatchJob, options: Options) -> Sequence[str]:
         """Resources and options as words for the submitting command; ``TaskFailed`` where it has none for them."""
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """``SpecError`` for one that is unknown, of a wrong type or refused."""
+        try:
+            self.options.over(options)
+        except WrongOption as error:
+            key, _, found = str(error).partition(": ")
+            raise SpecError(f"batch.{self.options.name}.{key}", found) from error
 
     def reference(self, job: BatchJob) -> JobRef:
         """Folder, token and name, by which the job is found again."""
