@@ -11,8 +11,9 @@ import pytest
 
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.answers import LARGEST_PACKET_BYTES, Cutter
+from wlmctl.sftp.faults import space
 from wlmctl.sftp.session import Session
-from wlmctl.sftp.wire import Packet, Status, string, u32
+from wlmctl.sftp.wire import Packet, Status, string, u32, u64
 
 
 class HeldLine:
@@ -47,6 +48,26 @@ class HeldLine:
             found.append((kind, number))
             at += 4 + length
         return found
+
+
+class FarLine(HeldLine):
+    """A line to a host that answers the requests which come together together: ``turns`` is how often it was asked."""
+
+    def __init__(self, answer: Callable[[int, int], bytes], hello: bytes) -> None:
+        super().__init__(hello)
+        self._answer, self.turns = answer, 0
+
+    def send(self, *parts: bytes | memoryview) -> None:
+        before = len(self.requests)
+        super().send(*parts)
+        new = self.requests[before:]
+        if new:
+            self.turns += 1
+            self.says(b"".join(self._answer(kind, number) for kind, number in new))
+
+
+def hello(*extensions: tuple[bytes, bytes]) -> bytes:
+    return framed(Packet.VERSION, u32(3) + b"".join(string(name) + string(version) for name, version in extensions))
 
 
 def framed(kind: int, body: bytes) -> bytes:
@@ -102,6 +123,33 @@ def test_requests_wait_for_others_and_answers_may_come_in_any_order(line, sessio
     assert [session.take(number).number for number in numbers] == numbers
     assert [number for _, number in line.requests[1:]] == numbers
     assert line.dealt_bytes > 0
+
+
+def test_a_session_begins_without_a_wait_for_how_much_the_host_takes_and_learns_it_when_that_matters():
+    line = HeldLine(hello((b"limits@openssh.com", b"1")))
+    session = Session(line, "nas", 0.2)
+    (_, (kind, number)) = line.requests  # on its way, behind the request for the home
+    assert kind == Packet.EXTENDED
+    told = framed(Packet.EXTENDED_REPLY, u32(number) + u64(262_144) + u64(100_000) + u64(50_000) + u64(9))
+    line.says(status(1) + told)
+    assert (session.limits.read_bytes, session.limits.write_bytes, session.limits.handles) == (100_000, 50_000, 9)
+
+
+def test_a_host_that_does_not_tell_how_much_it_takes_is_asked_for_what_every_host_takes(session):
+    assert (session.limits.read_bytes, session.limits.write_bytes) == (32_768, 32_768)
+
+
+def test_the_room_for_a_path_with_many_folders_that_are_not_there_yet_is_known_after_one_round_trip():
+    def answer(kind: int, number: int) -> bytes:
+        if kind != Packet.EXTENDED or number < 4:  # home, and two paths that are not there
+            return status(number, Status.NO_SUCH_FILE)
+        fields = (u64(512), u64(4096), u64(100), u64(50), u64(number), u64(1000), u64(500), u64(400))
+        return framed(Packet.EXTENDED_REPLY, u32(number) + b"".join(fields) + u64(0) * 3)
+
+    line = FarLine(answer, hello((b"statvfs@openssh.com", b"2")))
+    session = Session(line, "nas", 0.2)
+    assert space(session, "/there/new/deeper") == (4 * 4096, 400)  # of the nearest folder that is there
+    assert line.turns == 1
 
 
 def test_an_answer_to_no_question_breaks_the_session(line, session):

@@ -49,7 +49,7 @@ def write_many(session: Session, files: Iterable[tuple[str, bytes, FileInfo]]) -
 
 def _at_once(session: Session) -> int:
     """Files in one stage at a time, of two."""
-    return max(1, min(_FILES, session.handles // 4))
+    return max(1, min(_FILES, session.limits.handles // 4))
 
 
 class _Writer:
@@ -104,9 +104,9 @@ class _Writer:
                 self._settle()
             answer = session.take(self._open(path, info))
             if answer.kind == Packet.HANDLE:
-                session.handles = min(session.handles, refused_at)
+                session.limits.handles = min(session.limits.handles, refused_at)
         handle = string(Reader(check(session, answer, path, Packet.HANDLE).body).string())
-        step = session.write_bytes
+        step = session.limits.write_bytes
         numbers = deque(
             session.send(Packet.WRITE, handle, u64(at), string(content[at : at + step]))
             for at in range(0, len(content), step)
@@ -152,7 +152,7 @@ class _Reader:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._first_bytes = min(_FIRST_BYTES, session.read_bytes)
+        self._first_bytes = min(_FIRST_BYTES, session.limits.read_bytes)
         self._opening: deque[tuple[int, str]] = deque()
         self._begun: deque[_Read] = deque()
         self._ending: deque[_Read] = deque()
@@ -205,7 +205,7 @@ class _Reader:
         handle = string(Reader(check(session, answer, path, Packet.HANDLE).body).string())
         self._opening.popleft()
         if self._refused_at:
-            session.handles, self._refused_at = min(session.handles, self._refused_at), 0
+            session.limits.handles, self._refused_at = min(session.limits.handles, self._refused_at), 0
         read = _Read(path, handle, session.send(Packet.FSTAT, handle))
         self._begun.append(read)
         read.more = self._ask(read, self._first_bytes)
@@ -246,6 +246,8 @@ class _Reader:
         read.is_whole = len(read.content) >= read.size_bytes > 0
         if not read.is_whole:
             wanted = (
-                min(read.size_bytes - len(read.content), self._session.read_bytes) if read.size_bytes else _FIRST_BYTES
+                min(read.size_bytes - len(read.content), self._session.limits.read_bytes)
+                if read.size_bytes
+                else _FIRST_BYTES
             )
             read.more = self._ask(read, wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from wlmctl.errors import Broken, Denied, NoSpace, NotFound, TransportError
 from wlmctl.sftp.answers import Answer
 from wlmctl.sftp.session import Session
@@ -67,13 +69,19 @@ def space(session: Session, path: str) -> tuple[int, int | None] | None:
     """Bytes and files that still fit on the file system of ``path`` or of its nearest parent; None: cannot be told."""
     if not session.offers(_VFS, b"2"):
         return None
-    while True:
-        answer = session.ask(Packet.EXTENDED, string(_VFS), string(encode(path)))
-        if answer.kind == Packet.EXTENDED_REPLY:
-            break
-        if path in ("/", ""):
-            return None
-        path = path.rstrip("/").rpartition("/")[0] or "/"
+    asked = [session.send(Packet.EXTENDED, string(_VFS), string(encode(each))) for each in _up_from(path)]
+    answers = [session.take(number) for number in asked]  # of all of them, after one wait
+    answer = next((each for each in answers if each.kind == Packet.EXTENDED_REPLY), None)
+    if answer is None:
+        return None
     fields = Reader(answer.body)
     _, block_bytes, _, _, blocks, all_files, _, files = (fields.u64() for _ in range(8))
     return blocks * block_bytes, files if all_files else None  # btrfs counts no files
+
+
+def _up_from(path: str) -> Iterator[str]:
+    """``path``, and the folders above it up to the root."""
+    while path not in ("/", ""):
+        yield path
+        path = path.rstrip("/").rpartition("/")[0]
+    yield "/"

@@ -88,7 +88,7 @@ def _begin(session: Session, opening: deque[tuple[int, str]], reading: deque[_Re
 
 def at_once(session: Session) -> int:
     """How many folders ``list_folders`` may be given."""
-    return max(1, min(_FOLDERS, session.handles // 2))
+    return max(1, min(_FOLDERS, session.limits.handles // 2))
 
 
 def join(folder: str, name: str) -> str:

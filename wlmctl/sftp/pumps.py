@@ -23,7 +23,7 @@ FSYNC = b"fsync@openssh.com"
 def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[bytes]:
     """The file's bytes from ``offset`` to its end, which need not be at ``size_bytes``."""
     handle = open_file(session, path, OPEN_READ, u32(0))
-    length = session.read_bytes
+    length = session.limits.read_bytes
     depth = max(1, min(_DEPTH, _AHEAD_BYTES // length))
     flying: deque[tuple[int, int, int]] = deque()  # number, offset, length
     ask_at = offset
@@ -66,11 +66,11 @@ def write(
     With ``info`` the file gets its mode and mtime; ``Broken`` when the chunks are fewer or more than its bytes.
     """
     flying: deque[int] = deque()
-    depth = max(1, min(_DEPTH, _AHEAD_BYTES // session.write_bytes))
+    depth = max(1, min(_DEPTH, _AHEAD_BYTES // session.limits.write_bytes))
     written = 0
     is_open = True
     try:
-        for pieces in _requests(chunks, session.write_bytes):
+        for pieces in _requests(chunks, session.limits.write_bytes):
             size_bytes = sum(map(len, pieces))
             if info is not None and written + size_bytes > info.size_bytes:
                 raise Broken(f"{path}: more than the {info.size_bytes} bytes that were announced: the source grew")

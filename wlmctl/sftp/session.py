@@ -11,7 +11,9 @@ import contextlib
 import struct
 import threading
 import time
+from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cached_property
 
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.answers import Answer, Cutter
@@ -41,6 +43,15 @@ class _Fate(Enum):
     CLOSE = auto()  # the handle that it brings
 
 
+@dataclass(slots=True)
+class Limits:
+    """How much one request may read or write, and how many files may be open at a time."""
+
+    read_bytes: int = _SAFE_REQUEST_BYTES
+    write_bytes: int = _SAFE_REQUEST_BYTES
+    handles: int = _SAFE_HANDLES
+
+
 class Session:
     """An open SFTP session on a line of its own, with the machine ``name``.
 
@@ -60,9 +71,7 @@ class Session:
         self._asked: dict[int, _Fate] = {}
         self._answers: dict[int, Answer] = {}
         self.extensions: dict[bytes, bytes] = {}
-        self.read_bytes = self.write_bytes = _SAFE_REQUEST_BYTES
-        self.handles = _SAFE_HANDLES
-        self.home_asked = 0
+        self.home_asked = self._limits_asked = 0
         try:
             self._begin()
         except BaseException:
@@ -163,17 +172,24 @@ class Session:
             self.extensions[name] = fields.string()
         self.home_asked = self.send(Packet.REALPATH, string(b"."))  # whose answer nearly everyone wants
         if self.offers(b"limits@openssh.com", b"1"):
-            self._take_limits()
+            self._limits_asked = self.send(Packet.EXTENDED, string(b"limits@openssh.com"))
+            self.flush()
 
-    def _take_limits(self) -> None:
-        answer = self.ask(Packet.EXTENDED, string(b"limits@openssh.com"))
+    @cached_property
+    def limits(self) -> Limits:
+        """What the server takes: asked for at the beginning, and waited for only where it matters."""
+        if not self._limits_asked:
+            return Limits()
+        answer = self.take(self._limits_asked)
         if answer.kind != Packet.EXTENDED_REPLY:
-            return
+            return Limits()
         fields = Reader(answer.body)
         _, reading, writing, handles = (fields.u64() for _ in range(4))
-        self.read_bytes = min(reading or _SAFE_REQUEST_BYTES, _LARGEST_REQUEST_BYTES)
-        self.write_bytes = min(writing or _SAFE_REQUEST_BYTES, _LARGEST_REQUEST_BYTES)
-        self.handles = handles or _SAFE_HANDLES
+        return Limits(
+            min(reading or _SAFE_REQUEST_BYTES, _LARGEST_REQUEST_BYTES),
+            min(writing or _SAFE_REQUEST_BYTES, _LARGEST_REQUEST_BYTES),
+            handles or _SAFE_HANDLES,
+        )
 
     def _take_piece(self, piece: bytes) -> None:
         """In the line's thread."""
