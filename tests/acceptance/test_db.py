@@ -44,7 +44,7 @@ def test_a_store_that_is_whole_has_no_findings(line):
     line.run("run", line.write("jobs.yaml", JOBS % (3, 0)))
     found = line.json("db", "check")
     assert (found["findings"], found["experiments"], found["schema_version"]) == ([], 1, SCHEMA_VERSION)
-    assert line.run("db", "check").stdout.endswith(f"version {SCHEMA_VERSION}, 1 experiments, 0 findings\n")
+    assert line.run("db", "check").stdout.endswith(f"version {SCHEMA_VERSION}, 1 experiment, 0 findings\n")
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,12 @@ def test_a_copy_into_a_store_that_is_not_empty_is_refused(line, new_store):
     assert line.run("db", "copy", url_of(line), url_of(line), code=2).stderr.count("\n") == 1
 
 
-def test_a_copy_is_refused_while_a_process_works_on_the_store(line, new_store):
+def test_a_copy_is_refused_while_a_process_works_on_the_store_and_names_it(line):
     process = line.start("run", line.write("jobs.yaml", JOBS % (1, 30)))
     wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
-    done = line.run("db", "copy", url_of(line), new_store(), code=4)
-    assert "a copy is refused while a process works on it" in done.stderr
+    done = line.run("db", "copy", url_of(line), "sqlite:///not-made.db", code=4)
+    assert f"a copy is refused while a process works on it (process {process.pid} on this host)" in done.stderr
+    assert not (line.folder / "not-made.db").exists()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
 

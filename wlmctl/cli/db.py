@@ -8,6 +8,7 @@ import click
 
 from wlmctl.cli.common import configuration, note, output_option, write, write_json
 from wlmctl.errors import ExitCode, UsageError
+from wlmctl.text import counted
 
 
 @click.group()
@@ -38,7 +39,7 @@ def upgrade(ctx: click.Context, output: str) -> None:
             write(f"{store.name}: version {before} to {SCHEMA_VERSION}\n")
 
 
-@db.command()
+@db.command(short_help="Check that the store is whole.")
 @output_option
 @click.pass_context
 def check(ctx: click.Context, output: str) -> int:
@@ -55,7 +56,8 @@ def check(ctx: click.Context, output: str) -> int:
     else:
         for finding in findings:
             write(f"{finding.experiment or 'store'}: {finding.text}\n")
-        write(f"{store.name}: version {version}, {count} experiments, {len(findings)} findings\n")
+        found_text = f"{counted(count, 'experiment')}, {counted(len(findings), 'finding')}"
+        write(f"{store.name}: version {version}, {found_text}\n")
     return ExitCode.FAILED if findings else ExitCode.DONE
 
 
@@ -78,18 +80,16 @@ def copy(ctx: click.Context, source: str, target: str, output: str) -> None:
     if urls[0] == urls[1]:
         raise UsageError(f"db copy: {urls[0]} twice, expected two stores")
     passwords = [getattr(url, "password", None) or config.store_login for url in urls]
-    with (
-        open_database(urls[0], passwords[0], create=False) as old,
-        open_database(urls[1], passwords[1]) as new,
-    ):
+    with open_database(urls[0], passwords[0], create=False) as old:
         refuse_live(old, "a copy", note)
-        copied = copy_store(old, new, lambda table: note(f"{table.table}: {table.rows} rows, verified"))
-        rows = sum(table.rows for table in copied)
-        if output == "json":
-            tables = [asdict(table) for table in copied]
-            write_json({"from": old.name, "to": new.name, "store_id": new.store_id, "tables": tables})
-        else:
-            write(f"{old.name} to {new.name}: {len(copied)} tables, {rows} rows, all the same\n")
+        with open_database(urls[1], passwords[1]) as new:
+            copied = copy_store(old, new, lambda table: note(f"{table.table}: {table.rows} rows, verified"))
+            rows = sum(table.rows for table in copied)
+            if output == "json":
+                tables = [asdict(table) for table in copied]
+                write_json({"from": old.name, "to": new.name, "store_id": new.store_id, "tables": tables})
+            else:
+                write(f"{old.name} to {new.name}: {len(copied)} tables, {rows} rows, all the same\n")
 
 
 def _url(text: str) -> str:

@@ -21,7 +21,7 @@ ALONE_SLOTS, FLEET_SLOTS = 8, 0
 
 @click.command()
 @click.option(
-    "--slots", type=click.IntRange(0, 10_000), help="So many steps at once in this process: 8, with RabbitMQ 0."
+    "--slots", metavar="N", type=click.IntRange(0, 10_000), help="So many steps at once here: 8, with RabbitMQ 0."
 )
 @click.pass_context
 def orchestrator(ctx: click.Context, slots: int | None) -> int:

@@ -25,7 +25,7 @@ def queue() -> None:
     """Look after the queues at the broker."""
 
 
-@queue.command("list")
+@queue.command("list", short_help="List the queues, how full they are, and how many consume them.")
 @output_option
 @click.pass_context
 def list_(ctx: click.Context, output: str) -> None:
@@ -44,7 +44,7 @@ def list_(ctx: click.Context, output: str) -> None:
     )
 
 
-@queue.command()
+@queue.command(short_help="Show the dead letters, with the reason.")
 @output_option
 @click.pass_context
 def dead(ctx: click.Context, output: str) -> None:
@@ -64,7 +64,7 @@ def dead(ctx: click.Context, output: str) -> None:
         note("there are no dead letters")
 
 
-@queue.command()
+@queue.command(short_help="Put the dead letters back into their queues.")
 @output_option
 @click.pass_context
 def requeue(ctx: click.Context, output: str) -> int:
@@ -85,7 +85,7 @@ def requeue(ctx: click.Context, output: str) -> int:
     return ExitCode.FAILED if stay else ExitCode.DONE
 
 
-@queue.command()
+@queue.command(short_help="Empty queues, or delete those of gone workers.")
 @click.argument("names", metavar="[QUEUE]...", nargs=-1)
 @click.option("--stale", is_flag=True, help="Delete the queues of workers that are gone.")
 @output_option

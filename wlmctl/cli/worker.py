@@ -21,10 +21,14 @@ _LOOK_S = 0.1
     elsewhere={"list": "wlmctl.cli.worker_admin:list_", "drain": "wlmctl.cli.worker_admin:drain"},
     invoke_without_command=True,
 )
-@click.option("--slots", type=click.IntRange(1, 10_000), default=8, show_default=True, help="So many steps at once.")
-@click.option("--name", help="Its name: the host's where none is given. Several may have one name.")
+@click.option(
+    "--slots", metavar="N", type=click.IntRange(1, 10_000), default=8, show_default=True, help="So many steps at once."
+)
+@click.option("--name", metavar="NAME", help="Its name: the host's where none is given. Several may have one name.")
 @click.option("--type", "types", multiple=True, metavar="T", help="Only tasks of this type; may be repeated.")
-@click.option("--label", "labels", multiple=True, help="What tasks may ask of a worker; may be repeated.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="LABEL", help="What tasks may ask of a worker; may be repeated."
+)
 @click.option("--machine", "machines", multiple=True, metavar="GLOB", help="Only these machines; may be repeated.")
 @click.pass_context
 def worker(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.option("--all", "show_all", is_flag=True, help="Also those that are gone.")
+@click.option("--all", "show_all", is_flag=True, help="Also those that ended in the last week.")
 @output_option
 @click.pass_context
 def list_(ctx: click.Context, /, show_all: bool, output: str) -> None:
@@ -31,10 +31,16 @@ def list_(ctx: click.Context, /, show_all: bool, output: str) -> None:
     table(("NAME", "STATE", "HOST", "SLOTS", "BUSY", "TYPES", "LABELS", "MACHINES", "SEEN"), map(_line, found))
 
 
-@click.command()
+@click.command(short_help="Have a worker finish what it has begun, and end.")
 @click.argument("name")
-@click.option("--wait", is_flag=True, help="Until it has ended.")
-@click.option("--timeout", "timeout_s", type=Duration(), metavar="TIME", help="With --wait: give up after it: 124.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=Duration(),
+    metavar="TIME",
+    help="With --wait: at most so long; then it ends with 124.",
+)
 @click.pass_context
 def drain(ctx: click.Context, /, name: str, wait: bool, timeout_s: float | None) -> int:
     """Have a worker finish what it has begun, hand back the rest, and end. NAME: its name, id, or a beginning of it."""

@@ -66,6 +66,7 @@ class Daemon(Engine):
                 check = partial(self._check, broker)
                 self._leader = wait_and_take(db, ORCHESTRATOR, check=check, waiting=_tell, info=info)
                 has_led = True
+                log.info("this process leads now")
                 if broker is not None:
                     self._lead_fleet(db, broker)
                 else:

@@ -13,6 +13,7 @@ from wlmctl.quantities import format_duration, format_size
 from wlmctl.runtime.doctor_check import Check
 from wlmctl.store import Database, open_configured
 from wlmctl.store.opening import is_postgresql
+from wlmctl.text import counted
 
 _LITTLE_SPACE_BYTES = 100 * 1024 * 1024
 #: A clock that is this much behind what the store has already seen was set back.
@@ -45,7 +46,7 @@ def _postgresql(config: Config) -> Iterator[Check]:
         yield Check("store", "problem", str(error))
         return
     size = format_size(facts.size_bytes)
-    text = f"{config.store}, PostgreSQL {facts.version}, {size}, version {version}; {count} experiments"
+    text = f"{config.store}, PostgreSQL {facts.version}, {size}, version {version}; {counted(count, 'experiment')}"
     yield Check("store", "ok", text)
     if abs(facts.clock_ahead_s) > _CLOCK_SLACK_S:
         text = f"its server's clock is {facts.clock_ahead_s:+.0f} s from this host's"
@@ -86,8 +87,8 @@ def _sqlite(config: Config) -> Iterator[Check]:
         yield Check("store", "problem", str(error))
         return
     size = format_size(path.stat().st_size)
-    text = f"{path}, SQLite, {size}, version {version}, journal {journal}, on {kind}; {count} experiments"
-    yield Check("store", "ok", text)
+    text = f"{path}, SQLite, {size}, version {version}, journal {journal}, on {kind}"
+    yield Check("store", "ok", f"{text}; {counted(count, 'experiment')}")
     if journal != "wal":
         yield Check("store", "problem", f"{path}: journal mode {journal}, expected wal", "copy it to a local disk")
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
@@ -108,7 +109,8 @@ def _orchestrator(db: Database) -> Iterator[Check]:
         host = lease.info.get("host_name", lease.process.host)
         yield Check("orchestrator", "ok", f"process {lease.process.pid} on {host} leads")
     else:
-        text = f"none is live; {waiting} submitted experiments wait for one"
+        wait = "waits" if waiting == 1 else "wait"
+        text = f"none is live; {counted(waiting, 'submitted experiment')} {wait} for one"
         yield Check("orchestrator", "note", text, "wlmctl orchestrator" if waiting else "")
     for hold in holds(db).values():
         since = format_duration(max(time.time() - hold.since_s, 0))

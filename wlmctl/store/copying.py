@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from wlmctl.errors import StoreError
-from wlmctl.host import ProcessIdentity, is_gone
+from wlmctl.host import ProcessIdentity, host_id, is_gone
 from wlmctl.store.database import Database
 from wlmctl.store.leases import TERM_S
 from wlmctl.store.schema import tables
@@ -55,7 +55,8 @@ def refuse_live(db: Database, what: str, waiting: Callable[[str], None]) -> None
     """Raise ``StoreError`` while a process works on the store; one that cannot be looked at is watched for a term."""
     suspects = _holders(db)
     if suspects:
-        waiting(f"{', '.join(sorted(suspects))}: watching for {TERM_S:g} s whether that process is alive")
+        who = _shown(db, suspects)
+        waiting(f"{who}: watching for {TERM_S:g} s whether it is alive")
         deadline = time.monotonic() + TERM_S
         while time.monotonic() < deadline:
             time.sleep(0.2)
@@ -64,7 +65,17 @@ def refuse_live(db: Database, what: str, waiting: Callable[[str], None]) -> None
                 break
         else:
             return
-        raise StoreError(f"store {db.name}: {what} is refused while a process works on it: stop it first")
+        raise StoreError(f"store {db.name}: {what} is refused while a process works on it ({who}): stop it first")
+
+
+def _shown(db: Database, leases: Collection[str]) -> str:
+    """Who holds these leases, by what stores of all versions tell."""
+    rows = db.rows("SELECT name, host, pid FROM leases WHERE owner != '' ORDER BY name")
+    return " and ".join(
+        f"process {pid} on {'this' if host == host_id() else 'another'} host"
+        for name, host, pid in rows
+        if name in leases
+    )
 
 
 def _holders(db: Database) -> dict[str, tuple[Any, ...]]:
@@ -75,8 +86,6 @@ def _holders(db: Database) -> dict[str, tuple[Any, ...]]:
 
 def _is_here(db: Database) -> bool:
     """True when a holder is a live process of this host."""
-    from wlmctl.host import host_id
-
     rows = db.rows("SELECT host, boot, pid, start_time FROM leases WHERE owner != ''")
     return any(row[0] == host_id() and not is_gone(ProcessIdentity(*row)) for row in rows)
 

@@ -56,7 +56,7 @@ def of_error(error: BaseException, machine: str) -> Outcome:
         case Unreachable():
             return Outcome("unreachable", reason=str(error), machine=machine)
         case Cancelled():
-            return Outcome("cancelled", reason="cancelled")
+            return Outcome("cancelled", reason=str(error) or "cancelled")
         case TaskFailed():
             return _failed(error.reason, str(error.failure_class), error.job_exit_code)
         case SpecError():
