@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from wlmctl.errors import StoreOutage
+from wlmctl.store.database import Question
 from wlmctl.store.sqlite import SqliteDatabase
 
 
@@ -19,8 +20,8 @@ class LosingDatabase(SqliteDatabase):
         self.patience = lambda outage: self.told.append(str(outage))
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
+    def transaction(self, ahead: Sequence[Question] = ()) -> Iterator[None]:
+        with super().transaction(ahead):
             yield
             if self.lose:
                 self.lose -= 1

@@ -13,6 +13,7 @@ import pytest
 from wlmctl.errors import SpecError
 from wlmctl.machine import Machine
 from wlmctl.message import Outcome, WorkerInfo
+from wlmctl.store.database import Question
 from wlmctl.store.sqlite import SqliteDatabase
 from wlmctl.task import Deferred, Done, PollAnswer, TaskType
 from wlmctl.task_context import TaskContext
@@ -132,10 +133,10 @@ class InterruptibleDatabase(SqliteDatabase):
         self.interruption: Callable[[], object] | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, ahead: Sequence[Question] = ()) -> Iterator[None]:
         """As ever, after the interruption."""
         interruption, self.interruption = self.interruption, None
         if interruption is not None:
             interruption()
-        with super().transaction():
+        with super().transaction(ahead):
             yield

@@ -202,14 +202,14 @@ def test_a_long_decision_shows_signs_of_life_and_ends_with_them(start: Start, mo
         return Decision([Assignment(one(snapshot), "local")])
 
     play = start(scheduler=Says(slow))
-    beat = play.orchestrator._beat
+    beat = play.orchestrator._leasing.beat
 
     def beat_and_say() -> None:
         beat()
         if counting.is_set():
             beaten.set()
 
-    monkeypatch.setattr(play.orchestrator, "_beat", beat_and_say)
+    monkeypatch.setattr(play.orchestrator._leasing, "beat", beat_and_say)
     seq = play.submit("tasks: {a: {type: step}}")
     assert play.step().states(seq) == {"a": "assigned"}
     assert play.told(seq, "scheduler") == []
@@ -227,7 +227,7 @@ def test_a_store_that_is_lost_while_a_decision_is_waited_for_is_no_fault_of_the_
         raise lost
 
     play.step()
-    monkeypatch.setattr(play.orchestrator, "_beat", lose)
+    monkeypatch.setattr(play.orchestrator._leasing, "beat", lose)
     seq = play.submit("tasks: {a: {type: step}}")
     with pytest.raises(StoreOutage) as raised:
         play.orchestrator.step()

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from wlmctl.broker.contract import Channel
 from wlmctl.errors import StoreOutage
@@ -19,10 +19,11 @@ from wlmctl.message import (
     ResultMessage,
     StartedMessage,
 )
-from wlmctl.orchestrator import cleaning, deferred, ending, ends, outage, releasing, results, shares, undelivered
+from wlmctl.orchestrator import ahead, cleaning, deferred, ending, ends, outage, releasing, results, shares, undelivered
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.dispatching import Dispatcher
 from wlmctl.orchestrator.inbox import BATCH, Inbox
+from wlmctl.orchestrator.leasing import Leasing
 from wlmctl.orchestrator.progressing import Progressing
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.sending import Letter, Sender, published_upto
@@ -31,7 +32,7 @@ from wlmctl.orchestrator.taking_up import Works
 from wlmctl.orchestrator.watch import Watch
 from wlmctl.orchestrator.work import Work
 from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
-from wlmctl.store import Database, experiments, host_keys, leases, logs
+from wlmctl.store import Database, experiments, host_keys, logs
 from wlmctl.store.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,7 @@ class Orchestrator:
     ) -> None:
         self._db, self._routing, self._dispatcher, self._watch = db, routing, dispatcher, watch
         self._fleet, self._registry = routing.fleet, routing.registry
-        self._leases = dict(held)
-        self._leader = leader
+        self._leasing = Leasing(db, held, leader)
         self._upto = upto = published_upto(db) if watch is not None else None
         self._sender = Sender(channel, upto or 0)
         self._inbox = Inbox(
@@ -80,6 +80,7 @@ class Orchestrator:
         self._series = SeriesWatch()
         self._progressing = progressing or (watch.progressing if watch is not None else Progressing())
         self._version = -1
+        self._is_told = False
         #: By experiment: its event counter, as long as nobody else writes.
         self._counts: dict[int, int] = {}
         self._beat_at = self._wake_at = 0.0
@@ -97,7 +98,7 @@ class Orchestrator:
     def run(self, stop: threading.Event, done: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is set or ``done`` says so; gives the leases back. Waits while the store is away."""
         try:
-            with self._db.listening(self._inbox.wake):
+            with self._db.listening(self._told):
                 while not stop.is_set() and not done():
                     try:
                         self.step()
@@ -106,15 +107,12 @@ class Orchestrator:
         finally:
             if self._watch is not None:
                 self._watch.close()
-            self._give_back()
+            self._leasing.give_back()
 
-    def _give_back(self) -> None:
-        try:
-            with self._db.transaction():
-                for lease in self._all_leases():
-                    leases.give_back(self._db, lease)
-        except StoreOutage as lost:
-            log.info("%s; the leases end by themselves", lost)
+    def _told(self) -> None:
+        """Others have written; from any thread."""
+        self._is_told = True
+        self._inbox.wake()
 
     def _start_over(self, lost: StoreOutage) -> None:
         """The store has lost the last transaction: wait until it answers, and read everything again."""
@@ -137,28 +135,27 @@ class Orchestrator:
 
     def is_finished(self) -> bool:
         """True when every experiment it holds is final and cleaned."""
-        return not self._leases.keys() - self._ended()
+        return not self._leasing.experiments - self._ended()
 
     def _ended(self) -> set[int]:
         return {seq for seq, work in self.works.items() if work.state in EXPERIMENT_FINAL and seq not in self._cleaning}
 
-    def _all_leases(self) -> Iterable[Lease]:
-        return [*self._leases.values(), *([self._leader] if self._leader is not None else [])]
-
     def _turn(self) -> None:
         now = self._routing.now = time.monotonic()
         self._look(now)
-        is_due = self._inbox.messages or self._dirty or now >= min(self._beat_at, self._wake_at)
-        if not is_due and self._db.data_version() == self._version:
-            return
+        is_told, self._is_told = self._is_told, False
+        if not (is_told or self._inbox.messages or self._dirty or now >= min(self._beat_at, self._wake_at)):
+            if self._db.data_version() == self._version:
+                return
+            is_told = True
         book = Book(self._db, time.time(), self._numbers, self._counts)
         self._unsent = book.outbox
-        with self._db.transaction():
+        others = ahead.of_others(book.now_s, is_leader=self._leasing.is_leader) if is_told else ()
+        with self._db.transaction(ahead=[*self._leasing.questions(), *others]):
             version = self._db.data_version()  # here: others may have written while this one waited for the lock
-            for lease in self._all_leases():
-                leases.check(self._db, lease)
+            self._leasing.check()
             if now >= self._beat_at:
-                self._beat()
+                self._leasing.beat()
                 self._beat_at = now + BEAT_S
             if version != self._version:
                 self._version = version
@@ -180,11 +177,6 @@ class Orchestrator:
         # point 3: acked, nothing sent
         self._sender.post(book.outbox)
         # point 4: sent, not confirmed
-
-    def _beat(self) -> None:
-        """A sign of life for whoever watches the leases, and, within a long transaction, for the store."""
-        for lease in self._all_leases():
-            leases.beat(self._db, lease)
 
     def _look(self, now: float) -> None:
         """What needs no transaction: what workers say of themselves while nothing follows from it."""
@@ -208,10 +200,10 @@ class Orchestrator:
         """Another process has written: take up new experiments, read changed ones again."""
         self._polls.follow(logs.followed(self._db, book.now_s))
         self._fleet.read(self._db, time.monotonic())
-        if self._leader is not None:
+        if self._leasing.is_leader:
             self._series.read(self._db)
             self._fleet.trust(host_keys.get(self._db))
-        read = self.works.read(book, {*self._leases, *self._cleaning})
+        read = self.works.read(book, {*self._leasing.experiments, *self._cleaning})
         if self._watch is not None:
             self._watch.read(self._db)
             for work in read:
@@ -253,7 +245,7 @@ class Orchestrator:
 
     def _advance(self, book: Book, now: float) -> None:
         """Everything that follows from the state: releases, ends, dispatches, polls, probes."""
-        again, book.while_waiting = False, self._beat
+        again, book.while_waiting = False, self._leasing.beat
         results.let_go(book, self.works, self._fleet)
         for row in [experiments.get(self._db, seq) for seq in self._series.release(book)]:
             assert row is not None, "it was written a moment ago, in this transaction"
@@ -281,7 +273,7 @@ class Orchestrator:
         end_due = ends.order(book, live, self._routing, now)
         for place, worker in self._fleet.to_probe(sorted(unknown), now, self._routing.asked):
             book.send(self._routing.control(worker), ProbeMessage(self._fleet.machine(place)))
-        for seq in self._ended() if self._leader is not None else ():  # a daemon must not grow by what has ended
+        for seq in self._ended() if self._leasing.is_leader else ():  # a daemon must not grow by what has ended
             del self.works[seq]
         self._dirty = again or more or any(map(releasing.has_more, live.values()))
         self._wake_at = self._next_due(live, end_due, book.now_s, now)

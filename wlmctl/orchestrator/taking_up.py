@@ -30,14 +30,15 @@ class Works(dict[int, Work]):
 
     def read(self, book: Book, wanted: Collection[int]) -> list[Work]:
         """Take up new experiments, read changed ones again, forget those that are gone; what was read."""
-        wanted = {*wanted, *self}
-        if self._is_leader:
-            wanted.update(
-                row[0] for row in book.db.rows("SELECT seq FROM experiments WHERE ended IS NULL AND origin = 'submit'")
-            )
+        going_on = experiments.going_on(book.db) if self._is_leader else {}
         read = list[Work]()
-        for seq in wanted:
+        for seq in {*wanted, *self, *going_on}:
             known = self.get(seq)
+            if seq in going_on:
+                revision, count = going_on[seq]
+                if revision == (known.row.revision if known is not None else self._unusable.get(seq)):
+                    continue
+                book.db.ask_ahead(experiments.questions(seq, count=count))
             row = experiments.get(book.db, seq)
             if row is None:
                 self.pop(seq, None)

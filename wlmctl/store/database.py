@@ -11,6 +11,9 @@ from wlmctl.errors import StoreError, StoreOutage
 from wlmctl.store.dialect import Dialect
 from wlmctl.store.schema import SCHEMA_VERSION
 
+#: A query and its values.
+Question = tuple[str, tuple[Any, ...]]
+
 
 class Cursor(Protocol):
     """The rows of a query, pulled one by one, or the count of rows that a statement has changed."""
@@ -61,8 +64,17 @@ class Database(ABC):
         self.outages = 0
 
     @abstractmethod
-    def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing, and alone: no other process writes between its first read and its commit."""
+    def transaction(self, ahead: Sequence[Question] = ()) -> AbstractContextManager[None]:
+        """All or nothing, and alone: no other process writes between its first read and its commit.
+
+        ``ahead``: see ``ask_ahead``.
+        """
+
+    def ask_ahead(self, questions: Sequence[Question]) -> None:  # noqa: B027 (where a question takes no time)
+        """Where a question takes its time, ask all of these at once; inside a transaction.
+
+        ``rows`` and ``row`` then have the answers, each of them once, until something is written.
+        """
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wlmctl.errors import NoSuch, UsageError
 from wlmctl.states import TaskState
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
 from wlmctl.store.finding import find_any
 from wlmctl.store.rows import EXPERIMENT_COLUMNS, TASK_COLUMNS, ExperimentRow, TaskRow, folder_column
 from wlmctl.store.series import SeriesRow
@@ -22,6 +22,13 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 #: The most rows that are read at once.
 FEW = 1000
+
+#: What ``going_on`` asks.
+GOING_ON: Question = "SELECT seq, revision, task_count FROM experiments WHERE ended IS NULL AND origin = 'submit'", ()
+
+_GET = f"SELECT {EXPERIMENT_COLUMNS} FROM experiments WHERE seq = ?"
+_DOCUMENT = "SELECT document FROM experiments WHERE seq = ?"
+_BINDINGS = "SELECT role, machine FROM bindings WHERE exp = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +111,13 @@ def find(db: Database, text: str) -> ExperimentRow:
 
 def get(db: Database, seq: int) -> ExperimentRow | None:
     """The experiment with this number."""
-    row = db.row(f"SELECT {EXPERIMENT_COLUMNS} FROM experiments WHERE seq = ?", (seq,))
+    row = db.row(_GET, (seq,))
     return ExperimentRow(*row) if row else None
+
+
+def going_on(db: Database) -> dict[int, tuple[int, int]]:
+    """The submitted experiments that have not ended: how often others have changed each, and how many tasks it has."""
+    return {seq: (revision, count) for seq, revision, count in db.rows(*GOING_ON)}
 
 
 def select(
@@ -140,7 +152,7 @@ def select(
 
 def document(db: Database, seq: int) -> dict[str, Any]:
     """The checked experiment as ``wlmctl.experiment.to_document`` made it."""
-    value: dict[str, Any] = json.loads(db.row("SELECT document FROM experiments WHERE seq = ?", (seq,))[0])
+    value: dict[str, Any] = json.loads(db.row(_DOCUMENT, (seq,))[0])
     return value
 
 
@@ -171,6 +183,11 @@ _STANDING = f"SELECT {', '.join(Standing._fields)} FROM tasks WHERE exp = ? ORDE
 def standings(db: Database, seq: int, *, count: int) -> Iterator[Standing]:
     """How the experiment's tasks stand, in file order. It has ``count`` of them: few are read in one question."""
     return map(Standing._make, db.rows(_STANDING, (seq,)) if count <= FEW else db.pull(_STANDING, (seq,)))
+
+
+def questions(seq: int, *, count: int) -> list[Question]:
+    """What ``get``, ``document``, ``bindings`` and, of few tasks, ``standings`` ask of an experiment of ``count``."""
+    return [(sql, (seq,)) for sql in (_GET, _DOCUMENT, _BINDINGS, *([_STANDING] if count <= FEW else []))]
 
 
 def outputs(db: Database, seq: int, templates: Sequence[int]) -> list[tuple[int, int, str]]:
@@ -210,7 +227,7 @@ def counts(db: Database, seq: int) -> dict[str, int]:
 
 def bindings(db: Database, seq: int) -> dict[str, str]:
     """The machine of each role bound so far."""
-    return dict(db.rows("SELECT role, machine FROM bindings WHERE exp = ?", (seq,)))
+    return dict(db.rows(_BINDINGS, (seq,)))
 
 
 def files(db: Database, seq: int) -> dict[str, bytes]:

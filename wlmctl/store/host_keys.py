@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
+
+#: What ``get`` asks.
+ALL: Question = "SELECT machine, line FROM host_keys ORDER BY machine, line", ()
 
 
 def put(db: Database, machine: str, lines: Sequence[str]) -> None:
@@ -23,6 +26,6 @@ def put(db: Database, machine: str, lines: Sequence[str]) -> None:
 def get(db: Database) -> dict[str, tuple[str, ...]]:
     """The lines of each machine that has any: what ``Machine.host_keys`` is to be in a task context."""
     found: dict[str, tuple[str, ...]] = {}
-    for machine, line in db.rows("SELECT machine, line FROM host_keys ORDER BY machine, line"):
+    for machine, line in db.rows(*ALL):
         found[machine] = (*found.get(machine, ()), line)
     return found

@@ -15,7 +15,7 @@ from typing import Any
 
 from wlmctl.errors import StoreOutage
 from wlmctl.host import ProcessIdentity, is_gone, this_process
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
 
 #: Seconds without a beat, on the waiting process's clock, after which a lease has ended. Beats come every second.
 TERM_S = 5.0
@@ -139,9 +139,14 @@ def _take_now(db: Database, name: str, row: LeaseRow | None, info: dict[str, Any
         return None
 
 
+def question(lease: Lease) -> Question:
+    """What ``check`` asks."""
+    return "SELECT owner, epoch FROM leases WHERE name = ?", (lease.name,)
+
+
 def check(db: Database, lease: Lease) -> None:
     """Raise ``LeaseLost`` unless the lease is still ours; inside the transaction that writes."""
-    row = db.row("SELECT owner, epoch FROM leases WHERE name = ?", (lease.name,))
+    row = db.row(*question(lease))
     if row is None or tuple(row) != (lease.owner, lease.epoch):
         raise LeaseLost(lease.name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
 
 #: Bytes of each stream that the store keeps of an attempt.
 TAIL_BYTES = 64 * 1024
@@ -34,9 +34,14 @@ def follow(db: Database, seq: int, task: int, until_s: float) -> None:
     )
 
 
+def followed_question(now_s: float) -> Question:
+    """What ``followed`` asks."""
+    return "SELECT exp, task FROM follows WHERE until >= ?", (now_s,)
+
+
 def followed(db: Database, now_s: float) -> list[tuple[int, int]]:
     """The tasks (experiment, task) whose new bytes somebody wants."""
-    return [(seq, task) for seq, task in db.rows("SELECT exp, task FROM follows WHERE until >= ?", (now_s,))]
+    return [(seq, task) for seq, task in db.rows(*followed_question(now_s))]
 
 
 def add_live(db: Database, seq: int, task: int, attempt: int, stream: str, start: int, content: bytes) -> None:

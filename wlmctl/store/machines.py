@@ -6,7 +6,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
+
+#: What ``away`` and ``held_by_users`` ask.
+AWAY: Question = "SELECT machine, reason, since, probe_due FROM holds", ()
+BY_USERS: Question = "SELECT machine, reason, since, owner, until FROM user_holds", ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,14 @@ def forget_over(db: Database, now_s: float) -> None:
 
 def away(db: Database) -> dict[str, Hold]:
     """The machines that do not answer."""
-    return {row[0]: Hold(*row) for row in db.rows("SELECT machine, reason, since, probe_due FROM holds")}
+    return {row[0]: Hold(*row) for row in db.rows(*AWAY)}
 
 
 def held_by_users(db: Database) -> dict[str, Hold]:
     """The machines that users hold, or held until a time that may be over."""
-    rows = db.rows("SELECT machine, reason, since, owner, until FROM user_holds")
-    return {name: Hold(name, reason, since, by=by, until_s=until) for name, reason, since, by, until in rows}
+    return {
+        name: Hold(name, reason, since, by=by, until_s=until) for name, reason, since, by, until in db.rows(*BY_USERS)
+    }
 
 
 def holds(db: Database, now_s: float | None = None) -> dict[str, Hold]:
@@ -105,7 +110,11 @@ def _utc(seconds: float) -> str:
 
 def touched(db: Database, seq: int, machine: str) -> None:
     """Note that the experiment has (or will have) a folder on the machine; inside a transaction."""
-    db.execute("INSERT INTO folders VALUES (?, ?) ON CONFLICT DO NOTHING", (seq, machine))
+    db.write(
+        "INSERT INTO folders VALUES (?, ?) ON CONFLICT (exp, machine) DO UPDATE SET machine = excluded.machine",
+        (seq, machine),
+        lambda: AssertionError("a folder was not noted"),
+    )
 
 
 def machines_touched(db: Database, seq: int) -> list[str]:

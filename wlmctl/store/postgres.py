@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import pq
 
-from wlmctl.errors import CommitInDoubt, StoreOutage
+from wlmctl.errors import StoreOutage
 from wlmctl.store import postgres_errors, postgres_schema
-from wlmctl.store.database import Cursor, Database
+from wlmctl.store.database import Cursor, Database, Question
 from wlmctl.store.dialect import POSTGRESQL, placeholders
-from wlmctl.store.patience import FIRST_S, Patience, for_seconds
 from wlmctl.store.postgres_bulk import Written, column_types, insert_many, send
 from wlmctl.store.postgres_connection import connect
+from wlmctl.store.postgres_doubt import STATUS, settle
 from wlmctl.store.postgres_listening import TELL, Listening
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Seconds to ask what became of a commit whose answer was lost, where nobody has more patience.
-DOUBT_S = 15.0
 #: Rows fetched at once by ``pull``.
 _CHUNK = 1000
 
 # A transaction of the store is alone in its schema: the lock is taken before its first read, as BEGIN IMMEDIATE does.
 _LOCK = "SELECT pg_advisory_xact_lock(7826541, hashtext(current_schema()))"
-_BEGIN = f"BEGIN; {_LOCK}"
 _VERSION = "SELECT n FROM changes"
 _CHANGED = "UPDATE changes SET n = n + 1 RETURNING txid_current()"
 _TOLD = f"{_CHANGED}, {TELL}"
-_STATUS = "SELECT txid_status(%s)"
 
 #: Added to the version at each outage: what was written meanwhile, and by a commit in doubt, is read again.
 _RECONNECTED = 1 << 40
@@ -57,6 +53,7 @@ class PostgresDatabase(Database):
         self._written: list[Written] = []
         self._types: dict[str, dict[str, str]] = {}
         self._listening: Listening | None = None
+        self._ahead: dict[Question, psycopg.Cursor[Any]] = {}
         self._connection = connect(self.url, self._password)
         try:
             version = postgres_schema.prepare(self, create=create)
@@ -75,12 +72,13 @@ class PostgresDatabase(Database):
         postgres_schema.take_steps(self, version)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, ahead: Sequence[Question] = ()) -> Iterator[None]:
         """All or nothing, under the store's lock; the transaction that has written something is counted."""
         assert not self._is_inside, "a transaction inside a transaction"
-        self._again(self._begin)
-        self._is_inside, self._wrote = True, False
+        self._wrote = False
         try:
+            self._again(lambda connection: self._begin(connection, ahead))
+            self._is_inside = True
             yield
             self._commit()
         except BaseException:
@@ -88,13 +86,30 @@ class PostgresDatabase(Database):
             raise
         finally:
             self._is_inside, self._version = False, None
+            self._ahead.clear()
 
-    def _begin(self, connection: psycopg.Connection[Any]) -> None:
-        # before it is prepared there may be no tables
-        cursor = connection.execute(f"{_BEGIN}; {_VERSION}" if self._is_prepared else _BEGIN, prepare=False)
-        while cursor.nextset():
-            pass
-        self._version = cursor.fetchone()[0] if self._is_prepared else None  # type: ignore[index]
+    def _begin(self, connection: psycopg.Connection[Any], ahead: Sequence[Question]) -> None:
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            connection.execute(_LOCK)
+            # before it is prepared there may be no tables
+            version = connection.execute(_VERSION) if self._is_prepared else None
+            self._ask(connection, ahead)
+        self._version = version.fetchone()[0] if version is not None else None  # type: ignore[index]
+
+    def ask_ahead(self, questions: Sequence[Question]) -> None:
+        """Ask all of these in one go; ``rows`` and ``row`` have the answers until something is written."""
+
+        def ask(connection: psycopg.Connection[Any]) -> None:
+            with connection.pipeline():
+                self._ask(connection, questions)
+
+        self._send_written()
+        self._guarded(ask)
+
+    def _ask(self, connection: psycopg.Connection[Any], questions: Sequence[Question]) -> None:
+        for sql, values in questions:
+            self._ahead[sql, values] = connection.execute(placeholders(sql) if values else sql, values or None)
 
     def _commit(self) -> None:
         if not (self._wrote or self._written):
@@ -108,25 +123,9 @@ class PostgresDatabase(Database):
         self._own += 1
 
     def _ask_for_commit(self, number: int, outage: StoreOutage) -> None:
-        """The answer to a commit was lost: the server knows what became of the transaction with this number."""
-        patience = self.patience or Patience(for_seconds(DOUBT_S), tell=log.info)
         self._is_inside = False
-        while True:
-            try:
-                status = self._again(lambda connection: connection.execute(_STATUS, (number,)).fetchone())
-            except StoreOutage as error:
-                try:
-                    patience(error)
-                except StoreOutage:
-                    raise CommitInDoubt(f"{outage}; whether the last change was stored is not known") from error
-                continue
-            if status == ("committed",):
-                return
-            if status == ("aborted",):
-                raise outage
-            if status != ("in progress",):
-                raise CommitInDoubt(f"{outage}; whether the last change was stored is not known") from outage
-            time.sleep(FIRST_S)  # its process at the server has not noticed yet that nobody listens
+        ask = partial(self._again, lambda connection: connection.execute(STATUS, (number,)).fetchone())
+        settle(ask, outage, self.patience)
 
     def _roll_back(self) -> None:
         self._written.clear()
@@ -183,7 +182,8 @@ class PostgresDatabase(Database):
 
     def _read(self, sql: str, values: Sequence[Any], fetch: Callable[[psycopg.Cursor[Any]], T]) -> T:
         if self._is_inside:
-            return fetch(self._run(sql, values))
+            key = sql, tuple(values)
+            return fetch(self._ahead.pop(key) if key in self._ahead else self._run(sql, values))
         text = placeholders(sql) if values else sql
         return self._again(lambda connection: fetch(connection.execute(text, values or None)))
 
@@ -191,6 +191,7 @@ class PostgresDatabase(Database):
         """Run one statement."""
         if sql.startswith("SELECT"):
             return self._read(sql, values, lambda cursor: cursor)
+        self._ahead.clear()
         cursor = self._run(sql, values)
         self._wrote |= cursor.rowcount != 0
         return cursor
@@ -201,6 +202,7 @@ class PostgresDatabase(Database):
 
     def write_many(self, sql: str, rows: Sequence[Sequence[Any]], refused: Callable[[], Exception]) -> None:
         """Run a statement that changes one row for each of the rows, with what else is written."""
+        self._ahead.clear()
         self._written += [(sql, rows[first : first + _CHUNK], refused) for first in range(0, len(rows), _CHUNK)]
         if not self._is_inside or len(self._written) >= _CHUNK:
             self._send_written()
@@ -222,6 +224,7 @@ class PostgresDatabase(Database):
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row, pulled lazily."""
+        self._ahead.clear()
         self._send_written()
         self._wrote |= self._guarded(lambda connection: insert_many(connection, sql, rows)) != 0
 

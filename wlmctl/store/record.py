@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -110,7 +110,7 @@ class Recorder:
         if target not in EXPERIMENT_TRANSITIONS[source]:
             raise IllegalTransition(f"experiment {self.exp}: {source} -> {target}")
         columns = "".join(f", {name} = ?" for name in changes)
-        self.db.execute(
+        self._write(
             f"UPDATE experiments SET state = ?{columns} WHERE seq = ?", (target.value, *changes.values(), self.exp)
         )
         self._event(None, "experiment", source.value, target.value, changes.get("reason"), changes)
@@ -118,7 +118,7 @@ class Recorder:
     def experiment_fields(self, kind: str, reason: str | None = None, **changes: Any) -> None:
         """Set columns of the experiment without a change of its state (a priority)."""
         columns = ", ".join(f"{name} = ?" for name in changes)
-        self.db.execute(f"UPDATE experiments SET {columns} WHERE seq = ?", (*changes.values(), self.exp))
+        self._write(f"UPDATE experiments SET {columns} WHERE seq = ?", (*changes.values(), self.exp))
         self._event(None, kind, None, None, reason, changes)
 
     def bind(self, role: str, machine: str, **figures: int) -> None:
@@ -150,9 +150,12 @@ class Recorder:
         """Store the counter; ``foreign`` tells whoever works on this experiment to read it again."""
         self.settle()
         if self._n != self._first or foreign:
-            self.db.write(
+            self._write(
                 "UPDATE experiments SET events = ?, revision = revision + ? WHERE seq = ?",
                 (self._n, int(foreign), self.exp),
-                lambda: AssertionError(f"experiment {self.exp} is not in the store"),
             )
             self._first = self._n
+
+    def _write(self, sql: str, values: Sequence[Any]) -> None:
+        """Change the row of the experiment."""
+        self.db.write(sql, values, lambda: AssertionError(f"experiment {self.exp} is not in the store"))

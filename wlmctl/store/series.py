@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
 from wlmctl.store.rows import EXPERIMENT_COLUMNS, ExperimentRow, folder_column, folder_of_column
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class SeriesRow:
 
 _COLUMNS = ", ".join(field.name for field in fields(SeriesRow))
 
+#: What ``going_on`` asks.
+GOING_ON: Question = f"SELECT {_COLUMNS} FROM series WHERE ended IS NULL ORDER BY created DESC, id", ()
+
 
 def series_of(experiment_id: str) -> str | None:
     """The id of the series that an experiment belongs to, by its id ``<series>.<n>``; None: to none."""
@@ -116,8 +119,7 @@ def ids_beginning_with(db: Database, text: str) -> list[str]:
 
 def going_on(db: Database) -> list[SeriesRow]:
     """The series that are not final, newest first."""
-    rows = db.rows(f"SELECT {_COLUMNS} FROM series WHERE ended IS NULL ORDER BY created DESC, id")
-    return [SeriesRow(*row) for row in rows]
+    return [SeriesRow(*row) for row in db.rows(*GOING_ON)]
 
 
 def change(db: Database, row: SeriesRow, **changes: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl.errors import NoStore, StoreBusy, StoreError, UsageError, WlmctlError
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
 from wlmctl.store.dialect import SQLITE
 from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
 from wlmctl.text import shown
@@ -134,7 +134,7 @@ class SqliteDatabase(Database):
         return kind(f"store {self.path}: {_explain(error)}")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, ahead: Sequence[Question] = ()) -> Iterator[None]:  # noqa: ARG002 (a question takes no time)
         """All or nothing: ``BEGIN IMMEDIATE`` before the first read, then ``COMMIT``, or ``ROLLBACK`` on an error."""
         with self._inside("BEGIN IMMEDIATE"):
             yield

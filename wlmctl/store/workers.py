@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from wlmctl.errors import NoSuch
-from wlmctl.store.database import Database
+from wlmctl.store.database import Database, Question
 
 #: States. ``dead``: it fell silent; ``gone``: it ended in order.
 ALIVE, DRAINING, DEAD, GONE = "alive", "draining", "dead", "gone"
@@ -17,6 +17,9 @@ LIVE = frozenset({ALIVE, DRAINING})
 
 #: Seconds for which one that has ended is remembered.
 REMEMBERED_S = 7 * 86_400.0
+
+#: What ``to_drain`` asks.
+TO_DRAIN: Question = "SELECT id FROM workers WHERE drain = 1 AND ended IS NULL", ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +121,4 @@ def drain(db: Database, worker: str) -> bool:
 
 def to_drain(db: Database) -> set[str]:
     """The live workers that are asked to drain."""
-    return {row[0] for row in db.rows("SELECT id FROM workers WHERE drain = 1 AND ended IS NULL")}
+    return {row[0] for row in db.rows(*TO_DRAIN)}
