@@ -349,6 +349,24 @@ def test_where_ends_are_unknown_one_machine_is_drained_and_the_others_go_on() ->
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "patience_s"),
+    [
+        (Resources(8), HOUR_S / 2),
+        (Resources(8, walltime_s=60), HOUR_S / 2),
+        (Resources(8, walltime_s=0.75 * HOUR_S), 0.75 * HOUR_S),
+        (Resources(8, walltime_s=9 * HOUR_S), HOUR_S),
+    ],
+)
+def test_the_shorter_a_task_is_the_sooner_a_machine_is_kept_for_it(asked: Resources, patience_s: float) -> None:
+    views = [make_view("a", 8, free_cpus=2), make_view("b", 8, free_cpus=6)]
+    held = (running("r", "a", 6, None), running("s", "b", 2, None))
+    for age_s, is_kept in ((patience_s - 1, False), (patience_s, True)):
+        big = anywhere("big", resources=asked, age_s=age_s)
+        kept = decide(on_machines([big], views, running=held), reserve_after="1h").reservations
+        assert len(kept) == is_kept, f"after {age_s} s"
+
+
 def test_a_task_that_has_waited_too_long_starts_first_once_it_fits() -> None:
     big = make_group("big", resources=Resources(8), age_s=2 * HOUR_S, priority=0)
     small = make_group("small", 9, order=1, priority=9)

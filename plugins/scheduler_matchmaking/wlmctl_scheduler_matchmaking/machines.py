@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from wlmctl.machine import Machine, Requirement
@@ -18,13 +19,14 @@ class Machines:
     def __init__(self, rooms: Mapping[str, Room], fleet: Fleet, *, is_spread: bool) -> None:
         self._fleet, self._sign = fleet, -1 if is_spread else 1
         self._rooms = [rooms[name] for name in sorted(rooms)]
-        self._offered = [_offered(room.view) for room in self._rooms]
         self._prices = machine_prices([room.view for room in self._rooms])
         self._labelled = dict[str, set[int]]()
         for number, room in enumerate(self._rooms):
             for label in room.view.labels:
                 self._labelled.setdefault(label, set()).add(number)
         self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
+        #: By what tasks need: whether machines, by number, that are not held can do them all.
+        self._can_do = defaultdict[tuple[RoleNeed, ...], dict[int, bool]](dict)
         self._misfits: dict[tuple[object, ...], str] = {}
 
     def for_each(self, group: Group) -> Mapping[str, Room]:
@@ -46,16 +48,22 @@ class Machines:
             found = self._known[key] = self._fitting(role.requires, _needs(role, groups), role.barred)
         return found
 
-    def _fitting(self, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> Mapping[str, Room]:
-        having: Iterable[int] = range(len(self._rooms))
+    def _fitting(
+        self, requires: Requirement, needs: tuple[RoleNeed, ...], barred: frozenset[str]
+    ) -> Mapping[str, Room]:
+        numbers: Iterable[int] = range(len(self._rooms))
         if requires.labels:
-            having = sorted(set.intersection(*[self._labelled.get(label, set()) for label in requires.labels]))
-        return {
-            room.view.name: room
-            for number in having
-            for room in (self._rooms[number],)
-            if room.view.name not in barred and self._why_not(number, requires, needs) is None
-        }
+            numbers = sorted(set.intersection(*[self._labelled.get(label, set()) for label in requires.labels]))
+        if not requires.cpus is requires.memory_bytes is requires.gpus is None:
+            numbers = [number for number in numbers if requires.misfit(_offered(self._rooms[number].view)) is None]
+        can_do, found = self._can_do[needs], dict[str, Room]()
+        for number in numbers:
+            room = self._rooms[number]
+            if number not in can_do:
+                can_do[number] = not room.view.held and self._unable(room, needs) is None
+            if can_do[number] and room.view.name not in barred:
+                found[room.view.name] = room
+        return found
 
     def ranked(self, rooms: Iterable[Room], asked: Resources) -> list[Room]:
         """Those that have room for one such task now, the best first.
@@ -78,8 +86,8 @@ class Machines:
         key = requires, tuple(needs), barred
         if key not in self._misfits:
             whys = [
-                f"{room.view.name} {self._why_not(number, requires, needs) or 'fits'}"
-                for number, room in enumerate(self._rooms)
+                f"{room.view.name} {self._why_not(room, requires, needs) or 'fits'}"
+                for room in self._rooms
                 if room.view.name not in barred
             ]
             more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
@@ -90,11 +98,11 @@ class Machines:
         """Why no machine fits the role."""
         return self.no_fit(f"the role {role.role}", role.requires, _needs(role, groups), role.barred)
 
-    def _why_not(self, number: int, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
-        room = self._rooms[number]
-        misfit = "is held" if room.view.held else requires.misfit(self._offered[number])
-        if misfit is not None:
-            return misfit
+    def _why_not(self, room: Room, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
+        return "is held" if room.view.held else requires.misfit(_offered(room.view)) or self._unable(room, needs)
+
+    def _unable(self, room: Room, needs: Sequence[RoleNeed]) -> str | None:
+        """Why such tasks cannot all run there."""
         for need in needs:
             if not room.can_ever(need.resources):
                 return f"is too small for a task that asks for {asks(need.resources)}"

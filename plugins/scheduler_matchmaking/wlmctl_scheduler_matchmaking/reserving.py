@@ -18,6 +18,14 @@ from wlmctl_scheduler_matchmaking.rooms import Kept, Room
 _Ends = Mapping[str, Sequence[tuple[float, Resources]]]
 
 
+def patience_s(group: Group, reserve_after_s: float) -> float:
+    """How long the group's eldest task waits before it has waited too long: the longer, the longer it takes a machine.
+
+    As long as it says it takes, but no longer than ``reserve_after_s`` and no less than half of it.
+    """
+    return max(reserve_after_s / 2, min(reserve_after_s, group.resources.walltime_s or 0.0))
+
+
 def reserve(
     groups: Iterable[Group],
     where: Callable[[Group], Iterable[Room]],
@@ -44,7 +52,6 @@ def reserve(
         from_s = max(each.from_s for each in openings)
         for each in openings:
             each.room.keep(Kept(group.tasks[0], from_s, _beside(each.room, asked, ends, from_s)))
-        known_s = None if from_s == math.inf else from_s
         known_s = None if from_s == math.inf else from_s
         return tuple(Reservation(group.tasks[0], each.room.view.name, known_s) for each in openings)
     return ()

@@ -17,7 +17,7 @@ from wlmctl_scheduler_matchmaking.order import Bands, Shares, level
 from wlmctl_scheduler_matchmaking.packing import is_packable
 from wlmctl_scheduler_matchmaking.prices import worker_prices
 from wlmctl_scheduler_matchmaking.reasons import for_want_of_slots
-from wlmctl_scheduler_matchmaking.reserving import reserve
+from wlmctl_scheduler_matchmaking.reserving import patience_s, reserve
 from wlmctl_scheduler_matchmaking.rooms import Room, binds_nothing
 from wlmctl_scheduler_matchmaking.settings import Settings
 from wlmctl_scheduler_matchmaking.slots import start_by_slots
@@ -117,9 +117,13 @@ class Matchmaking:
 
     def _reserve(self, snapshot: Snapshot, groups: Sequence[Group], matching: Matching) -> Sequence[Reservation]:
         """Of the tasks that waited too long, start the oldest if it fits, and keep a machine for one that does not."""
-        patience_s = self._settings.reserve_after_s
-        old = [group for group in groups if group.age_s >= patience_s and group.resources.cpus and group.may_start != 0]
-        if not patience_s or not old:
+        after_s = self._settings.reserve_after_s
+        old = [
+            group
+            for group in groups
+            if after_s and group.age_s >= patience_s(group, after_s) and group.resources.cpus and group.may_start != 0
+        ]
+        if not old:
             return ()
         old.sort(key=lambda group: (-group.age_s, *_order(group)))
         matching.place_some(old[0], 1)

@@ -19,7 +19,7 @@ class Settings:
 
     #: Seconds of waiting after which a group counts as one priority level higher.
     ageing_step_s: float = 3600.0
-    #: Seconds of waiting after which a machine is kept for the oldest task that finds no room.
+    #: Seconds of waiting after which a machine is kept for the oldest task that finds no room; half for a short one.
     reserve_after_s: float = 3600.0
     #: An experiment with less slack than this before its deadline goes before every priority.
     deadline_margin_s: float = 3600.0

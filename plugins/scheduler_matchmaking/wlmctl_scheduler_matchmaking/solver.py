@@ -11,7 +11,7 @@ from wlmctl_scheduler_matchmaking.mincost import least_cost
 from wlmctl_scheduler_matchmaking.slots import Demand, Solver, in_turn
 
 #: From so many pairs of a demand class and a worker class that is able on, what OR-tools saves is more than it costs.
-WORTH_ARCS = 8_000
+WORTH_ARCS = 40_000
 
 #: From so many tasks on that one decision places on machines of their own, it is worth looking for a better packing.
 WORTH_TASKS = 200

@@ -49,13 +49,17 @@ def bind_together(matching: Matching, bands: Bands, shares: Shares | None) -> bo
 def _bind(matching: Matching, bands: Bands, shares: Shares | None, roles: Mapping[str, UnboundRole]) -> bool:
     """Bind these, by group, and start each group's first task; whether no other way starts more of their tasks."""
     numbers, machines, kinds = dict[object, int](), list[Mapping[str, Room]](), dict[str, int]()
+    seen = dict[object, int]()
     for group in (group for _, groups in bands for group in groups):
         role = roles[group.id]
-        key = role.requires, role.needs, role.barred, group.type, group.worker_labels
-        kind = numbers.get(key)
+        # what is equal is mostly one object, and a hash of such objects is dear
+        objects = id(role.requires), id(role.needs), id(role.barred), group.type, group.worker_labels
+        kind = seen.get(objects)
         if kind is None:
-            kind = numbers[key] = len(machines)
-            machines.append(matching.machines.for_role(role, [group]))
+            key = role.requires, role.needs, role.barred, group.type, group.worker_labels
+            kind = seen[objects] = numbers.setdefault(key, len(machines))
+            if kind == len(machines):
+                machines.append(matching.machines.for_role(role, [group]))
             asked = replace(group.resources, walltime_s=None)
         kinds[group.id] = kind
     rooms = {name: room for each in machines for name, room in each.items()}
