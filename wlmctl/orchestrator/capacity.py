@@ -15,8 +15,9 @@ from wlmctl.plugins import moves_data
 from wlmctl.scheduler import WorkerView
 
 #: The most tasks of one delivery, the seconds in which one worker finishes them, and how many deliveries each worker
-#: gets at least of what is sent at once.
-TOGETHER, TOGETHER_S, SHARES = 25, 0.01, 2
+#: gets at least of what is sent at once. A delivery is acked with its last task: until then it takes up credit, and
+#: what is urgent may have to wait for that where tasks take longer than those before them did.
+TOGETHER, TOGETHER_S, SHARES = 10, 0.01, 2
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class _Shown:
     """A group of ready tasks: who can do them, how many may be sent beyond the free slots, whether they move data.
 
     ``company``: they are started together, ``asked`` is who asks their machine, ``pack`` how many are one job there.
+    ``finished``: how many like them ended lately.
     """
 
     able: list[Member]
@@ -34,6 +36,7 @@ class _Shown:
     company: Company | None
     asked: str | None
     pack: int
+    finished: int
 
 
 class Capacity:
@@ -55,6 +58,7 @@ class Capacity:
         """Take a group into account that is shown to the scheduler."""
         able = self._routing.able(group.type, group.worker_labels, places)
         ahead = self._window.ahead(work.seq, group.type, self._now) if self._only is None else 0
+        finished = self._window.of_template(work.seq, group.type, group.template) if ahead else 0
         company = self._routing.company(group.type, places)
         asked, pack = None, 1
         if company is not None:
@@ -62,7 +66,7 @@ class Capacity:
             if pack > self.packs.get(company[1], 1):
                 self.packs[company[1]] = pack
         self._shown[group.key] = _Shown(
-            able, work.row.priority, ahead, group.type, moves_data(group.type), company, asked, pack
+            able, work.row.priority, ahead, group.type, moves_data(group.type), company, asked, pack, finished
         )
 
     def expect(self, types: Iterable[str]) -> None:
@@ -123,7 +127,7 @@ class Capacity:
         a moment, and no more than keeps all of them busy."""
         shown = self._shown[key]
         workers = max(1, len(shown.able))
-        finished = int(shown.ahead * TOGETHER_S / SPAN_S)
+        finished = int(shown.finished * TOGETHER_S / SPAN_S)
         return max(1, min(TOGETHER, finished // workers, count // (SHARES * workers)))
 
     def company(self, key: str) -> Company | None:

@@ -59,7 +59,7 @@ def result(
     work, active = found
     active.sent = False
     if routing.company(active.type, [active.place]) is None:  # a bunch that ends at once says nothing of a rate
-        window.finished(work.seq, active.type, now)
+        window.finished(work.seq, active.type, work.place(active.idx)[0], now)
     outcome = message.outcome
     if active.state is TaskState.ASSIGNED:
         active.overtaken = message.worker, book.now_s - message.took_s

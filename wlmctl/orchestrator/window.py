@@ -30,13 +30,12 @@ class Window:
     """What was finished lately, by experiment and task type."""
 
     def __init__(self) -> None:
-        self._finished: dict[tuple[int, str], deque[list[float]]] = {}
+        #: By experiment and type: of each template, when how many have ended.
+        self._finished: dict[tuple[int, str], dict[int, deque[list[float]]]] = {}
 
-    def finished(self, exp: int, task_type: str, now: float) -> None:
+    def finished(self, exp: int, task_type: str, template: int, now: float) -> None:
         """One dispatch has ended."""
-        ends = self._finished.get((exp, task_type))
-        if ends is None:
-            ends = self._finished[exp, task_type] = deque()
+        ends = self._finished.setdefault((exp, task_type), {}).setdefault(template, deque())
         if ends and ends[-1][0] == now:
             ends[-1][1] += 1
         else:
@@ -44,14 +43,21 @@ class Window:
 
     def ahead(self, exp: int, task_type: str, now: float) -> int:
         """How many of the type may be sent beyond the free slots."""
-        ends = self._finished.get((exp, task_type))
-        if ends is None:
+        known = self._finished.get((exp, task_type))
+        if known is None:
             return 0
-        while ends and ends[0][0] < now - SPAN_S:
-            ends.popleft()
-        if not ends:
+        for template, ends in list(known.items()):
+            while ends and ends[0][0] < now - SPAN_S:
+                ends.popleft()
+            if not ends:
+                del known[template]
+        if not known:
             del self._finished[exp, task_type]
-        return int(sum(count for _, count in ends))
+        return int(sum(count for ends in known.values() for _, count in ends))
+
+    def of_template(self, exp: int, task_type: str, template: int) -> int:
+        """How many of the template were finished in the span of the last look at its type."""
+        return int(sum(count for _, count in self._finished.get((exp, task_type), {}).get(template, ())))
 
 
 class Loads:

@@ -227,9 +227,20 @@ def test_what_is_done_in_a_moment_travels_together_in_as_many_deliveries_as_keep
     hurry(play)
     sizes = [len(names) for worker in play.workers for names in deliveries(worker).values()]
     assert len(sizes) >= 4
-    assert 1 < max(sizes) <= 25
+    assert 1 < max(sizes) <= 10
     hurry(play, 20)
     assert set(play.states(seq).values()) == {"succeeded"}
+
+
+def test_what_comes_after_quick_tasks_travels_alone_until_it_is_known_to_be_quick_too(play: PlayedFleet) -> None:
+    worker = play.worker("v", slots=4)
+    worker.channel.consume(type_queue(PREFIX, "step"), 100)
+    play.submit("tasks: {a: {type: step, foreach: {n: 1..600}}, b: {type: step, needs: [a], foreach: {n: 1..200}}}")
+    play.step()
+    while not any(name.startswith("b") for name in worker.names()):
+        hurry(play, 1)
+    assert len(worker.held) > 4, "as many are sent ahead as were finished lately"
+    assert all(len(names) == 1 for names in deliveries(worker).values())
 
 
 def test_what_may_kill_workers_travels_alone(play: PlayedFleet) -> None:
