@@ -13,7 +13,6 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cached_property
 
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.answers import Answer, Cutter
@@ -71,6 +70,7 @@ class Session:
         self._asked: dict[int, _Fate] = {}
         self._answers: dict[int, Answer] = {}
         self.extensions: dict[bytes, bytes] = {}
+        self._limits: Limits | None = None
         self.home_asked = self._limits_asked = 0
         try:
             self._begin()
@@ -175,11 +175,15 @@ class Session:
             self._limits_asked = self.send(Packet.EXTENDED, string(b"limits@openssh.com"))
             self.flush()
 
-    @cached_property
+    @property
     def limits(self) -> Limits:
         """What the server takes: asked for at the beginning, and waited for only where it matters."""
-        if not self._limits_asked:
-            return Limits()
+        # no cached_property: up to Python 3.11 a silent host would hold its lock against all other sessions
+        if self._limits is None:
+            self._limits = self._told_limits() if self._limits_asked else Limits()
+        return self._limits
+
+    def _told_limits(self) -> Limits:
         answer = self.take(self._limits_asked)
         if answer.kind != Packet.EXTENDED_REPLY:
             return Limits()
