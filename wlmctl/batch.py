@@ -210,20 +210,23 @@ class JobText:
     """What a machine is given for a job: ``script`` for its shell.
 
     With a queue also ``words``, the submitting command and its options, and ``batch``, the text that the queue runs,
-    which runs the script.
+    which runs the script. ``kind``: ``single``, or an ``array`` or ``pack`` of so many ``members``, of which the script
+    is that of the first.
     """
 
     script: str
     words: Sequence[str] = ()
     batch: str = ""
+    kind: str = "single"
+    members: int = 1
 
 
 @runtime_checkable
 class ShowsText(Protocol):
     """A batch system that can show what it would submit."""
 
-    def text(self, job: BatchJob) -> JobText:
-        """The text of a job of its own; ``TaskFailed`` for a job that cannot be."""
+    def text(self, jobs: Sequence[BatchJob]) -> JobText:
+        """What is submitted with the first of these, alone or with others of them; ``TaskFailed`` where it cannot be."""
         ...
 
 

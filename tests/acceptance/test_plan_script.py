@@ -94,3 +94,26 @@ def test_what_has_no_script_is_one_line(cli: CommandLine) -> None:
         assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
     cli.write("big.yaml", FILE.replace("cpus: 2", "cpus: 2, gpus: 4"))
     assert "--gres=gpu:4" in cli.json("plan", "--script", "simulate", "big.yaml")["words"]
+
+
+TOGETHER = """
+name: pi
+tasks:
+  short: {type: job, machine: cluster, foreach: {n: 1..3}, pack: 3, command: "true", resources: {walltime: 2m}}
+  alike: {type: job, machine: cluster, foreach: {n: 1..4}, command: "true", resources: {walltime: 2m}}
+"""
+
+
+def test_of_a_task_whose_instances_go_together_it_is_the_script_of_the_pack_or_array(
+    cli: CommandLine, cluster: Farm
+) -> None:
+    cli.write("pi.yaml", TOGETHER)
+    pack, array = cli.json("plan", "--script", "short", "pi.yaml"), cli.json("plan", "--script", "alike", "pi.yaml")
+    assert (pack["kind"], pack["instances"], pack["words"][-1]) == ("pack", 3, "--time=7")
+    assert (array["kind"], array["instances"], array["words"][:2]) == ("array", 4, ["sbatch", "--array=0,1,2,3"])
+    alone = cli.json("plan", "--script", "short[2]", "pi.yaml")
+    assert (alone["kind"], alone["instances"], alone["words"][-1]) == ("single", 1, "--time=2")
+    cli.run("run", "pi.yaml")
+    for task, planned in (("short", pack), ("alike", array)):
+        (made,) = cluster["cluster"].home.glob(f".wlmctl/pi-*/.wlmctl/{task}?1?/1/batch.*")
+        assert plain(made.read_text()) == plain(planned["batch_script"])

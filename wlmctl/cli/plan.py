@@ -37,7 +37,8 @@ def plan(
     Ends with 1 when something is in the way, with 4 when a machine could not be reached.
 
     With --script, print the script of one TASK or instance (simulate, simulate[1], simulate:1) as its machine would
-    get it: with a queue the batch script, and the script that it runs.
+    get it: with a queue the batch script, and the script that it runs. For a TASK with instances that go together that
+    is the script of the array or pack.
     """
     from wlmctl.cli.submit import parameters
     from wlmctl.experiment import read
@@ -82,11 +83,18 @@ def _write_script(script: TaskScript) -> None:
     """Shell text, whose comments say what is what."""
     text, machine = script.text, script.machine
     write(f"# task {script.task} on machine {machine.name} ({machine.batch})\n")
-    if script.pack > 1:
-        write(f"# up to {script.pack} of its instances share one job of the queue, one after the other\n")
+    if text.kind == "pack":
+        write(
+            f"# {text.members} of its instances in one job of the queue, one after the other; other packs are alike\n"
+        )
+    elif text.kind == "array":
+        write(f"# {text.members} of its instances as one array: those that are submitted together\n")
+    elif script.pack > 1:
+        write(f"# by itself; up to {script.pack} of its instances share one job of the queue\n")
     if text.batch:
         write(f"# submitted, held, recorded and released: {shlex.join(text.words)}\n")
-        write(f"{text.batch}\n# script.NONCE, which runs by {machine.shell or 'bash -l'}:\n")
+        of = f" of {script.task}" if text.members > 1 else ""
+        write(f"{text.batch}\n# script.NONCE{of}, which runs by {machine.shell or 'bash -l'}:\n")
     write(text.script)
 
 
@@ -97,6 +105,8 @@ def _script_as_json(script: TaskScript) -> dict[str, Any]:
         "machine": script.machine.name,
         "batch": script.machine.batch,
         "pack": script.pack,
+        "kind": text.kind,
+        "instances": text.members,
         "words": list(text.words),
         "batch_script": text.batch or None,
         "script": text.script,

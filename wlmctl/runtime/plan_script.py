@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wlmctl.batch import BatchSystem, JobText, ShowsText
+from wlmctl.batch import MANY, BatchSystem, JobText, ShowsText
 from wlmctl.config import Config
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import NoSuch, TaskFailed, Unreachable, UsageError
@@ -32,21 +32,22 @@ class TaskScript:
     task: str
     machine: Machine
     text: JobText
-    pack: int = 0
+    pack: int = 1
 
 
 def plan_script(config: Config, experiment: Experiment, selector: str, pool: ConnectionPool) -> TaskScript:
-    """The text for a task or instance, of a task with many instances for the first.
+    """The text for an instance by itself, or for a task: for its first instance and those that may go with it.
 
     ``NoSuch`` for an unknown one; ``UsageError`` where its type or batch system has no such text; ``TaskFailed`` where
     it could not run; ``Unreachable`` where its machine does not answer.
     """
-    template, position = _chosen(experiment, selector)
+    template, position, is_whole = _chosen(experiment, selector)
     name = template.instance_name(position)
     kind = task_type(template.type)
     if not isinstance(kind, PlansJobs):
         raise UsageError(f"task {name}: a task of type {template.type} has no batch script")
-    one = Instances(template, task_type, Path(experiment.folder)).at(position)
+    instances = Instances(template, task_type, Path(experiment.folder))
+    one = instances.at(position)
     planner = Planner(config, experiment, pool, roles={template.name: list(one.roles)})
     look_at_machines(planner)
     if planner.unreachable:
@@ -57,13 +58,18 @@ def plan_script(config: Config, experiment: Experiment, selector: str, pool: Con
     batch: BatchSystem = batch_factory(machine.batch)(machine, machine.batch_options)
     if not isinstance(batch, ShowsText):
         raise UsageError(f"task {name}: the batch system {machine.batch} does not show what it submits")
+    chosen = [(template.instance_name(at), instances.at(at)) for at in range(min(len(template.rows), MANY))]
     with pool.lease(machine) as transport:
-        spec = kind.parse(one.text, Path(experiment.folder))
-        job = kind.batch_job(spec, _Context(planner, name, one), transport)
-    return TaskScript(name, machine, _readable(batch.text(job)), job.pack)
+        jobs = [
+            kind.batch_job(kind.parse(each.text, Path(experiment.folder)), _Context(planner, of, each), transport)
+            for of, each in (chosen if is_whole else [(name, one)])
+            if each.roles[0] == one.roles[0]
+        ]
+    return TaskScript(name, machine, _readable(batch.text(jobs)), jobs[0].pack)
 
 
-def _chosen(experiment: Experiment, selector: str) -> tuple[Template, int]:
+def _chosen(experiment: Experiment, selector: str) -> tuple[Template, int, bool]:
+    """The task, the position of an instance, and whether all instances are meant."""
     name, label = parse_task_selector(selector)
     templates = {template.name: template for template in experiment.templates}
     if name not in templates:
@@ -71,10 +77,10 @@ def _chosen(experiment: Experiment, selector: str) -> tuple[Template, int]:
         raise NoSuch(f"no task {name!r} ({hint})")
     template = templates[name]
     if label is None:
-        return template, 0
+        return template, 0, True
     for position in range(len(template.rows)):
         if template.instance_name(position) == f"{name}[{label}]":
-            return template, position
+            return template, position, False
     raise NoSuch(f"task {name} has no instance {label!r} (the first is {template.instance_name(0)})")
 
 

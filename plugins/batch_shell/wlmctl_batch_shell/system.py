@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +109,10 @@ class ShellBatch:
         """What the files of these jobs on this very host say."""
         return here.look(jobs, wait_s, offsets)
 
-    def text(self, job: BatchJob) -> JobText:
-        """What the machine's shell runs."""
-        self._check(job)
-        return JobText(job_script(job, self.machine))
+    def text(self, jobs: Sequence[BatchJob]) -> JobText:
+        """What the machine's shell runs for the first."""
+        self._check(jobs[0])
+        return JobText(job_script(jobs[0], self.machine))
 
     def find(self) -> Command:
         """The wrappers of this login."""

@@ -93,9 +93,26 @@ def _own(number: int, job: BatchJob, script: str) -> str:
         "d": job.directory,
         "n": job_name(job.token),
         "t": script,
-        "h": assignments(folder=job.folder, token=job.token).rstrip("\n"),
+        "h": _lines(job),
     }
     return assignments(**{f"{letter}_{number}": value for letter, value in own.items()})
+
+
+def _lines(job: BatchJob) -> str:
+    """What says in a batch script whose job it is."""
+    return assignments(folder=job.folder, token=job.token).rstrip("\n")
+
+
+def batch_text(unit: Unit, jobs: Mapping[int, BatchJob], index: str) -> tuple[list[str], str]:
+    """Further words for the submitting command, and the batch script, as ``submit.sh`` makes them on the machine."""
+    own = [_lines(job) for job in jobs.values()]
+    if unit.kind == "pack":
+        return [], "#!/bin/sh\n" + unit.run + "\n" + "".join(f"{each}\nmember\n" for each in own)
+    if unit.kind == "array":
+        places = ",".join(map(str, range(len(own)))) + (f"%{unit.together}" if unit.together else "")
+        cases = "".join(f"{place}) {each} ;;\n" for place, each in enumerate(own))
+        return [f"--array={places}"], f"#!/bin/sh\ncase {index} in\n{cases}*) exit 96 ;;\nesac\n{unit.run}"
+    return [], f"#!/bin/sh\n{own[0]}\n{unit.run}"
 
 
 def job_name(token: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from wlmctl.batch import BatchJob, Command, JobRef, JobText
 from wlmctl.errors import Broken, SpecError, TaskFailed
 from wlmctl.jobs.queue.answers import judge_of
-from wlmctl.jobs.queue.bunch import Unit, chunks, group_name, job_name, submit_command
+from wlmctl.jobs.queue.bunch import Unit, batch_text, chunks, group_name, job_name, submit_command
 from wlmctl.jobs.queue.options import QueueOptions, WrongOption
 from wlmctl.jobs.script import job_script, walltime_text
 from wlmctl.jobs.sections import answers
@@ -176,12 +176,15 @@ class QueueBatch(ABC, Generic[Options]):
                 return f"{self.title} does not answer: {line.strip()}"
         return None
 
-    def text(self, job: BatchJob) -> JobText:
-        """What the queue gets for the job alone, with words in place of what is drawn anew for each submit."""
-        options = self._options(job)
-        unit = self._unit("single", {0: job}, options, "NONCE")
-        batch = f"#!/bin/sh\n{assignments(folder=job.folder, token=job.token)}{unit.run}"
-        return JobText(job_script(job, self.machine), [options.program, *unit.words], batch)
+    def text(self, jobs: Sequence[BatchJob]) -> JobText:
+        """What the queue gets, with words in place of what is drawn anew for each submit."""
+        kind, numbers = chunks(dict(enumerate(jobs)), self.array_index is not None)[0]
+        together = {number: jobs[number] for number in numbers}
+        options = self._options(jobs[0])
+        unit = self._unit(kind, together, options, "NONCE")
+        option, batch = batch_text(unit, together, self.array_index or "")
+        words = [options.program, *option, *unit.words]
+        return JobText(job_script(jobs[0], self.machine), words, batch, kind, len(numbers))
 
     def find(self) -> Command:
         """All jobs of the login that have not ended, with what their comments say."""
