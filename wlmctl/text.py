@@ -24,6 +24,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def in_bytes(size_bytes: int) -> str:
+    """``1 byte``, ``30,000,000 bytes``."""
+    return f"{size_bytes:,} byte{'s' * (size_bytes != 1)}"
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: one byte that was no UTF-8

@@ -95,7 +95,7 @@ def test_a_rate_that_is_none_is_one_line(inventory: Inventory, data: Path, rate:
 def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
     shown = run(inventory, "local:data/", "alpha:dry", "--dry-run", "--exclude", "sub")
     assert shown.returncode == 0
-    assert shown.stdout.splitlines()[-1] == "1 file, 1 bytes would be copied"
+    assert shown.stdout.splitlines()[-1] == "1 file, 1 byte would be copied"
     *items, made = lines(run(inventory, "local:data", "alpha:dry", "--dry-run", "-o", "json").stdout)
     assert [item["type"] for item in items] == ["directory", "file", "directory", "file"]
     assert (made["kind"], made["files"]) == ("plan", 2)
@@ -111,7 +111,8 @@ def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
         (("local:data", "nowhere:x"), 3, "no machine 'nowhere'"),
         (("local:nope", "alpha:x"), 1, "does not exist"),
         (("local:data/*.csv", "alpha:x/"), 1, "nothing matches this pattern"),
-        (("local:data",), 2, "Missing argument"),
+        (("local:data",), 2, "'local:data' alone, expected at least one SRC and a DST"),
+        (("local:data", "local:data/"), 1, "would be copied into itself"),
         (("local:data", "alpha:x", "--verify", "md5"), 2, "md5"),
     ],
 )

@@ -151,6 +151,7 @@ def test_a_picture_is_drawn_beside_the_table(line: CommandLine) -> None:
         (("--trace", "small.swf", "--queue-priority", "q_day"), "--queue-priority 'q_day', expected NAME=LEVEL with"),
         (("--trace", "small.swf", "--queue-priority", "day=3"), "--queue-priority day: no such queue in the trace"),
         (("--trace", "small.swf", "--what-if", "cpus=3"), "--what-if 'cpus=3': expected machines.NAME.KEY=VALUE"),
+        (("--trace", "small.swf", "--what-if", "machines.nas.cpus=3"), "no machine 'nas' in the simulation (there "),
         (("--trace", "small.swf", "--what-if", "machines.small.nodes=0", "--what-if", "machines.large.nodes=0"),
          "simulate: no job fits on the machines, expected machines that the jobs fit on"),
         (("--trace", "small.swf", "--compress", "0"), "'0', expected a number above 0 such as 1.4 or 1/16"),

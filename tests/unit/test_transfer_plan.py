@@ -56,6 +56,20 @@ def test_a_plan_counts_files_and_bytes(tmp_path: Path, data: Path) -> None:
     assert made.new_roots == {f"{tmp_path}/out/data"}
 
 
+@pytest.mark.parametrize(("source", "to"), [("data", "data/"), ("data/", "data/sub/new"), ("", "data/x")])
+def test_a_folder_that_would_go_into_itself_is_refused(tmp_path: Path, data: Path, source: str, to: str) -> None:
+    with pytest.raises(TaskFailed, match=f"would be copied into itself, as local:{tmp_path}/data/"):
+        planned(f"{tmp_path}/{source}", f"{tmp_path}/{to}")
+
+
+def test_a_folder_goes_into_what_is_excluded_of_it(tmp_path: Path, data: Path) -> None:
+    for _ in range(2):
+        copied(f"{data}/", f"{data}/sub/save", exclude=["save"])
+    assert (data / "sub" / "save" / "a").read_text() == "A"
+    assert not (data / "sub" / "save" / "sub" / "save").exists()
+    assert planned(data, data).new_roots == frozenset(), "into itself by its own name it is only itself"
+
+
 def test_a_missing_source_and_a_pattern_without_a_match_are_told(tmp_path: Path, data: Path) -> None:
     with pytest.raises(NotFound, match=f"local:{tmp_path}/nope: does not exist"):
         planned(tmp_path / "nope", f"{tmp_path}/out")

@@ -14,6 +14,7 @@ from wlmctl.cli.common import ByteRate, note, output_option, with_all_machines
 from wlmctl.cli.stopping import Stopping
 from wlmctl.errors import Broken, Cancelled, ExitCode, Unreachable, UsageError
 from wlmctl.in_use import InUse
+from wlmctl.text import in_quotes
 
 if TYPE_CHECKING:
     from wlmctl.connections import ConnectionPool
@@ -26,7 +27,7 @@ _TELL_S = 2.0
 
 
 @click.command()
-@click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@click.argument("sources", metavar="SRC...", nargs=-1)
 @click.argument("destination", metavar="DST")
 @click.option("--verify", type=click.Choice(["sha256", "size", "none"]), default="sha256", show_default=True,
               help="What is compared before a file gets its name.")  # fmt: skip
@@ -62,6 +63,8 @@ def copy(
     from wlmctl.transfer import Source, Symlinks, Verify, command_name, plan
     from wlmctl.transfer import copy as carry_out
 
+    if not sources:
+        raise UsageError(f"copy: {in_quotes(destination)} alone, expected at least one SRC and a DST")
     named, to = [endpoint(text) for text in sources], endpoint(destination)
     if to.is_pattern:
         raise UsageError(f"{destination}: a pattern cannot be a destination")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wlmctl.cli.common import note, write, write_line
 from wlmctl.cli.how_far import how_far
 from wlmctl.rate import Rate
-from wlmctl.text import counted
+from wlmctl.text import counted, in_bytes
 from wlmctl.transfer import Progress, Report
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _Seldom:
         self._told_s = time.monotonic()
 
     def __call__(self, now: Progress) -> None:
-        self._rate.note(now.sent_bytes)
+        self._rate.note(now.sent_bytes, now.files_done - now.skipped - now.reused)
         if time.monotonic() - self._told_s >= self._pause_s:
             self._told_s = time.monotonic()
             self._tell(now, self._rate)
@@ -48,10 +48,13 @@ class _Seldom:
 
 def _told(now: Progress, rate: Rate) -> str:
     return how_far(
-        now.bytes_done, now.bytes_total, now.files_done, now.files_total, rate.bytes_s,
-        rate.left_s(now.bytes_total - now.bytes_done), resumed_bytes=now.resumed_bytes,
-        skipped=now.skipped + now.reused,
+        now.bytes_done, now.bytes_total, now.files_done, now.files_total, rate.bytes_s, _left_s(now, rate),
+        resumed_bytes=now.resumed_bytes, skipped=now.skipped + now.reused,
     )  # fmt: skip
+
+
+def _left_s(now: Progress, rate: Rate) -> float | None:
+    return rate.left_s(now.bytes_total - now.bytes_done, now.files_total - now.files_done)
 
 
 def _bar() -> Iterator[Report]:
@@ -78,12 +81,12 @@ def tell_plan(made: Plan, output: str, *, is_whole: bool) -> None:
             if output == "json":
                 _event("item", source=source, destination=target, type=item.info.kind, size_bytes=item.info.size_bytes)
             else:
-                size = f"{item.info.size_bytes:,} bytes" if item.info.kind == "file" else item.info.kind
+                size = in_bytes(item.info.size_bytes) if item.info.kind == "file" else item.info.kind
                 write(f"{source} -> {target} ({shown(size)})\n")
     if output == "json":
         _event("plan", files=made.files, size_bytes=made.size_bytes)
     elif is_whole:
-        write(f"{counted(made.files, 'file')}, {made.size_bytes:,} bytes would be copied\n")
+        write(f"{counted(made.files, 'file')}, {in_bytes(made.size_bytes)} would be copied\n")
 
 
 def tell_summary(summary: Summary, output: str) -> None:
@@ -106,7 +109,7 @@ def tell_summary(summary: Summary, output: str) -> None:
 
 
 def _json_line(now: Progress, rate: Rate) -> None:
-    left_s = rate.left_s(now.bytes_total - now.bytes_done)
+    left_s = _left_s(now, rate)
     _event(
         "progress",
         files_done=now.files_done,

@@ -111,7 +111,7 @@ class Engine:
         return [
             Transfer(
                 context.message.key.exp, context.task, told.what, told.bytes_done, told.bytes_total, told.files_done,
-                told.files_total, told.rate_bytes_s, context.rate.left_s(told.bytes_total - told.bytes_done),
+                told.files_total, told.rate_bytes_s, context.left_s(),
             )
             for context in self._worker.executing()
             if (told := context.told()) is not None

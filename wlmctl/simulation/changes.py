@@ -105,8 +105,9 @@ def what_if(nodes: Sequence[Node], text: str) -> list[Node]:
         raise UsageError(f"{where}: unknown key {in_quotes(key)}, expected one of {', '.join(_WHAT_IF_KEYS)}")
     meant = [node for node in nodes if name in (node.machine, node.name)]
     if not meant:
-        hint = did_you_mean(name, sorted({node.machine for node in nodes}))
-        raise UsageError(f"{where}: no machine {in_quotes(name)} in the simulation" + (f" ({hint})" if hint else ""))
+        there = sorted({node.machine for node in nodes})
+        hint = did_you_mean(name, there) or f"there are: {', '.join(there[:20])}"
+        raise UsageError(f"{where}: no machine {in_quotes(name)} in the simulation ({hint})")
     amount = _amount(where, key, value)
     if key == "nodes":
         kept = [node for node in nodes if node not in meant]

@@ -30,16 +30,27 @@ def plan(
     """
     if not target.is_folder and (len(sources) > 1 or any(source.spot.is_pattern for source in sources)):
         raise TaskFailed(f"{to.shown(target.path)}: several sources or a pattern need a target with a final slash")
+    excluded = Exclusion(exclude)
     gathered = _Gathered(to, is_single=len(sources) == 1 and not sources[0].spot.is_pattern)
     for source in sources:
         with source.place.lease() as transport, source.place.told(source.spot.path):
-            for item in listed(source, transport, target, symlinks, Exclusion(exclude)):
+            for item in listed(source, transport, target, symlinks, excluded):
                 check()
+                _check_outside(item, to, excluded)
                 gathered.add(item, is_contents=source.spot.is_folder)
     items = tuple(gathered.items)
     del gathered  # its targets by name are the larger part of a large plan
     with to.lease() as transport, to.told(target.path):
         return Plan(to, items, check_targets(to, transport, target, items, check, execution))
+
+
+def _check_outside(item: Item, to: Place, excluded: Exclusion) -> None:
+    """``TaskFailed`` for a folder that goes into itself: each repetition would copy what the last one has made."""
+    if item.info.path or item.info.kind != "directory" or item.place.machine != to.machine:
+        return
+    above, inner = f"{item.path.rstrip('/')}/", item.target
+    if inner.startswith(above) and not excluded(inner.removeprefix(above), is_folder=True):
+        raise TaskFailed(f"{item.place.shown(item.path)}: would be copied into itself, as {to.shown(inner)}")
 
 
 class _Gathered:

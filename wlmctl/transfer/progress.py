@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wlmctl.text import counted, in_bytes
 from wlmctl.transfer.verify import Verify
 
 
@@ -46,14 +47,14 @@ class Summary:
 
     def told(self) -> str:
         """The transfer in one line."""
-        text = f"{self.files} file{'s' * (self.files != 1)}, {self.size_bytes:,} bytes in {self.seconds:.1f} s"
+        text = f"{counted(self.files, 'file')}, {in_bytes(self.size_bytes)} in {self.seconds:.1f} s"
         parts = [text, "nothing compared" if self.verify == Verify.NONE else f"{self.verify} compared"]
         if self.skipped:
             parts.append(f"{self.skipped} there already")
         if self.reused:
             parts.append(f"{self.reused} from the cache")
         if self.resumed_bytes:
-            parts.append(f"{self.resumed_bytes:,} bytes resumed")
+            parts.append(f"{in_bytes(self.resumed_bytes)} resumed")
         return ", ".join(parts)
 
 
