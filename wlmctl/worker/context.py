@@ -218,13 +218,20 @@ class ExecutionContext:
         for name, value in figures.items():
             if name in Figures.__slots__:
                 setattr(self.figures, name, value)
-        self.rate.note(self.figures.sent_bytes if "sent_bytes" in figures else self.figures.bytes_done)
+        now = self.figures
+        self.rate.note(now.sent_bytes if "sent_bytes" in figures else now.bytes_done, now.files_done - now.skipped)
 
     def told(self) -> StepProgress | None:
         """How far it is, where it has said so."""
         if self.figures is None:
             return None
         return StepProgress(self.message.key, **asdict(self.figures), rate_bytes_s=self.rate.bytes_s)
+
+    def left_s(self) -> float | None:
+        """How long it still takes at the rate of the last seconds; None where that cannot be told."""
+        if (now := self.figures) is None:
+            return None
+        return self.rate.left_s(now.bytes_total - now.bytes_done, now.files_total - now.files_done)
 
     def check_cancelled(self) -> None:
         """Raise ``Cancelled`` when the execution is to stop; waits while others may have been given its work."""
