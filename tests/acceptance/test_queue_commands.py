@@ -201,3 +201,14 @@ def test_doctor_names_a_broker_that_refuses(line: CommandLine, vhost: Vhost) -> 
     problems = [check["text"] for check in checks(line, code=1)["broker"] if check["level"] == "problem"]
     assert len(problems) == 1
     assert "login refused" in problems[0]
+
+
+def test_a_login_or_a_file_of_tls_that_is_not_there_is_one_line_and_a_finding_of_doctor(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path)
+    line.write("wlmctl.toml", 'broker = "amqps://u@localhost/v"\nbroker_password = {env = "NOT_SET"}\n')
+    done = line.run("worker", code=2)
+    assert done.stderr == "wlmctl: broker_password: the environment variable NOT_SET is not set\n"
+    line.write("wlmctl.toml", 'broker = "amqps://u:p@localhost/v"\n[tls]\nca = "gone.pem"\n')
+    said = f"[tls] ca: {tmp_path}/gone.pem: no such file or directory"
+    assert said in line.run("queue", "list", code=2).stderr
+    assert f"PROBLEM broker          {said}" in line.run("doctor", code=1).stdout

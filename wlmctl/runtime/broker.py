@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wlmctl.broker.contract import Broker
 from wlmctl.config import Config
+from wlmctl.errors import ConfigError
 from wlmctl.machine import Reference
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ NOBODY = "local"
 def open_broker(config: Config, name: str) -> Broker:
     """The configured broker; ``name`` is what its administrators see of this process.
 
-    RabbitMQ is connected to in the background, and comes back by itself. Raises ``ConfigError`` for a URL or a
-    password that cannot be used.
+    RabbitMQ is connected to in the background, and comes back by itself. Raises ``ConfigError`` for a URL, a
+    password or a file of ``[tls]`` that cannot be used.
     """
     if not config.is_fleet:
         from wlmctl.broker.memory import MemoryBroker
@@ -44,7 +45,7 @@ def rabbit_settings(config: Config, name: str) -> RabbitSettings:
     """What RabbitMQ's module wants to know, with the password, wherever it is kept."""
     from wlmctl.broker.rabbitmq import RabbitSettings, Tls
 
-    ca, cert, key = (Path(file) if file else None for file in (config.tls.ca, config.tls.cert, config.tls.key))
+    ca, cert, key = (_readable(name, getattr(config.tls, name)) for name in ("ca", "cert", "key"))
     return RabbitSettings(
         url=config.broker,
         password=_password(config.broker_login),
@@ -54,6 +55,17 @@ def rabbit_settings(config: Config, name: str) -> RabbitSettings:
         tls=Tls(ca, cert, key),
         name=name,
     )
+
+
+def _readable(name: str, file: str | None) -> Path | None:
+    """The file of a key of ``[tls]``; one that cannot be read is told by its name, which OpenSSL does not do."""
+    if not file:
+        return None
+    try:
+        Path(file).open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"[tls] {name}: {file}: {(error.strerror or str(error)).lower()}") from error
+    return Path(file)
 
 
 def _password(login: str | Reference | None) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import wlmctl
 from wlmctl.config import Config
-from wlmctl.errors import NoStore, StoreError
+from wlmctl.errors import ConfigError, NoStore, StoreError
 from wlmctl.quantities import format_duration, format_size
 from wlmctl.runtime.doctor_check import Check
 from wlmctl.store import closures, open_configured, workers
@@ -38,7 +38,7 @@ def check_broker(config: Config) -> Iterator[Check]:
         with connected(config) as broker:
             assert isinstance(broker, RabbitBroker)
             found = survey(broker)
-    except BrokerError as error:
+    except (BrokerError, ConfigError) as error:
         yield Check("broker", "problem", str(error))
     else:
         yield Check("broker", "ok", f"{address}, {found.product}, {found.cluster}")

@@ -248,7 +248,8 @@ class ConsumeLine:
             log.error("a message was held for longer than the broker's ack time-out: %s", reason.reply_text)
         elif reason.reply_code == 403 and (refused := self._refused(reason.reply_text)) is not None:
             refused.is_refused = True  # until the next connection, lest it costs the others their deliveries again
-            log.error("queue %s is not consumed: %s", refused.queue, reason.reply_text)
+            advice = "what each part needs: deploy/rabbitmq/permissions.sh"
+            log.error("queue %s is not consumed: %s (%s)", refused.queue, reason.reply_text, advice)
         else:
             log.warning("the broker closed a consuming channel: %s", reason.reply_text)
         self._void(reason.reply_text)
