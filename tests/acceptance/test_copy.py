@@ -113,6 +113,7 @@ def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
         (("local:data/*.csv", "alpha:x/"), 1, "nothing matches this pattern"),
         (("local:data",), 2, "'local:data' alone, expected at least one SRC and a DST"),
         (("local:data", "local:data/"), 1, "would be copied into itself"),
+        (("local:data", "alpha:x", "--exclude", ""), 2, "--exclude '': is empty, expected a pattern"),
         (("local:data", "alpha:x", "--verify", "md5"), 2, "md5"),
     ],
 )

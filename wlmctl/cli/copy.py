@@ -65,6 +65,8 @@ def copy(
 
     if not sources:
         raise UsageError(f"copy: {in_quotes(destination)} alone, expected at least one SRC and a DST")
+    if "" in exclude:
+        raise UsageError("--exclude '': is empty, expected a pattern")
     named, to = [endpoint(text) for text in sources], endpoint(destination)
     if to.is_pattern:
         raise UsageError(f"{destination}: a pattern cannot be a destination")
