@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from wlmctl.errors import Unreachable
 from wlmctl.task import PollAnswer, Resources
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ class ChecksOptions(Protocol):
     """A batch system that can tell before a run which options it takes of a task."""
 
     def check_options(self, options: Mapping[str, Any]) -> None:
-        """``SpecError``, with a key that begins with ``batch.NAME``, for one that ``submit`` would refuse."""
+        """``SpecError``, its key from ``batch.NAME`` on, for one that ``submit`` would refuse."""
         ...
 
 
@@ -159,12 +158,6 @@ class TellsAway(Protocol):
     def away(self, completed: Completed) -> str | None:
         """Why the command has done nothing, where the batch system did not answer it; None in any other case."""
         ...
-
-
-def raise_if_away(batch: object, machine: Machine, completed: Completed) -> None:
-    """``Unreachable`` where the batch system did not answer this command: its machine is held."""
-    if isinstance(batch, TellsAway) and (reason := batch.away(completed)) is not None:
-        raise Unreachable(f"machine {machine.name}: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +191,7 @@ class FindsJobs(Protocol):
         ...
 
     def found(self, completed: Completed) -> Mapping[str, JobRef]:
-        """Their private folders, each with what ``cancel`` takes, and where it is known the ``id``.
-
-        ``Broken`` when the answer is not whole.
-        """
+        """Their private folders, each with what ``cancel`` takes and maybe the ``id``; ``Broken`` when it is not whole."""
         ...
 
 
@@ -209,9 +199,8 @@ class FindsJobs(Protocol):
 class JobText:
     """What a machine is given for a job: ``script`` for its shell.
 
-    With a queue also ``words``, the submitting command and its options, and ``batch``, the text that the queue runs,
-    which runs the script. ``kind``: ``single``, or an ``array`` or ``pack`` of so many ``members``, of which the script
-    is that of the first.
+    With a queue also ``words``, the submitting command and its options, and ``batch``, the text that the queue runs.
+    ``kind``: ``single``, or ``array`` or ``pack`` of ``members``, with the first one's script.
     """
 
     script: str
@@ -226,7 +215,7 @@ class ShowsText(Protocol):
     """A batch system that can show what it would submit."""
 
     def text(self, jobs: Sequence[BatchJob]) -> JobText:
-        """What is submitted with the first of these, alone or with others of them; ``TaskFailed`` where it cannot be."""
+        """What is submitted with the first of these, alone or with others; ``TaskFailed`` where it cannot be."""
         ...
 
 

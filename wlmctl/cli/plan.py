@@ -84,9 +84,7 @@ def _write_script(script: TaskScript) -> None:
     text, machine = script.text, script.machine
     write(f"# task {script.task} on machine {machine.name} ({machine.batch})\n")
     if text.kind == "pack":
-        write(
-            f"# {text.members} of its instances in one job of the queue, one after the other; other packs are alike\n"
-        )
+        write(f"# {text.members} of its instances in one job of the queue, one after the other\n")
     elif text.kind == "array":
         write(f"# {text.members} of its instances as one array: those that are submitted together\n")
     elif script.pack > 1:

@@ -6,9 +6,16 @@ import re
 from collections.abc import Mapping
 from shlex import quote
 
-from wlmctl.batch import JobRef
-from wlmctl.errors import Broken, TaskFailed
+from wlmctl.batch import JobRef, TellsAway
+from wlmctl.errors import Broken, TaskFailed, Unreachable
+from wlmctl.machine import Machine
 from wlmctl.transport import Completed
+
+
+def raise_if_away(batch: object, machine: Machine, completed: Completed) -> None:
+    """``Unreachable`` where the batch system did not answer this command: its machine is held."""
+    if isinstance(batch, TellsAway) and (reason := batch.away(completed)) is not None:
+        raise Unreachable(f"machine {machine.name}: {reason}")
 
 
 def submitted(ref: JobRef, completed: Completed) -> JobRef:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from wlmctl.batch import Capacity, TellsCapacity, raise_if_away
+from wlmctl.batch import Capacity, TellsCapacity
 from wlmctl.errors import PluginError
+from wlmctl.jobs.talk import raise_if_away
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory
 from wlmctl.transport import Runs, Transport

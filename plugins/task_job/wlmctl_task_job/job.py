@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere, raise_if_away
+from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
 from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
+from wlmctl.jobs.talk import raise_if_away
 from wlmctl.machine import Machine
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, Unknown
 from wlmctl.task_context import JobContext, PollContext, TaskContext

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from wlmctl.batch import BatchJob, SubmitsMany, raise_if_away
+from wlmctl.batch import BatchJob, SubmitsMany
 from wlmctl.errors import Broken, Cancelled, Unreachable
+from wlmctl.jobs.talk import raise_if_away
 from wlmctl.task import Deferred
 from wlmctl.task_context import TaskContext
 from wlmctl.transport import Transport
