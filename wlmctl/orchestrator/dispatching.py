@@ -184,11 +184,11 @@ class Dispatcher:
             changes["counters"] = json.dumps(dict(group.counters))
         book.move(work, idx, TaskState.ASSIGNED, **changes)
         work.active[idx] = active
-        for name in active.touches:
+        self._send(book, work, active, group, common.together if care is None else 1)
+        for name in active.touches:  # written behind what ``_send`` reads, and so with all else
             if name not in work.touched:
                 work.touched.add(name)
                 machines.touched(book.db, work.seq, name)
-        self._send(book, work, active, group, common.together if care is None else 1)
 
     def _send(self, book: Book, work: Work, active: Active, group: ReadyGroup | None = None, together: int = 1) -> None:
         cancel = active.state is TaskState.CANCELLING

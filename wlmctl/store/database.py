@@ -118,7 +118,7 @@ class Database(ABC):
     @property
     def look_s(self) -> float:
         """Seconds between two looks at ``data_version`` by who waits for others to write."""
-        return 0.02
+        return 0.01
 
     @contextmanager
     def listening(self, told: Callable[[], None]) -> Iterator[None]:  # noqa: ARG002 (where the database can tell)
