@@ -216,6 +216,7 @@ def test_a_priority_is_a_word_or_a_digit(db: Database, level: str, number: int) 
     seq = put(db, [template("a")])
     assert call("priority", id_of(db, seq), level).exit_code == 0
     assert control.current(db, seq).priority == number
+    assert call("events", id_of(db, seq)).stdout.endswith(f"priority  ({number})\n")
 
 
 @pytest.mark.parametrize("level", ["10", "-1", "highest", "²"])

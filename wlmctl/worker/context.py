@@ -236,7 +236,7 @@ class ExecutionContext:
     def check_cancelled(self) -> None:
         """Raise ``Cancelled`` when the execution is to stop; waits while others may have been given its work."""
         if self.stopped.is_set():
-            raise BrokenOff("left to others") if self._is_left_to_others else Cancelled("cancelled")
+            raise BrokenOff("broken off, left to others") if self._is_left_to_others else Cancelled("cancelled")
         if self.contact is not None:
             self.contact.hold(self.stopped)
 

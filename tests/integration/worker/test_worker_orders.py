@@ -95,7 +95,8 @@ def test_a_worker_told_to_stop_now_breaks_steps_off_and_says_so(
     begun_s = time.monotonic()
     worker.close(10)
     assert time.monotonic() - begun_s < 5
-    assert leader.result(message).outcome.what == "cancelled"
+    outcome = leader.result(message).outcome
+    assert (outcome.what, outcome.reason) == ("cancelled", "broken off, left to others")
     leader.wait(GoodbyeMessage)
 
 
