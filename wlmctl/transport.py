@@ -148,6 +148,11 @@ class Attributes(Protocol):
 class Digests(Protocol):
     """A transport whose far side can hash a file itself, also while another thread uses the transport."""
 
+    @property
+    def can_digest(self) -> bool:
+        """True when there is a tool for it there, as far as was seen at the login: asks nobody."""
+        ...
+
     def digest(self, path: str, size_bytes: int | None = None) -> str | None:
         """The sha256 of the file, or of its first ``size_bytes`` bytes, as 64 hex digits; None: no tool for it there.
 

@@ -102,6 +102,31 @@ def test_a_host_that_allows_one_session_at_a_time_is_enough(tmp_path: Path, data
     assert tree(tmp_path / "to") == tree(data)
 
 
+@pytest.mark.parametrize("tool", [True, False], ids=["with a tool", "without a tool"])
+def test_a_far_source_is_read_once_whether_it_can_hash_or_not(tmp_path: Path, data: Path, tool: bool) -> None:
+    hashed: list[str] = []
+    read: list[str] = []
+
+    class Source(Far):
+        can_digest = tool
+
+        def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+            read.append(path)
+            return iter(self.inner.read(path, offset))
+
+        def digest(self, path: str, size_bytes: int | None = None) -> str | None:
+            hashed.append(path)
+            digest: str = self.inner.digest(path, size_bytes)
+            return digest if tool else None
+
+    summary = copy(
+        planned(data / "a", tmp_path / "to", source=place("far", Source), target=place()),
+        execution="e1",
+    )
+    assert (summary.files, (tmp_path / "to").read_bytes()) == (1, (data / "a").read_bytes())
+    assert (read, hashed) == ([str(data / "a")], [str(data / "a")] * tool)
+
+
 def test_a_cancel_does_not_wait_for_a_digest(tmp_path: Path, data: Path) -> None:
     hashing, released = threading.Event(), threading.Event()
 

@@ -85,7 +85,7 @@ def _survey(machine: Machine, transport: Transport) -> MachineSurvey:
     if isinstance(transport, Space):
         free_bytes = transport.free_bytes(above)
     findings += _scratch(transport, scratch, above, free_bytes)
-    if isinstance(transport, Digests):
+    if isinstance(transport, Digests) and transport.can_digest:
         findings.append(Finding("digest", "sha256 is computed there"))
     else:
         findings.append(Finding("digest", "no sha256 there: copies are verified by reading them back", "note"))

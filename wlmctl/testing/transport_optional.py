@@ -107,7 +107,8 @@ class OptionalContract:
         digests = with_protocol(transport, Digests)
         for name, content in (("plain", content_of(100_000)), ("-odd 'n' $(x)\n", b"")):
             put(transport, f"{folder}/{name}", content)
-            assert digests.digest(f"{folder}/{name}") in (hashlib.sha256(content).hexdigest(), None)
+            expected = hashlib.sha256(content).hexdigest() if digests.can_digest else None
+            assert digests.digest(f"{folder}/{name}") == expected
         with pytest.raises(NotFound):
             assert digests.digest(f"{folder}/absent") is None
 

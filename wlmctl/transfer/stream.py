@@ -22,8 +22,9 @@ from wlmctl.transfer.verify import (
     drawn,
     how_changed,
     near_digest,
+    tells_digest,
 )
-from wlmctl.transport import Appends, Attributes, Digests, FileInfo, Spawns, Transport
+from wlmctl.transport import Appends, Attributes, FileInfo, Transport
 
 
 class Stream:
@@ -78,7 +79,7 @@ def send(
         with ends.to.told(item.target):
             begun = begin(ends, item, path, found, hashing, tally.check)
         tally.resumed(begun.offset)
-        is_hashed = verify == Verify.SHA256 and begun.is_hashed
+        is_hashed = verify == Verify.SHA256 and begun.is_hashed and not tells_digest(ends.source)
         stream = Stream(ends, item, tally, begun.offset, hashing if is_hashed else None)
         try:
             with ends.to.told(item.target):
@@ -117,14 +118,15 @@ def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> No
 
 
 class Comparison:
-    """A file that was sent: both ends tell its sha256 while the next one is sent, and then they are compared."""
+    """A file that was sent: both ends tell its sha256 while the next one is sent, and then they are compared.
+
+    ``sent`` is what was hashed on the way; None: the source's machine tells it, or it is read once more.
+    """
 
     def __init__(self, ends: Ends, item: Item, path: str, sent: str | None, tally: Tally) -> None:
         self._ends, self._item, self._path, self._sent, self._tally = ends, item, path, sent, tally
         self._arrived = _asked(ends.destination, path)
-        # on this host what was read is what is there
-        is_told = isinstance(ends.source, Digests) and not isinstance(ends.source, Spawns)
-        self._kept = _asked(ends.source, item.path) if is_told else None
+        self._kept = _asked(ends.source, item.path) if sent is None and tells_digest(ends.source) else None
 
     def ended(self) -> str:
         """The sha256, which is the same at both ends."""
@@ -143,11 +145,10 @@ class Comparison:
         if arrived != sent:
             with item.place.told(item.path):
                 check_unchanged(ends.source, [item])
-            raise Broken(f"{ends.to.shown(item.target)}: arrived with another sha256 than it was sent with")
+            source = "it was sent with" if self._sent else f"{item.place.shown(item.path)} has"
+            raise Broken(f"{ends.to.shown(item.target)}: arrived with another sha256 than {source}")
         with item.place.told(item.path):
             check_unchanged(ends.source, [item])
-            if kept is not None and kept != sent:
-                raise Broken(f"{item.place.shown(item.path)}: was read with another sha256 than it has there")
         return sent
 
     def _answer(self, asked: Asked[str | None], transport: Transport, path: str) -> str | None:

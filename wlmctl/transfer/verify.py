@@ -24,6 +24,11 @@ class Verify(StrEnum):
     NONE = "none"
 
 
+def tells_digest(transport: Transport) -> bool:
+    """True for a far machine with a tool of its own for sha256; on this host what was read is what is there."""
+    return isinstance(transport, Digests) and transport.can_digest and not isinstance(transport, Spawns)
+
+
 def near_digest(
     transport: Transport, path: str, check: Callable[[], None], size_bytes: int | None = None
 ) -> str | None:

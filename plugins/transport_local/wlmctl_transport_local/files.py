@@ -167,6 +167,11 @@ class LocalFiles:
         with told(f"{source} -> {destination}"):
             os.replace(source, destination)
 
+    @property
+    def can_digest(self) -> bool:
+        """True: Python hashes."""
+        return True
+
     def digest(self, path: str, size_bytes: int | None = None) -> str | None:
         """The sha256 of the file, or of its beginning."""
         digest = hashlib.sha256()

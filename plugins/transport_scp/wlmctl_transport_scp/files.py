@@ -152,6 +152,11 @@ class ScpTransport:
         """Run ``command`` by ``sh`` and wait for its end."""
         return commands.run(self._ssh, command, stdin, timeout_s)
 
+    @property
+    def can_digest(self) -> bool:
+        """True where the host has a tool for it."""
+        return self._tools.digest_command is not None
+
     def digest(self, path: str, size_bytes: int | None = None) -> str | None:
         """The sha256 of the file, or of its beginning, by the host's own tool."""
         return shell_files.digest(self._ssh, self._tools, path, size_bytes)
