@@ -191,7 +191,7 @@ class FindsJobs(Protocol):
         ...
 
     def found(self, completed: Completed) -> Mapping[str, JobRef]:
-        """Their private folders, each with what ``cancel`` takes and maybe the ``id``; ``Broken`` when it is not whole."""
+        """Their private folders, with what ``cancel`` takes and maybe the ``id``; ``Broken`` when it is not whole."""
         ...
 
 
