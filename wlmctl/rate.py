@@ -35,9 +35,10 @@ class Rate:
         return self._done_each_s(0)
 
     def left_s(self, left_bytes: int, left_files: int = 0) -> float | None:
-        """Seconds until so much more is done; None where that cannot be told."""
+        """Seconds until so much more is done; None where that cannot be told, as before the first of many files is."""
         each_s = self._done_each_s(FILE_BYTES)
-        return (left_bytes + FILE_BYTES * left_files) / each_s if each_s > 0 else None
+        is_first = left_files > 1 and self._notes[-1][2] == 0 and self._notes[-1][1] < FILE_BYTES
+        return (left_bytes + FILE_BYTES * left_files) / each_s if each_s > 0 and not is_first else None
 
     def _done_each_s(self, file_bytes: int) -> float:
         now_s = self._clock()

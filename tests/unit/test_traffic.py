@@ -178,7 +178,10 @@ def test_a_rate_is_that_of_the_last_seconds_and_falls_when_nothing_comes() -> No
 def test_what_is_left_after_small_files_is_not_told_by_their_bytes() -> None:
     clock = Clock()
     rate = Rate(clock)
-    for second in range(1, 6):  # 1,000 files of 10 bytes a second
+    clock.now_s += 1
+    rate.note(2000)
+    assert rate.left_s(100_000_000, 6001) is None, "none of them is done"
+    for second in range(2, 6):  # 1,000 files of 10 bytes a second
         clock.now_s += 1
         rate.note(second * 10_000, second * 1000)
     assert rate.bytes_s == pytest.approx(10_000, rel=0.01)

@@ -33,7 +33,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a transfer did; ``read_back`` files could not be hashed by the far end."""
+    """What a transfer did; ``read_back`` files are small, or the far end could not hash them."""
 
     files: int
     size_bytes: int
