@@ -269,7 +269,7 @@ class Link:
                 line.tick(time.monotonic())
 
     def _tick(self, connection: SelectConnection) -> None:
-        if connection is not self.connection:
+        if self.connection is None or connection is not self.connection:
             return
         if self._is_ready and not self._silence.lasts(connection.bytes_received):
             for line in list(self._lines):
