@@ -160,7 +160,7 @@ def test_a_delivery_of_several_tasks_is_acked_when_the_last_of_them_is_answered(
     worker = leader.worker(connect(), slots=2)
     leader.type.scripts["long"] = waits_for_end(go_on)
     messages = [leader.message(task) for task in ("one", "long", "two")]
-    leader.channel.publish(type_queue("wlm", "a"), bundle([encode(message) for message in messages]), timeout_s=20)
+    leader.channel.publish(worker_queue("wlm", worker.id), bundle([encode(each) for each in messages]), timeout_s=20)
     leader.result(messages[0])
     leader.result(messages[2])
     leader.beat(worker, lambda each: list(each.started) == [messages[1].key] and not each.held)
@@ -189,14 +189,14 @@ def test_of_a_delivery_that_comes_again_each_task_is_handed_back(
 
 
 def test_what_cannot_be_read_takes_nothing_along_that_came_with_it(leader: Leader, connect: Connect) -> None:
-    leader.worker(connect())
+    worker = leader.worker(connect())
     messages = [leader.message(), leader.message()]
     body = bundle([encode(messages[0]), b'{"schema":99,"kind":"task"}', encode(messages[1])])
-    leader.channel.publish(type_queue("wlm", "a"), body, timeout_s=20)
+    leader.channel.publish(worker_queue("wlm", worker.id), body, timeout_s=20)
     for message in messages:
         assert leader.result(message).outcome.what == "done"
     leader.channel.consume(DEAD.format(prefix="wlm"), 10)
     dead = wait_until(lambda: leader.channel.receive(0.1), "the dead letters have it")
     assert dead is not None
     assert dead.reason == "schema 99, this wlmctl reads 1"
-    assert leader.broker.probe(type_queue("wlm", "a")) == Depth(0, 1)
+    assert leader.broker.probe(worker_queue("wlm", worker.id)) == Depth(0, 1)
