@@ -85,6 +85,22 @@ def test_the_store_is_told_with_its_journal_and_file_system(tmp_path: Path) -> N
     assert "0 experiments" in store
 
 
+def test_a_secret_that_others_may_read_and_a_store_that_they_may_change_are_problems(tmp_path: Path) -> None:
+    store, secret = tmp_path / "own.db", tmp_path / "secret"
+    open_database(f"sqlite:///{store}").close()
+    secret.write_text("planted\n")
+    (tmp_path / "wlmctl.toml").write_text('store_password = {file = "secret"}\nstore = "sqlite:///own.db"\n')
+    secret.chmod(0o640)
+    store.chmod(0o664)
+    assert problems(doctor(tmp_path, "-o", "json")) == []
+    secret.chmod(0o644)
+    store.chmod(0o666)
+    assert problems(doctor(tmp_path, "-o", "json")) == [
+        f"store_password: every user of this host may read {secret} (mode 644)",
+        f"store: every user of this host may change {store} (mode 666)",
+    ]
+
+
 def test_a_clock_that_was_set_back_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "wlmctl.toml").write_text('store = "sqlite:///wlmctl.db"\n')
     open_database(f"sqlite:///{tmp_path}/wlmctl.db").close()

@@ -20,8 +20,9 @@ _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 def doctor(ctx: click.Context, show_config: bool, test_machines: bool, output: str) -> int:
     """Check this installation and its settings.
 
-    Looks at Python, libraries, plugins, the store, the broker, the workers, the SSH agent, known_hosts, the machines'
-    settings and the clock; connects to machines only with --machines. Ends with 1 when there is a problem.
+    Looks at Python, libraries, plugins, who may read files with secrets, the store, the broker, the workers, the SSH
+    agent, known_hosts, the machines' settings and the clock; connects to machines only with --machines. Ends with 1
+    when there is a problem.
     """
     config = configuration(ctx)
     if show_config:

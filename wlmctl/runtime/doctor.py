@@ -20,7 +20,7 @@ _LIBRARIES = ("click", "msgspec", "paramiko", "pika", "pluggy", "PyYAML", "rich"
 def examine(config: Config) -> list[Check]:
     """Every check that needs no connection to a machine."""
     checks: list[Callable[[Config], Iterator[Check]]] = [
-        _python, _libraries, _configuration, _plugins, _store, _broker, _agent, _machines,
+        _python, _libraries, _configuration, _permissions, _plugins, _store, _broker, _agent, _machines,
     ]  # fmt: skip
     found: list[Check] = []
     for check in checks:
@@ -51,6 +51,12 @@ def _libraries(_: Config) -> Iterator[Check]:
 
 def _configuration(config: Config) -> Iterator[Check]:
     yield Check("configuration", "ok", ", ".join(map(str, config.files)) or "no wlmctl.toml; defaults count")
+
+
+def _permissions(config: Config) -> Iterator[Check]:
+    from wlmctl.runtime.doctor_files import check_files
+
+    yield from check_files(config)
 
 
 def _plugins(_: Config) -> Iterator[Check]:
