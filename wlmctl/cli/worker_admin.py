@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 def list_(ctx: click.Context, /, show_all: bool, output: str) -> None:
     """List the workers that are alive, with what they can do."""
     from wlmctl.store import workers
+    from wlmctl.store.leases import ORCHESTRATOR, is_live
 
     with open_store(ctx) as db:
         found = [row for row in workers.rows(db) if show_all or row.is_live]
+        if found and not is_live(db, ORCHESTRATOR):
+            note("no orchestrator is running: this is what the last one knew")
     if output == "json":
         write_json({"workers": [_as_json(row) for row in found]})
         return
