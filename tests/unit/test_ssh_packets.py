@@ -13,8 +13,8 @@ from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.packet import Packetizer
 
-from wlmctl.ssh.flow import Pieces
-from wlmctl.ssh.packets import PACKETIZER, FastPacketizer, Parts, is_known
+from wlmctl.ssh.flow import Pieces, send_all
+from wlmctl.ssh.packets import PACKETIZER, FastPacketizer, Packets, Parts, is_known
 
 KEY, IV = bytes(range(16)), bytes(range(12))
 
@@ -63,6 +63,42 @@ def test_paramiko_reads_what_we_send_and_the_other_way_round(sockets, sender, re
         out.send_message(Parts(*fields, memoryview(data)))
         kind, message = into.read_message()
         assert (kind, message.get_int(), message.get_binary()) == (MSG_CHANNEL_DATA, 7, data)
+
+
+def test_several_packets_by_one_call_are_those_packets(sockets):
+    out, into = ciphered(FastPacketizer(sockets[0])), ciphered(Packetizer(sockets[1]))
+    packets = [Parts(b"\x50", bytes([number]) * length) for number, length in enumerate((1, 30_000, 0, 30_000, 17))]
+    out.send_message(Packets(packets))
+    for packet in packets:
+        kind, message = into.read_message()
+        assert bytes([kind]) + message.asbytes() == packet.asbytes()
+
+
+def test_a_large_piece_goes_out_by_few_calls_and_nothing_waits_for_a_window_with_packets_in_hand(sockets):
+    calls: list[int] = []
+    arrived = bytearray()
+
+    class Connection:
+        packetizer = FastPacketizer(sockets[0])
+
+        def _send_user_message(self, message: paramiko.Message) -> None:
+            packets = message.packets if isinstance(message, Packets) else [message]
+            data = b"".join(packet.asbytes()[9:] for packet in packets)
+            arrived.extend(data)
+            calls.append(len(packets))
+            adjust = paramiko.Message()
+            adjust.add_int(len(data))
+            adjust.rewind()
+            channel._window_adjust(adjust)
+
+    channel: Any = paramiko.Channel(1)
+    channel.transport = Connection()
+    channel.remote_chanid, channel.out_window_size, channel.out_max_packet_size = 7, 100_000, 32_768
+    channel.settimeout(5.0)
+    content = bytes(range(256)) * 1_000
+    send_all(channel, b"head", memoryview(content))
+    assert bytes(arrived) == b"head" + content
+    assert calls == [4, 4, 2]
 
 
 def test_packets_that_arrive_in_bits_or_many_at_once_are_all_read(sockets):

@@ -12,10 +12,12 @@ import paramiko
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
 
-from wlmctl.ssh.packets import FastPacketizer, Parts
+from wlmctl.ssh.packets import FastPacketizer, Packets, Parts
 
 #: How long a reader waits for as much as it asked for before it takes what is there.
 _GATHER_S = 0.05
+#: So many packets go out by one call: as many as a large request of SFTP makes.
+_TOGETHER = 8
 _FIELDS = struct.Struct(">BII")  # the type, the channel's number there, a number
 
 
@@ -162,13 +164,17 @@ def send_all(channel: paramiko.Channel, *parts: bytes | memoryview) -> None:
     left = sum(map(len, parts))
     waiting = deque(parts)
     while left:
+        packets: list[Parts] = []
         with channel.lock:
-            count = channel._wait_for_send_window(left)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError
-        left -= count
-        fields = _FIELDS.pack(MSG_CHANNEL_DATA, channel.remote_chanid, count)
-        _send(channel, Parts(fields, *_cut(waiting, count)))
+            # Only the first may wait for the window: nothing opens it while packets are held back.
+            while left and len(packets) < _TOGETHER and (not packets or channel.out_window_size):
+                count = channel._wait_for_send_window(left)  # type: ignore[attr-defined]
+                if not count:
+                    raise EOFError
+                left -= count
+                fields = _FIELDS.pack(MSG_CHANNEL_DATA, channel.remote_chanid, count)
+                packets.append(Parts(fields, *_cut(waiting, count)))
+        _send(channel, *packets)
 
 
 def _cut(parts: deque[bytes | memoryview], count: int) -> Iterator[bytes | memoryview]:
@@ -183,5 +189,8 @@ def _cut(parts: deque[bytes | memoryview], count: int) -> Iterator[bytes | memor
         yield part
 
 
-def _send(channel: paramiko.Channel, packet: paramiko.Message) -> None:
-    channel.transport._send_user_message(packet)  # type: ignore[union-attr]
+def _send(channel: paramiko.Channel, *packets: paramiko.Message) -> None:
+    if len(packets) > 1 and isinstance(_packetizer(channel), FastPacketizer):
+        packets = (Packets(packets),)
+    for packet in packets:
+        channel.transport._send_user_message(packet)  # type: ignore[union-attr]

@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paramiko
@@ -63,6 +63,13 @@ class Parts(paramiko.Message):
     def asbytes(self) -> bytes:
         """The packet in one piece."""
         return b"".join(self.parts)
+
+
+class Packets(paramiko.Message):
+    """Several packets, for one call to send them."""
+
+    def __init__(self, packets: Sequence[paramiko.Message]) -> None:
+        self.packets = packets
 
 
 class _Cipher:
@@ -139,11 +146,18 @@ class FastPacketizer(Packetizer):
         self._sealing = _cipher(options, "iv_out")
 
     def send_message(self, data: paramiko.Message) -> None:
-        """Seal and send one packet."""
+        """Seal and send one packet, or several."""
+        packets = data.packets if isinstance(data, Packets) else [data]
         if self._sealing is None:
-            super().send_message(data)
+            for packet in packets:
+                super().send_message(packet)
             return
-        parts = data.parts if isinstance(data, Parts) else (data.asbytes(),)
+        with self._sending:
+            self._put([part for packet in packets for part in self._sealed(packet, self._sealing)])
+
+    def _sealed(self, packet: paramiko.Message, cipher: _Cipher) -> tuple[bytes, bytes]:
+        """The length of the packet that is sent next, and all that follows it."""
+        parts = packet.parts if isinstance(packet, Parts) else (packet.asbytes(),)
         length = 1 + sum(map(len, parts))
         padding = _BLOCK_BYTES - length % _BLOCK_BYTES
         if padding < 4:
@@ -151,9 +165,8 @@ class FastPacketizer(Packetizer):
         size = _U32.pack(length + padding)
         # Padding of zeros tells nobody anything: it is sealed, and the packet's length shows how long it is.
         plain = b"".join((_PADDING_LENGTHS[padding], *parts, _PADDINGS[padding]))
-        with self._sending:
-            self._Packetizer__sequence_number_out = (self._Packetizer__sequence_number_out + 1) % 2**32
-            self._put(size, self._sealing.engine.encrypt(self._sealing.nonce(), plain, size))
+        self._Packetizer__sequence_number_out = (self._Packetizer__sequence_number_out + 1) % 2**32
+        return size, cipher.engine.encrypt(cipher.nonce(), plain, size)
 
     def read_message(self) -> tuple[int, paramiko.Message]:
         """The type of the next packet, and its fields; channel data that ``takers`` take has gone to them before."""
@@ -226,12 +239,11 @@ class FastPacketizer(Packetizer):
                 raise EOFError
             return count
 
-    def _put(self, size: bytes, sealed: bytes) -> None:
+    def _put(self, waiting: list[bytes | memoryview]) -> None:
         if self._readable is None:
-            self.write_all(size + sealed)
+            self.write_all(b"".join(waiting))
             return
         self._Packetizer__keepalive_last = time.time()
-        waiting: list[bytes | memoryview] = [size, sealed]
         while waiting:
             try:
                 with self._writing:
