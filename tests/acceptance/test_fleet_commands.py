@@ -216,7 +216,7 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, co
 def test_when_the_leader_is_killed_another_orchestrator_goes_on(on_either: CommandLine) -> None:
     line = on_either
     leader = line.start("orchestrator")
-    wait_until(lambda: "connected to the broker" in line.said(leader), "one leads", 20)
+    wait_until(lambda: "this process leads now" in line.said(leader), "one leads", 20)
     second = line.start("orchestrator")
     wait_until(lambda: f"process {leader.pid} on host" in line.said(second), "the other waits", 20)
     start_workers(line, "one")
@@ -228,6 +228,7 @@ def test_when_the_leader_is_killed_another_orchestrator_goes_on(on_either: Comma
     line.run("wait", identifier, "--timeout", "30")
     assert (line.folder / "began").read_text() == "x\n"
     assert workers(line).keys() == {"one"}
+    assert line.said(second).count("this process leads now") == 1
 
 
 def test_when_a_worker_is_killed_another_does_what_it_had(line: CommandLine) -> None:
