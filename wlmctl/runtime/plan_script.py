@@ -58,11 +58,12 @@ def plan_script(config: Config, experiment: Experiment, selector: str, pool: Con
     batch: BatchSystem = batch_factory(machine.batch)(machine, machine.batch_options)
     if not isinstance(batch, ShowsText):
         raise UsageError(f"task {name}: the batch system {machine.batch} does not show what it submits")
-    chosen = [(template.instance_name(at), instances.at(at)) for at in range(min(len(template.rows), MANY))]
+    positions = range(min(len(template.rows), MANY)) if is_whole else [position]
+    chosen = [(template.instance_name(at), instances.at(at)) for at in positions]
     with pool.lease(machine) as transport:
         jobs = [
             kind.batch_job(kind.parse(each.text, Path(experiment.folder)), _Context(planner, of, each), transport)
-            for of, each in (chosen if is_whole else [(name, one)])
+            for of, each in chosen
             if each.roles[0] == one.roles[0]
         ]
     return TaskScript(name, machine, _readable(batch.text(jobs)), jobs[0].pack)
