@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.brokers import drained, numbered, send
-from tests.services.sshd import free_port
+from tests.services.ports import free_port
 from tests.waiting import wait_until
 from wlmctl.broker.contract import BrokerError, BrokerRefused, Outgoing, TooLarge
 from wlmctl.broker.rabbitmq import Tls

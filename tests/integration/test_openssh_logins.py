@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from wlmctl_transport_openssh import open_openssh
 
+from tests.services.ports import free_port
 from tests.services.ssh_site import Site, site
-from tests.services.sshd import free_port, make_key
+from tests.services.sshd import make_key
 from tests.waiting import wait_until
 from wlmctl.errors import Broken, ConfigError, LoginRefused, Unreachable, UntrustedHost
 from wlmctl.machine import Machine, Reference

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.ports import free_port
 from tests.services.ssh_site import Site, says_hello, site
-from tests.services.sshd import free_port, make_key
+from tests.services.sshd import make_key
 from tests.waiting import wait_until
 from wlmctl.errors import ConfigError, LoginRefused, Unreachable, UntrustedHost
 from wlmctl.machine import Machine, Reference

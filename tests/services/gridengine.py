@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from tests.services.ports import free_port
 from tests.services.processes import send
-from tests.services.sshd import free_port
 
 _PROGRAMS = Path("/usr/lib/gridengine")
 _SHARED = Path("/usr/share/gridengine")

@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.services.ports import free_port
 from tests.services.processes import descendants, send
 from tests.waiting import wait_until
 
@@ -85,7 +85,7 @@ class NativeServer(Server):
 
     def __init__(self, folder: Path, binaries: Path) -> None:
         self.folder, self._binaries = folder, binaries
-        self.address, self.port = "127.0.0.9", _free_port("127.0.0.9")
+        self.address, self.port = "127.0.0.9", free_port("127.0.0.9")
         self._process: subprocess.Popen[bytes] | None = None
         self._as = _ordinary_user(folder)
         super().__init__(f"postgresql://wlm@/postgres?host={folder}&port={self.port}")
@@ -151,12 +151,6 @@ class NativeServer(Server):
         name = url.partition("?")[0].rpartition("/")[2]
         secret = "" if password is None else f":{password.replace(' ', '%20')}"
         return f"postgresql://{LAB}{secret}@{self.address}:{self.port}/{name}"
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 def _ordinary_user(folder: Path) -> list[str]:

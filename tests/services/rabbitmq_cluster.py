@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.services.ports import free_port
 from tests.services.rabbitmq_api import Rabbit, Vhost
 from tests.services.rabbitmq_node import RabbitNode, is_available
-from tests.services.sshd import free_port
 from tests.waiting import wait_until
 
 SIZE = 3

@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.services.certificates import Authority
+from tests.services.ports import free_port
 from tests.services.rabbitmq_api import ADMIN, PASSWORD, Rabbit
-from tests.services.sshd import free_port
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 TOKEN = "WLM_TEST_RABBITMQ"

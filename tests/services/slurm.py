@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.services.ports import free_port
 from tests.services.processes import send
-from tests.services.sshd import Sshd, free_port
+from tests.services.sshd import Sshd
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 _START_TIMEOUT_S = 60.0

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.services.ports import free_port
 from tests.services.processes import descendants, send
 
 SSHD = "/usr/sbin/sshd"
@@ -38,13 +39,6 @@ def make_key(path: Path, passphrase: str = "") -> Path:
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", path.name, "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return path
-
-
-def free_port(address: str) -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 class Sshd:
