@@ -176,8 +176,9 @@ def answers(
             if ending_now:
                 ending.cancelled(book, work, active, outcome, fleet)
             else:
-                said = f" ({outcome.reason})" if outcome.reason else ""
-                why = f"its submit broke off, or it was ended from outside{said}"
+                why = outcome.reason or "the job was ended from outside"
+                if active.started_s is None:
+                    why = f"its submit broke off, or it was ended from outside ({why})"
                 gone = Outcome("failed", why, "infra",
                                stdout=outcome.stdout, stderr=outcome.stderr)  # fmt: skip
                 ending.fail(book, work, active, gone, fleet)
