@@ -61,9 +61,10 @@ class Transport(Protocol):
         """The file's bytes from ``offset``, pulled by the caller, at most ``CHUNK_BYTES`` each, never spooled."""
         ...
 
-    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> int | None:
         """Create or replace the file with exactly ``info.size_bytes`` bytes, with its mode and mtime.
 
+        Returns the size that the far side tells of what it has written, where that costs no question of its own.
         Raises ``Broken`` when the chunks are fewer or more; what was written until then may remain at ``path``.
         """
         ...

@@ -16,7 +16,7 @@ from wlmctl.connections import ConnectionPool, open_transport
 from wlmctl.errors import LoginRefused, TurnedAway, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.machine_check import check_machine
-from wlmctl.transport import Runs
+from wlmctl.transport import FileInfo, Runs
 from wlmctl.worker.places import resolve_scratch
 
 __all__ = ["site"]
@@ -103,6 +103,17 @@ def test_what_a_host_says_to_a_login_that_it_refuses_is_repeated(site: Site, tmp
     sshd.authorized_keys.write_text("")
     with pytest.raises(LoginRefused, match=r"the host says: This account has ended\. Ask the desk\."):
         open_transport(Machine("spoken", host="spoken")).close()
+
+
+def test_a_host_that_allows_one_session_at_a_time_has_its_files_and_no_shell(site: Site) -> None:
+    site.farm.add("narrow", options=["MaxSessions 1"])
+    site.farm.write_inventory(site.inventory.folder)
+    for number in range(5):  # who comes first differs
+        with open_transport(Machine("narrow", host="narrow")) as transport:
+            assert not isinstance(transport, Runs)
+            path = f"{transport.home()}/made-{number}"
+            transport.write(path, [b"abc"], FileInfo(path, "file", size_bytes=3))
+            assert b"".join(transport.read(path)) == b"abc"
 
 
 @pytest.mark.long

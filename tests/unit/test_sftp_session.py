@@ -12,8 +12,10 @@ import pytest
 from wlmctl.errors import Broken, Unreachable
 from wlmctl.sftp.answers import LARGEST_PACKET_BYTES, Cutter
 from wlmctl.sftp.faults import space
+from wlmctl.sftp.pumps import write
 from wlmctl.sftp.session import Session
 from wlmctl.sftp.wire import Packet, Status, string, u32, u64
+from wlmctl.transport import FileInfo
 
 
 class HeldLine:
@@ -196,3 +198,22 @@ def test_requests_of_two_threads_get_numbers_of_their_own(line, session):
     session.flush()
     numbers = [number for kind, number in line.requests if kind == Packet.STAT]
     assert len(numbers) == len(set(numbers)) == 8000
+
+
+def test_the_size_of_what_was_written_comes_with_the_last_answers():
+    def answer(kind: int, number: int) -> bytes:
+        return framed(Packet.ATTRS, u32(number) + u32(1) + u64(3)) if kind == Packet.FSTAT else status(number)
+
+    line = FarLine(answer, hello())
+    info = FileInfo("/out", "file", size_bytes=3)
+    assert write(Session(line, "nas", 0.2), "/out", string(b"handle"), 0, [b"abc"], info) == 3
+    assert line.turns == 1
+    assert [kind for kind, _ in line.requests][-2:] == [Packet.FSTAT, Packet.CLOSE]
+
+
+def test_a_host_that_tells_no_size_has_written_all_the_same():
+    def answer(kind: int, number: int) -> bytes:
+        return status(number, Status.UNSUPPORTED if kind == Packet.FSTAT else Status.OK)
+
+    session = Session(FarLine(answer, hello()), "nas", 0.2)
+    assert write(session, "/out", string(b"handle"), 0, [b"abc"], FileInfo("/out", "file", size_bytes=3)) is None

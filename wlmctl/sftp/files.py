@@ -76,11 +76,11 @@ class SftpTransport:
             raise Denied(f"{path}: is not a regular file")
         yield from pumps.read(self._session, path, offset, info.size_bytes)
 
-    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> int | None:
         """Create or replace the file; it is on the disk when this returns, where the host can say so."""
         flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE
         handle = pumps.open_file(self._session, path, flags, attributes(info.mode | 0o200))
-        pumps.write(self._session, path, handle, 0, chunks, info)
+        return pumps.write(self._session, path, handle, 0, chunks, info)
 
     def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
         """Write ``chunks`` at the file's end, which must be at ``offset``."""

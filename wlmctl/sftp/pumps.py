@@ -60,10 +60,11 @@ def read(session: Session, path: str, offset: int, size_bytes: int) -> Iterator[
 
 def write(
     session: Session, path: str, handle: bytes, offset: int, chunks: Iterable[bytes], info: FileInfo | None = None
-) -> None:
+) -> int | None:
     """Write ``chunks`` from ``offset`` on, have the host put them on its disk where it can, and close the handle.
 
     With ``info`` the file gets its mode and mtime; ``Broken`` when the chunks are fewer or more than its bytes.
+    Returns the size that the host tells of the file before it closes it; None where it does not.
     """
     flying: deque[int] = deque()
     depth = max(1, min(_DEPTH, _AHEAD_BYTES // session.limits.write_bytes))
@@ -85,14 +86,17 @@ def write(
             flying.append(session.send(Packet.FSETSTAT, handle, attributes(info.mode, info.mtime_s)))
         if session.offers(FSYNC, b"1"):
             flying.append(session.send(Packet.EXTENDED, string(FSYNC), handle))
-        flying.append(session.send(Packet.CLOSE, handle))
+        look = session.send(Packet.FSTAT, handle)
+        flying.extend((session.send(Packet.CLOSE, handle), look))
         is_open = False
         for _ in range(writes):
             check_write(session, session.take(flying.popleft()), path)
         if info is not None:
             check(session, session.take(flying.popleft()), path)
-        while flying:
+        while len(flying) > 1:
             check_write(session, session.take(flying.popleft(), SYNC_TIMEOUT_S), path)
+        looked = session.take(flying.popleft())
+        return Reader(looked.body).attributes().size_bytes if looked.kind == Packet.ATTRS else None
     finally:
         for number in flying:
             session.forget(number)

@@ -85,17 +85,18 @@ def survey(ssh: Shell) -> Survey | None:
 
 
 class Surveying(threading.Thread):
-    """A survey in a thread of its own, begun at once, while its caller does something else with the login."""
+    """A survey in a thread of its own, begun once ``is_due``, while its caller does something else with the login."""
 
-    def __init__(self, ssh: Shell) -> None:
+    def __init__(self, ssh: Shell, is_due: threading.Event) -> None:
         super().__init__(daemon=True, name="survey")
-        self._ssh = ssh
+        self._ssh, self._is_due = ssh, is_due
         self._found: Survey | None = None
         self._error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         """In the thread."""
+        self._is_due.wait()
         try:
             self._found = survey(self._ssh)
         except BaseException as error:

@@ -36,6 +36,8 @@ class SshTransport(paramiko.Transport):
         if isinstance(self.packetizer, FastPacketizer):
             self.packetizer.longest_silence_s = timeout_s
         self.on_close: Callable[[], None] | None = None
+        #: Called behind each message that has gone out.
+        self.on_sent: Callable[[], None] | None = None
         self.users = 0
         self.daemon = True
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
@@ -59,6 +61,12 @@ class SshTransport(paramiko.Transport):
         from wlmctl.ssh import command  # which opens channels of this
 
         return command.run(self, script, stdin, timeout_s)
+
+    def _send_user_message(self, data: Any) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        on_sent = self.on_sent
+        if on_sent is not None:
+            on_sent()
 
     def close(self) -> None:
         """End the connection and all its channels; a second call does nothing."""

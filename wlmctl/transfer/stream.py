@@ -83,7 +83,7 @@ def send(
         stream = Stream(ends, item, tally, begun.offset, hashing if is_hashed else None)
         try:
             with ends.to.told(item.target):
-                _write(ends, item, path, stream, begun.offset)
+                told_bytes = _write(ends, item, path, stream, begun.offset)
         except WlmctlError as error:
             # a transport may tell an error of its chunks as its own; what began it is what counts
             if stream.fault is not None and stream.fault is not error:
@@ -94,7 +94,7 @@ def send(
         hashing.close()
     if verify == Verify.SHA256:
         return Comparison(ends, item, path, sent, tally)
-    if verify == Verify.SIZE:
+    if verify == Verify.SIZE and told_bytes != item.info.size_bytes:
         with ends.to.told(item.target):
             check_size(ends.to, ends.destination, path, item.info.size_bytes)
     with item.place.told(item.path):
@@ -102,19 +102,20 @@ def send(
     return None
 
 
-def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> None:
+def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> int | None:
+    """Returns the size that is known to have arrived."""
     destination = ends.destination
     # closed here and now, after an error too: else it would be by whatever thread collects it, over a connection in use
     with closing(stream.chunks()) as chunks:
         if not offset:
-            destination.write(path, chunks, item.info)
-            return
+            return destination.write(path, chunks, item.info)
         assert isinstance(destination, Appends)  # what can_resume has looked at
         assert isinstance(destination, Attributes)
         if offset < item.info.size_bytes:
             destination.append(path, offset, chunks)
     check_size(ends.to, destination, path, item.info.size_bytes)
     destination.set_attributes(path, item.info)
+    return item.info.size_bytes
 
 
 class Comparison:

@@ -68,9 +68,9 @@ class ScpTransport:
         with Stream(self._ssh, f'{regular_file(path)}exec tail -c +{offset + 1} < "$p"', path) as stream:
             yield from stream.rest()
 
-    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+    def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> int | None:
         """Create or replace the file."""
-        protocol.write(self._ssh, path, chunks, info)
+        return protocol.write(self._ssh, path, chunks, info)
 
     def append(self, path: str, offset: int, chunks: Iterable[bytes]) -> None:
         """Write ``chunks`` at the file's end, which must be at ``offset``."""

@@ -50,14 +50,17 @@ def read_many(ssh: SshTransport, paths: Sequence[str]) -> Iterator[tuple[str, by
             _expect_empty(ssh, empty)
 
 
-def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
-    """Create or replace the file, with its mode and times."""
+def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo) -> int | None:
+    """Create or replace the file, with its mode and times; returns the size that it has then."""
     # Into a folder scp would put it under a name of its own.
     guard = f'p={quote(path)}; if [ -d "$p" ]; then echo "is a folder" >&2; exit 1; fi'
-    with Stream(ssh, f'{guard}; exec scp -p -t -- "$p"', path) as stream:
+    with Stream(ssh, f'{guard}; scp -p -t -- "$p" && exec wc -c <"$p"', path, _header_of("file", info)) as stream:
         _expect_ok(stream, path)
-        _send_file(stream, path, "file", chunks, info, is_last=True)
-        stream.end()
+        _send_content(stream, path, chunks, info)
+        stream.send_end()  # not only after the answer: a wait less
+        _expect_ok(stream, path)
+        told = b"".join(stream.rest()).strip()
+    return int(told) if told.isdigit() else None
 
 
 def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) -> None:
@@ -76,7 +79,9 @@ def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) 
                     stream.close()
                 stream, current = Stream(ssh, f"exec scp -p -d -t -- {quote(folder or '/')}", path), folder
                 _expect_ok(stream, path)
-            _send_file(stream, path, name, [content], info)
+            stream.send(_header_of(name, info))
+            _send_content(stream, path, [content], info)
+            _expect_ok(stream, path)
         if stream is not None:
             stream.end()
     finally:
@@ -84,13 +89,15 @@ def write_many(ssh: SshTransport, files: Iterable[tuple[str, bytes, FileInfo]]) 
             stream.close()
 
 
-def _send_file(
-    stream: Stream, path: str, name: str, chunks: Iterable[bytes], info: FileInfo, *, is_last: bool = False
-) -> None:
+def _header_of(name: str, info: FileInfo) -> bytes:
     seconds = max(int(info.mtime_s), 0)
     times = f"T{seconds} 0 {seconds} 0\n"
     header = f"C{info.mode & 0o7777:04o} {info.size_bytes} {name}\n"
-    stream.send((times + header).encode("utf-8", "surrogateescape"))
+    return (times + header).encode("utf-8", "surrogateescape")
+
+
+def _send_content(stream: Stream, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+    """The bytes that were announced, and the mark behind them."""
     # Not a byte of content before both are accepted: scp would take it for commands.
     _expect_ok(stream, path)
     _expect_ok(stream, path)
@@ -103,9 +110,6 @@ def _send_file(
     if sent != info.size_bytes:
         raise Broken(f"{path}: {sent} bytes, {info.size_bytes} were announced: the source shrank")
     stream.send(b"\0")
-    if is_last:
-        stream.send_end()  # not only after the answer: a wait less
-    _expect_ok(stream, path)
 
 
 def _acks(files: int) -> bytes:

@@ -21,13 +21,18 @@ _LONGEST_NOISE_BYTES = 1 << 20
 
 
 class Stream:
-    """A command about ``path`` that is talked with; a context manager that ends it."""
+    """A command about ``path`` that is talked with; a context manager that ends it.
 
-    def __init__(self, ssh: SshTransport, script: str, path: str) -> None:
+    ``first`` is what it is told without a wait for its beginning.
+    """
+
+    def __init__(self, ssh: SshTransport, script: str, path: str, first: bytes = b"") -> None:
         self._path, self._machine, self._timeout_s = path, ssh.login.machine, ssh.timeout_s
         self._buffer, self._at = b"", 0  # what has arrived, and how far it is read
         self._channel, self._mark = start(ssh, f"LC_ALL=C; export LC_ALL\n{script}")
         try:
+            if first:
+                self.send(first)
             self._until(self._mark, _LONGEST_NOISE_BYTES)
         except BaseException:
             close_channel(self._channel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from wlmctl.sftp.session import Session
 from wlmctl.ssh.connection import connect
 from wlmctl.ssh.options import timeout_of
 from wlmctl.ssh.survey import Surveying
+from wlmctl.ssh.transport import SshTransport
 from wlmctl_transport_sftp.channel_line import ChannelLine
 
 
@@ -19,14 +21,25 @@ def open_transport(machine: Machine, options: Mapping[str, Any]) -> SftpTranspor
     """An open transport, with ``run`` exactly when the machine has a shell."""
     ssh = connect(machine, timeout_of(machine, options))
     try:
-        line = ChannelLine(ssh)  # first: some hosts allow one channel only
-        surveying = None if machine.shell == "none" else Surveying(ssh)
+        line, surveying = _asked_together(ssh, machine.shell != "none")
         session = _session(line, machine.name, ssh.timeout_s, surveying)
         tools = surveying.result() if surveying is not None else None
     except BaseException:
         ssh.close()
         raise
     return SftpTransport(ssh, session) if tools is None else SftpShellTransport(ssh, session, tools)
+
+
+def _asked_together(ssh: SshTransport, has_shell: bool) -> tuple[ChannelLine, Surveying | None]:
+    """The line, and a survey that is asked for right behind it: some hosts allow one channel only."""
+    is_asked = threading.Event()
+    ssh.on_sent = is_asked.set
+    try:
+        surveying = Surveying(ssh, is_asked) if has_shell else None
+        return ChannelLine(ssh), surveying
+    finally:
+        ssh.on_sent = None
+        is_asked.set()
 
 
 def _session(line: ChannelLine, name: str, timeout_s: float, surveying: Surveying | None) -> Session:
