@@ -38,7 +38,8 @@ class RequiredContract:
     def test_what_was_written_is_read_back(self, transport: Transport, folder: str, size_bytes: int) -> None:
         content = content_of(size_bytes)
         chunks = [content[at : at + CHUNK_BYTES] for at in range(0, size_bytes, CHUNK_BYTES)]
-        transport.write(f"{folder}/f", iter(chunks), info_of(content))
+        told_bytes = transport.write(f"{folder}/f", iter(chunks), info_of(content))
+        assert told_bytes in (None, len(content)), f"{told_bytes} bytes are told of {len(content)}"
         pieces = list(transport.read(f"{folder}/f"))
         assert b"".join(pieces) == content
         assert max(map(len, pieces), default=0) <= CHUNK_BYTES
