@@ -162,6 +162,7 @@ class Round:
         with self._store() as db:
             if self.services.vhost:  # without workers of their own nobody looks for what a killed process had
                 wrong += wait_for_nothing(partial(checks.nothing_kept, db), 45)
+            wrong += self._what_is_queued(of_workers=False)  # by the leader; the last words of workers, too
             wrong += self.fleet.end("orchestrator")
             wrong += self._what_is_queued(of_workers=False)
             rows = []
