@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import select
+import threading
 import time
 from collections.abc import Iterator
 
@@ -80,8 +80,7 @@ def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s
     out, err, pending = bytearray(), bytearray(), memoryview(stdin)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     last_data = last_sign = time.monotonic()
-    ready = select.poll()
-    ready.register(channel.fileno(), select.POLLIN)
+    ready = _output(channel)
     open_stdin = True
     for _ in _waits(ready, channel):
         moved = _take(channel, out, err)
@@ -129,7 +128,19 @@ def _take(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
     return len(out) + len(err) > before
 
 
-def _waits(ready: select.poll, channel: paramiko.Channel) -> Iterator[None]:
+def _output(channel: paramiko.Channel) -> threading.Event:
+    """Set when output arrives, and at its end.
+
+    Not by ``channel.fileno()``: the pipe that paramiko makes for it is closed while its other thread may write into it,
+    and by then another connection may have its number.
+    """
+    ready = threading.Event()
+    for buffer in (channel.in_buffer, channel.in_stderr_buffer):
+        buffer.set_event(ready)
+    return ready
+
+
+def _waits(ready: threading.Event, channel: paramiko.Channel) -> Iterator[None]:
     """A look at once, then one whenever there is output, and after at most 50 ms."""
     while True:
         yield
@@ -138,7 +149,7 @@ def _waits(ready: select.poll, channel: paramiko.Channel) -> Iterator[None]:
         if channel.eof_received or channel.closed:
             channel.status_event.wait(0.05)  # output has ended, and its file descriptor is ready for ever
         else:
-            ready.poll(50)
+            ready.wait(0.05)
 
 
 def _after(output: bytes, mark: bytes) -> bytes:
