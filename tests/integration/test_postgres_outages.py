@@ -252,3 +252,15 @@ def test_without_psycopg_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "wlmctl.store.postgres", None)
     with pytest.raises(StoreError, match=r"pip install 'wlmctl\[postgres\]'"):
         opening.open_database("postgresql://h/d")
+
+
+def test_a_server_that_dies_while_rows_are_pulled_is_an_outage_whenever_they_are_given_up(server, url):
+    def give_up():
+        with open_database(url) as db, db.transaction():
+            rows = db.pull("SELECT generate_series(1, 5000)")
+            assert next(rows)[0] == 1
+            server.stop(signal.SIGQUIT)
+            rows.close()
+
+    with pytest.raises(StoreOutage):
+        give_up()

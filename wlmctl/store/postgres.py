@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,7 +15,7 @@ from wlmctl.errors import StoreOutage
 from wlmctl.store import postgres_errors, postgres_schema
 from wlmctl.store.database import Cursor, Database, Question
 from wlmctl.store.dialect import POSTGRESQL, placeholders
-from wlmctl.store.postgres_bulk import Written, column_types, insert_many, send
+from wlmctl.store.postgres_bulk import Written, column_types, insert_many, pull, send
 from wlmctl.store.postgres_connection import connect
 from wlmctl.store.postgres_doubt import STATUS, settle
 from wlmctl.store.postgres_listening import TELL, Listening
@@ -24,7 +23,7 @@ from wlmctl.store.postgres_listening import TELL, Listening
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Rows fetched at once by ``pull``.
+#: The most rows that are written at once.
 _CHUNK = 1000
 
 # A transaction of the store is alone in its schema: the lock is taken before its first read, as BEGIN IMMEDIATE does.
@@ -242,13 +241,7 @@ class PostgresDatabase(Database):
             yield from self.execute(sql, values)
             return
         self._send_written()
-        with self._connection.cursor(f"pull_{os.urandom(4).hex()}") as cursor:
-            self._guarded(lambda _: cursor.execute(placeholders(sql), values or None))
-            is_more = True
-            while is_more:
-                rows = self._guarded(lambda _: cursor.fetchmany(_CHUNK))
-                is_more = len(rows) == _CHUNK
-                yield from rows
+        yield from pull(self._connection, self._guarded, sql, values)
 
     def data_version(self) -> int:
         """The count of all commits less the own ones: a query of one row, 0.1 ms on this host."""

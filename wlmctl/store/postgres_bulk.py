@@ -5,17 +5,22 @@ Each row as a statement of its own would cost the server and psycopg several tim
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import psycopg
 
+from wlmctl.errors import StoreOutage
 from wlmctl.store.dialect import placeholders
 
 #: A statement, its rows of values, and what is raised when it has not changed one row for each.
 Written = tuple[str, Sequence[Sequence[Any]], Callable[[], Exception]]
+
+#: Rows fetched at once by ``pull``.
+_CHUNK = 1000
 
 #: The types of a table's columns, by name, in order.
 Types = Callable[[str], dict[str, str]]
@@ -138,3 +143,26 @@ def _element(value: Any) -> str:
             value = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{value}"'
     return str(int(value)) if isinstance(value, bool) else repr(value)
+
+
+def pull(
+    connection: psycopg.Connection[Any],
+    guarded: Callable[[Callable[[psycopg.Connection[Any]], Any]], Any],
+    sql: str,
+    values: Sequence[Any],
+) -> Iterator[Any]:
+    """The rows of a query, fetched in pieces inside a transaction; ``guarded`` translates the errors of each step."""
+    cursor = connection.cursor(f"pull_{os.urandom(4).hex()}")
+    try:
+        guarded(lambda _: cursor.execute(placeholders(sql), values or None))
+        is_more = True
+        while is_more:
+            rows = guarded(lambda _: cursor.fetchmany(_CHUNK))
+            is_more = len(rows) == _CHUNK
+            yield from rows
+    finally:
+        try:
+            guarded(lambda _: cursor.close())
+        except StoreOutage:
+            cursor.close()  # its connection is closed by now: this only notes that it is, too
+            raise

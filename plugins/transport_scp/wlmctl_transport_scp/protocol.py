@@ -54,7 +54,8 @@ def write(ssh: SshTransport, path: str, chunks: Iterable[bytes], info: FileInfo)
     """Create or replace the file, with its mode and times; returns the size that it has then."""
     # Into a folder scp would put it under a name of its own.
     guard = f'p={quote(path)}; if [ -d "$p" ]; then echo "is a folder" >&2; exit 1; fi'
-    with Stream(ssh, f'{guard}; scp -p -t -- "$p" && exec wc -c <"$p"', path, _header_of("file", info)) as stream:
+    script = f'{guard}; scp -p -t -- "$p" && {{ wc -c <"$p" || :; }}'
+    with Stream(ssh, script, path, _header_of("file", info)) as stream:
         _expect_ok(stream, path)
         _send_content(stream, path, chunks, info)
         stream.send_end()  # not only after the answer: a wait less
