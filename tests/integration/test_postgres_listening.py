@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
-from tests.services.postgres import NativeServer, native_server
+from tests.services.own_postgres import server, url
 from tests.waiting import wait_until
 from wlmctl.store import open_database
 
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[NativeServer]:
-    """A server of this module's own: its tests cut connections."""
-    with native_server() as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: NativeServer) -> Iterator[str]:
-    url = server.new_database()
-    yield url
-    server.drop(url)
+__all__ = ["server", "url"]
 
 
 def write(db, value):

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tests.services.postgres import PASSWORD, NativeServer, native_server
+from tests.services.own_postgres import server, url
+from tests.services.postgres import PASSWORD
 from tests.waiting import wait_until
 from wlmctl.errors import StoreError, StoreOutage
 from wlmctl.machine import Reference
@@ -21,21 +21,7 @@ from wlmctl.store import leases, open_database, opening
 from wlmctl.store.patience import Patience, for_seconds
 from wlmctl.store.permits import Permits
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[NativeServer]:
-    """A server of this module's own: its tests kill it."""
-    with native_server() as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: NativeServer) -> Iterator[str]:
-    server.start()
-    url = server.new_database()
-    yield url
-    server.start()
-    server.drop(url)
+__all__ = ["server", "url"]
 
 
 def refusal(url, password=None):

@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.services.altered_texts import AlteredTexts
 from tests.services.commands_only import CommandsOnly
+from tests.services.processes import kill, wrapper_of
 from tests.services.queued_jobs import ONCE, release
 from tests.services.slurm import Slurm, open_slurm, require_slurm
 from tests.waiting import wait_until
@@ -312,13 +313,17 @@ def test_a_dependency_that_is_never_satisfied_is_a_wait_with_slurms_own_word(job
     assert ran(jobs, job) is None
 
 
+def wait_until_forgotten(slurm: Slurm, refs: Iterable[JobRef]) -> None:
+    names = {ref["name"] for ref in refs}
+    wait_until(lambda: not names & {name for *_, name in slurm.queue()}, "Slurm has forgotten them", 100)
+
+
 def test_an_end_that_slurm_has_purged_is_told_by_the_jobs_own_file(jobs: Jobs, slurm: Slurm) -> None:
     good, killed = jobs.job("echo ran >> witness-$WLMCTL_TASK"), jobs.job(ONCE)
     refs = {"good": jobs.submit(good), "killed": jobs.submit(killed)}
     jobs.wait_for(f"witness-{killed.task}")
-    os.kill(int(Path(killed.folder, "fence").read_text().split()[2]), signal.SIGKILL)
-    names = {ref["name"] for ref in refs.values()}
-    wait_until(lambda: not names & {name for *_, name in slurm.queue()}, "Slurm has forgotten both", 100)
+    kill(wrapper_of(killed.folder))
+    wait_until_forgotten(slurm, refs.values())
     answers = jobs.ends(refs)
     release(jobs)
     assert isinstance(answers["good"], Done)
@@ -339,9 +344,8 @@ def test_an_end_that_slurm_has_purged_is_told_by_its_accounting_where_there_is_o
     (programs / "sacct").chmod(0o755)
     for job in (killed, other):
         jobs.wait_for(f"witness-{job.task}")
-        os.kill(int(Path(job.folder, "fence").read_text().split()[2]), signal.SIGKILL)
-    names = {ref["name"] for ref in refs.values()}
-    wait_until(lambda: not names & {name for *_, name in slurm.queue()}, "Slurm has forgotten both", 100)
+        kill(wrapper_of(job.folder))
+    wait_until_forgotten(slurm, refs.values())
     answers = jobs.ends(refs)
     release(jobs)
     classes = {key: answer.failure_class for key, answer in answers.items() if isinstance(answer, Failed)}
