@@ -12,7 +12,7 @@ from tests.orchestra import WORKER, Orchestra, assert_told_in_full
 from tests.play import FAILED, RUNNING, Clock, away, inventory, machine, play_types
 from wlmctl.errors import StoreOutage
 from wlmctl.machine import Machine
-from wlmctl.message import CleanedMessage, CleanMessage, ProbeMessage
+from wlmctl.message import CleanedMessage, CleanMessage, Outcome, ProbeMessage
 
 
 class LosingOrchestra(Orchestra):
@@ -34,6 +34,12 @@ class LosingOrchestra(Orchestra):
         """The next transaction is lost."""
         assert isinstance(self.db, LosingDatabase)
         self.db.lose = 1
+        return self
+
+    def lose_at(self, text: str) -> Orchestra:
+        """The next transaction that reads with this text is lost there."""
+        assert isinstance(self.db, LosingDatabase)
+        self.db.lose_at = text
         return self
 
 
@@ -73,6 +79,26 @@ def test_a_lost_dispatch_is_made_again_and_sent_once(start: Start) -> None:
     play.lose().step(0.1)
     assert play.row(seq).state == "succeeded"
     assert_told_in_full(play.others, [seq])
+
+
+def test_an_experiment_whose_reading_the_store_breaks_off_is_read_again_when_it_is_back(start: Start) -> None:
+    play = start()
+    seq = play.lose_at("SELECT document").submit("tasks: {a: {type: step}}")
+    play.step(0.1)
+    assert play.names() == ["a"]
+    assert play.told(seq, "declined") == []
+
+
+def test_a_dispatch_that_is_being_written_when_the_store_is_lost_fails_no_task(start: Start) -> None:
+    play = start()
+    b = "b: {type: step, needs: [a], text: '${tasks.a.outputs.e}'}"
+    seq = play.submit(f"tasks: {{a: {{type: step, outputs: {{e: x}}}}, {b}}}")
+    play.step(0.1)
+    play.end("a", Outcome("done", outputs={"e": "one"}))
+    play.lose_at("template, position, outputs").step(0.1)
+    assert play.names() == ["b"]
+    assert play.states(seq) == {"a": "succeeded", "b": "assigned"}
+    assert play.rows(seq)["b"].attempt == 1
 
 
 def test_a_result_that_came_in_a_lost_transaction_counts_once_and_what_runs_is_not_sent_again(start: Start) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wlmctl.errors import WlmctlError
+from wlmctl.errors import StoreError, WlmctlError
 from wlmctl.message import Outcome
 from wlmctl.orchestrator import ending, impossible
 from wlmctl.orchestrator.active import Active
@@ -197,6 +197,8 @@ class Dispatcher:
             if to is None and group is not None:
                 to = self._bound[group.key] = bound(work, active.idx, group.roles, self._fleet)
             message = context(book, work, active, self._fleet, self._store_id, cancel=cancel, to=to)
+        except StoreError:  # says nothing about the task
+            raise
         except WlmctlError as error:
             ending.fail(book, work, active, Outcome("failed", str(error), "user"), self._fleet)
             return

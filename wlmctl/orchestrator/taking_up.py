@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from wlmctl.errors import WlmctlError
+from wlmctl.errors import StoreError, WlmctlError
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.routing import LOCAL_ON, Routing
 from wlmctl.orchestrator.work import Work
@@ -55,6 +55,8 @@ class Works(dict[int, Work]):
         try:
             book.has_read(row.seq, row.events)
             work = Work(book.db, row, local=self._local(book.db, row), upto=self._upto)
+        except StoreError:  # says nothing about the experiment
+            raise
         except WlmctlError as error:
             if not self._is_leader:
                 raise
