@@ -116,3 +116,13 @@ def test_one_connection_runs_hundreds_of_commands(site: Site):
     with connect(site.machine) as ssh:
         for number in range(200):
             assert run(ssh, f"echo {number}").stdout == b"%d\n" % number
+
+
+def test_the_first_channel_of_a_login_does_not_wait_for_a_delayed_ack(site: Site):
+    waited_s = []
+    for _ in range(5):
+        with connect(site.machine) as ssh:
+            began_s = time.monotonic()
+            ssh.open_session()
+            waited_s.append(time.monotonic() - began_s)
+    assert min(waited_s) < 0.03, f"the kernel's delay is 40 ms: {waited_s}"

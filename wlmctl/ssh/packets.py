@@ -32,6 +32,9 @@ _IN_HAND_BYTES = 8 * 1024 * 1024
 #: How long a wait for the peer lasts before a look whether the connection was closed or needs a keepalive.
 _LOOK_AGAIN_S = 0.25
 
+#: Of Linux: acknowledge now what has been read.
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
 _U32 = struct.Struct(">I")
 #: How an opened packet begins: the length of the padding, the type, and of channel data the channel and a length.
 _HEAD = struct.Struct(">BBII")
@@ -237,7 +240,19 @@ class FastPacketizer(Packetizer):
                 raise
             if count == 0:
                 raise EOFError
+            if not self.takers:
+                self._acknowledge()
             return count
+
+    def _acknowledge(self) -> None:
+        """Spare a host that has not run anything yet the wait for our delayed ack.
+
+        Until then sshd sends nothing more while anything is unacknowledged: it tells its host keys after the login, and
+        would answer the wish for the first channel 40 ms later.
+        """
+        if self._readable is not None and _QUICKACK is not None:
+            with self._reading, contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _put(self, waiting: list[bytes | memoryview]) -> None:
         if self._readable is None:
