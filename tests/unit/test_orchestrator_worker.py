@@ -16,7 +16,7 @@ from tests.play import Step, machine
 from tests.waiting import wait_until
 from wlmctl.broker.memory import MemoryBroker
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import BrokenOff, Cancelled
+from wlmctl.errors import BrokenOff, Cancelled, TaskFailed
 from wlmctl.message import (
     Deferral,
     EndMessage,
@@ -26,6 +26,7 @@ from wlmctl.message import (
     PollMessage,
     ProbeMessage,
     ResultMessage,
+    StepProgress,
     StopMessage,
     TaskKey,
     TaskMessage,
@@ -128,6 +129,11 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made.worker.close(5)
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """So many objects inside one another."""
+    return {"x": nested(depth - 1)} if depth else {}
+
+
 def raises(error: BaseException) -> Execute:
     def execution(_: TaskContext) -> Any:
         raise error
@@ -141,8 +147,12 @@ def raises(error: BaseException) -> Execute:
         (raises(RuntimeError("oops")), "internal error: RuntimeError: oops"),
         (lambda _: sys.exit(3), "internal error: SystemExit: 3"),
         (lambda _: None, "internal error: TypeError: a task type answered None"),
-        (lambda _: Deferred({"job": object()}), "the result of task type obeying is no plain JSON"),
-        (lambda _: Done(outputs={"x": Path("/")}), "the result of task type obeying is no plain JSON"),  # type: ignore[dict-item]
+        (lambda _: Deferred({"job": object()}), "a task type answered Deferred: it cannot travel in a message"),
+        (lambda _: Deferred(nested(500)), "a task type answered Deferred: it cannot travel in a message: nested"),
+        (lambda _: Done(outputs={"x": Path("/")}), "a task type answered Done: it cannot travel in a message"),  # type: ignore[dict-item]
+        (lambda _: Done(outputs={"x": 7}), "Expected `str`, got `int` - at `$.outputs[...]`"),  # type: ignore[dict-item]
+        (lambda _: Done(exit_code=2**70), "a task type answered Done: it cannot travel in a message"),
+        (raises(TaskFailed("x", "no such class")), "internal error: TaskFailed: it cannot travel in a message"),
         (lambda _: Failed("x", "no such class"), "internal error: ValueError"),  # type: ignore[arg-type]
         (raises(Cancelled("just so")), "stopped without being told to"),
     ],
@@ -158,6 +168,43 @@ def test_a_task_type_that_misbehaves_costs_its_own_attempt_and_no_slot(
     bench.type.execution = lambda _: Done()
     bench.send()
     assert bench.outcome().what == "done"
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (Done(outputs={"x": 7}), "failed"),  # type: ignore[dict-item]
+        (Failed("x", "no such class"), "failed"),  # type: ignore[arg-type]
+        (Running(reason=7), "unknown"),  # type: ignore[arg-type]
+        (None, "unknown"),
+    ],
+)
+def test_an_answer_that_nobody_could_read_costs_its_own_task_alone_and_an_end_stays_an_end(
+    bench: Bench, given: Any, what: str
+) -> None:
+    bench.type.polling = lambda: {"0": given, "1": Running(), "2": Done()}
+    keys = [TaskKey(1, number, 1, 1) for number in range(3)]
+    bench.order(PollMessage(machine("local"), 1, 0.0, [Deferral(key, "obeying", {}) for key in keys]))
+    message = bench.next()
+    assert isinstance(message, PollAnswerMessage)
+    assert [answer.outcome.what for answer in message.answers] == [what, "running", "done"]
+    bench.type.ending = given
+    bench.order(EndMessage(machine("local"), [Deferral(keys[0], "obeying", {})]))
+    assert bench.answer().what == what
+
+
+def test_figures_that_no_heartbeat_can_carry_are_the_task_type_s_own_fault(bench: Bench) -> None:
+    said = list[StepProgress]()
+
+    def execution(context: TaskContext) -> Any:
+        context.progress(what="half", bytes_done=2.5e6, bytes_total=1e30)
+        said.extend(bench.worker.progress())
+        context.progress(bytes_done=None)  # type: ignore[arg-type]
+
+    bench.type.execution = execution
+    bench.send()
+    assert "internal error: TypeError" in bench.outcome().reason
+    assert [(each.what, each.bytes_done, each.bytes_total) for each in said] == [("half", 2_500_000, 2**63 - 1)]
 
 
 def test_a_stop_reaches_what_executes(bench: Bench) -> None:

@@ -1,6 +1,6 @@
 """Messages between orchestrator and workers, and how they become bodies of deliveries."""
 
-from wlmctl.message.codec import SCHEMA, UndecodableMessage, bundle, decode, encode, unbundle
+from wlmctl.message.codec import SCHEMA, UndecodableMessage, bundle, check, decode, encode, unbundle
 from wlmctl.message.kinds import Message
 from wlmctl.message.orders import (
     CleanMessage,
@@ -67,6 +67,7 @@ __all__ = [
     "UndecodableMessage",
     "WorkerInfo",
     "bundle",
+    "check",
     "decode",
     "encode",
     "unbundle",

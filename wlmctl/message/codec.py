@@ -49,6 +49,7 @@ from wlmctl.message.reports import (
     ReturnedMessage,
     StartedMessage,
 )
+from wlmctl.message.words import Outcome, TaskKey
 
 #: The version of the messages that this wlmctl writes and reads.
 SCHEMA = 1
@@ -90,6 +91,9 @@ class _Bundle(msgspec.Struct):
 _BUNDLE = f'{{"schema":{SCHEMA},"kind":"bundle","messages":['.encode()
 _BUNDLES = msgspec.json.Decoder(_Bundle)
 _ENCODER = msgspec.json.Encoder()
+_OUTCOMES = msgspec.json.Decoder(Outcome)
+#: At most so deep an outcome, or the handle that came with one, lies in messages and in what carries them.
+AROUND = 8
 _HEADS = {kind: f'{{"schema":{SCHEMA},"kind":"{kind}",'.encode() for kind in _KINDS}
 _HEAD = msgspec.json.Decoder(_Head)
 #: The defaults of a machine's fields.
@@ -121,6 +125,21 @@ def encode(message: Message) -> bytes:
     except UnicodeEncodeError:  # texts that are not UTF-8 are rare: they take the long way
         plain = {"schema": SCHEMA, "kind": message.kind, "escaped": True, **escaped(message)}
         return json.dumps(plain, separators=(",", ":")).encode()
+
+
+def check(outcome: Outcome) -> None:
+    """Raise ``UndecodableMessage`` where no message with this could be read: plugins make most of what is in it."""
+    try:
+        try:
+            body = _ENCODER.encode(outcome)
+            _OUTCOMES.decode(body)
+        except UnicodeEncodeError:  # as in ``encode``
+            body = encode(ResultMessage("any", TaskKey(0, 0, 0, 0), "", "", outcome))
+            decode(body)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise UndecodableMessage(f"it cannot travel in a message: {error}") from error
+    if is_deep(b"[" * AROUND + body + b"]" * AROUND):
+        raise UndecodableMessage(f"it cannot travel in a message: nested deeper than {DEEPEST - AROUND}")
 
 
 def _brief(message: TaskMessage) -> TaskMessage:

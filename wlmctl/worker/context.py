@@ -14,6 +14,7 @@ from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import StepProgress, TaskMessage
 from wlmctl.pace import Pace
 from wlmctl.plugins import batch_factory
+from wlmctl.quantities import MAX_SIZE_BYTES
 from wlmctl.rate import Rate
 from wlmctl.task import Resources
 from wlmctl.transfer import execution_name
@@ -217,7 +218,7 @@ class ExecutionContext:
         self.figures = self.figures or Figures()
         for name, value in figures.items():
             if name in Figures.__slots__:
-                setattr(self.figures, name, value)
+                setattr(self.figures, name, str(value) if name == "what" else _whole(value))
         now = self.figures
         self.rate.note(now.sent_bytes if "sent_bytes" in figures else now.bytes_done, now.files_done - now.skipped)
 
@@ -243,3 +244,10 @@ class ExecutionContext:
 
 def _never() -> None:
     """What clears up after a cancel is not cancelled."""
+
+
+def _whole(figure: float | str) -> int:
+    """A figure as heartbeats carry it: what they cannot carry is told to who gave it, and silences no worker."""
+    if type(figure) is int and 0 <= figure <= MAX_SIZE_BYTES:
+        return figure
+    return min(max(0, int(figure)), MAX_SIZE_BYTES)

@@ -16,7 +16,7 @@ from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage,
 from wlmctl.task import Defers, Gathers, Prepares, Watches
 from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.machines import MachineAway, Machines
-from wlmctl.worker.outcomes import of_answer, of_error
+from wlmctl.worker.outcomes import of_answer, of_error, of_poll, unproven
 from wlmctl.worker.places import experiment_folder
 from wlmctl.worker.poll_context import DeferredContext
 from wlmctl.worker.probe import facts
@@ -87,9 +87,17 @@ def _executed(name: str, members: Sequence[tuple[Any, ExecutionContext]]) -> Seq
         ends = task_type.execute_many(members)
         if len(ends) != len(members):
             raise RuntimeError(f"task type {name} told how {len(ends)} of {len(members)} attempts ended")
-        return [end if isinstance(end, Exception) else of_answer(end) for end in ends]
     except Exception as error:  # as above
         return [error] * len(members)
+    return [_end_of_one(end) for end in ends]
+
+
+def _end_of_one(end: Any) -> Outcome | Exception:
+    """A fault of one is no fault of the others."""
+    try:
+        return end if isinstance(end, Exception) else of_answer(end)
+    except Exception as error:  # as above
+        return error
 
 
 def _of_error(error: Exception, context: ExecutionContext, main: str, *, can_decline: bool) -> Outcome:
@@ -127,9 +135,10 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
         return Outcome("cancelled")
     try:
         handle = task_type.handle(spec, context)
-        outcome = of_answer(task_type.cancel(handle, _deferred(context.message.machines[main], context.machines)))
+        answer = task_type.cancel(handle, _deferred(context.message.machines[main], context.machines))
     except Exception as error:  # as above
-        return _unproven(error, main)
+        return unproven(error, main)
+    outcome = of_poll(answer, main)
     if outcome.what in ("running", "unknown"):  # not proven: now it can be ended like any other deferred work
         has_begun = outcome.what == "running" and outcome.started
         return Outcome("deferred", handle=handle, started=has_begun, machine=main)
@@ -178,9 +187,9 @@ def _poll_type(name: str, deferrals: Sequence[Deferral], context: DeferredContex
         if not isinstance(task_type, Defers):
             raise TypeError(f"task type {name} cannot be asked for deferred tasks")
         found = task_type.poll({key: item.handle for key, item in keyed.items()}, context)
-        outcomes = {key: of_answer(answer) for key, answer in found.items()}
+        outcomes = {key: of_poll(answer, context.machine.name) for key, answer in found.items()}
     except Exception as error:  # as above: whatever a plugin raises is the answer
-        outcomes = dict.fromkeys(keyed, _unproven(error, context.machine.name))
+        outcomes = dict.fromkeys(keyed, unproven(error, context.machine.name))
     answers = []
     for key, item in keyed.items():
         outcome = outcomes.get(key, Outcome("unknown", reason="not in the answer"))
@@ -198,15 +207,9 @@ def end(machine: Machine, deferral: Deferral, machines: Machines) -> Outcome:
         task_type = plugins.task_type(deferral.type)
         if not isinstance(task_type, Defers):
             raise TypeError(f"task type {deferral.type} cannot end a deferred task")
-        return of_answer(task_type.cancel(deferral.handle, _deferred(machine, machines)))
+        return of_poll(task_type.cancel(deferral.handle, _deferred(machine, machines)), machine.name)
     except Exception as error:  # as above
-        return _unproven(error, machine.name)
-
-
-def _unproven(error: Exception, machine: str) -> Outcome:
-    """What an error in asking for work, or in ending it, says of that work: nothing, even where it was broken off."""
-    outcome = of_error(error, machine)
-    return outcome if outcome.what == "unreachable" else Outcome("unknown", reason=outcome.reason)
+        return unproven(error, machine.name)
 
 
 def _deferred(machine: Machine, machines: Machines, wait_s: float = 0.0) -> DeferredContext:

@@ -6,7 +6,7 @@ import logging
 import traceback
 
 from wlmctl.errors import Broken, Cancelled, NotFound, SpecError, TaskFailed, TransportError, Unreachable, WlmctlError
-from wlmctl.message import Outcome
+from wlmctl.message import Outcome, UndecodableMessage, check
 from wlmctl.task import Deferred, Done, Failed, FailureClass, Gone, PollAnswer, Running, Unknown
 from wlmctl.worker.machines import MachineAway
 
@@ -14,7 +14,30 @@ log = logging.getLogger(__name__)
 
 
 def of_answer(answer: PollAnswer | Deferred) -> Outcome:
-    """The outcome that an answer of a task type says."""
+    """The outcome that an answer of a task type says; raises whatever is wrong with it."""
+    outcome = _said(answer)
+    try:
+        check(outcome)
+    except UndecodableMessage as error:
+        raise TypeError(f"a task type answered {type(answer).__name__}: {error}") from error
+    return outcome
+
+
+def of_poll(answer: PollAnswer, machine: str) -> Outcome:
+    """The same of work that was asked for, or was to be ended: an end is an end, however badly it is told."""
+    try:
+        return of_answer(answer)
+    except Exception as error:  # a plugin may give anything
+        return of_error(error, machine) if isinstance(answer, Done | Failed | Gone) else unproven(error, machine)
+
+
+def unproven(error: Exception, machine: str) -> Outcome:
+    """What an error in asking for work, or in ending it, says of that work: nothing, even where it was broken off."""
+    outcome = of_error(error, machine)
+    return outcome if outcome.what == "unreachable" else Outcome("unknown", reason=outcome.reason)
+
+
+def _said(answer: PollAnswer | Deferred) -> Outcome:
     match answer:
         case Done():
             return Outcome(
@@ -50,6 +73,15 @@ def of_answer(answer: PollAnswer | Deferred) -> Outcome:
 
 def of_error(error: BaseException, machine: str) -> Outcome:
     """The outcome that an error of an execution means; ``machine`` is where its main work is."""
+    outcome = _meant(error, machine)
+    try:
+        check(outcome)
+    except UndecodableMessage as wrong:
+        return _failed(f"internal error: {type(error).__name__}: {wrong}", FailureClass.INFRA)
+    return outcome
+
+
+def _meant(error: BaseException, machine: str) -> Outcome:
     match error:
         case MachineAway():
             return Outcome("unreachable", reason=error.reason, machine=error.machine)

@@ -97,7 +97,7 @@ class Slots:
         result = ResultMessage(self._id, message.key, message.nonce, execution_name, outcome, took_s)
         try:
             body = encode(result)
-        except (TypeError, ValueError, AttributeError) as error:  # what a plugin gave cannot travel as a message
+        except Exception as error:  # what a plugin gave cannot travel as a message
             wrong = TypeError(f"the result of task type {message.type} is no plain JSON: {error}")
             body = encode(replace(result, outcome=of_error(wrong, "")))
         if not self._is_mute:
