@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.services.local_jobs import WAITS, WAYS, local_jobs
 from tests.services.processes import is_alive, kill, with_token, wrapper_of
 from tests.waiting import wait_until
 from wlmctl.batch import HostProcess, boot_id
+from wlmctl.jobs.texts import assignments, program, wrapper
 from wlmctl.task import Done, Failed, FailureClass, Gone, Running, Unknown
 from wlmctl.testing.jobs import Jobs
 
@@ -82,6 +85,24 @@ def test_the_walltime_ends_the_whole_session_and_leaves_no_sleep(jobs: Jobs) -> 
     assert isinstance(answer, Failed)
     assert answer.failure_class is FailureClass.TIME
     wait_until(lambda: not with_token(job.token), "nothing of the job is left")
+
+
+def test_the_walltime_ends_a_job_without_its_grace_period_where_a_queue_gives_it_no_session_of_its_own(
+    tmp_path: Path,
+) -> None:
+    settings = {"nonce": "n", "shell": "sh", "wall": "1", "grace": "10", "beat": "60", "place": "1 0", "report": "yes"}
+    text = program(tmp_path, "start") + wrapper(has_walltime=True)
+    began, runs = time.monotonic(), []
+    for number in range(8):  # which is many, since it depends on the moment
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "script.n").write_text("sleep 60")
+        own = assignments(**settings, folder=str(folder), token=secrets.token_hex(16))
+        runs.append(subprocess.Popen(["sh", "-c", own + text], stdin=subprocess.DEVNULL))
+    for run in runs:
+        run.wait(timeout=60)
+    assert time.monotonic() - began < 8
+    assert all((tmp_path / str(number) / "exit").read_text().startswith("wlm1 143 n-1-0 0 1 ") for number in range(8))
 
 
 def test_a_watchdog_ends_with_its_job(jobs: Jobs) -> None:

@@ -16,8 +16,9 @@ lives() {
   [ "${21}" = "$1" ]
 }
 
-# The job's processes in $live (those of its session, and those with its token), and in $dark one of this user whose
-# environment cannot be read and which may therefore be the job's.
+# The job's processes in $live (those of its session, those with its token, and the wrapper's children, which have neither
+# where a queue gives it no session of its own), and in $dark one of this user whose environment cannot be read and which
+# may therefore be the job's.
 scan() {
   live= dark= session=$sid
   hits=" $(grep -lsF -e "WLMCTL_TOKEN=$token" /proc/[0-9]*/environ </dev/null | tr '\n' ' ')"
@@ -32,7 +33,7 @@ scan() {
     process "$p" || continue
     set -- $fields
     case $1 in Z | X) continue ;; esac
-    [ "$4" = "$session" ] && { live="$live $p"; continue; }
+    case $session in "$4" | "$2") live="$live $p"; continue ;; esac
     case $hits in *" /proc/$p/environ "*) live="$live $p"; continue ;; esac
     [ "${20}" -ge "$born" ] && hides "$p" "$2" && dark=$p
   done
