@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.waiting import wait_until
-from wlmctl.errors import NoStore, NoSuch, StoreError, UsageError
+from wlmctl.errors import NoStore, NoSuch, StoreBusy, StoreError, UsageError
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.states import ExperimentState, TaskState
 from wlmctl.store import (
@@ -197,6 +197,35 @@ def test_permits_are_counted_over_all_who_share_the_store(db, url):
         second.acquire("login", 1, give_up)
     first.release(token)
     second.acquire("login", 1, give_up)
+
+
+def wait_shortly_for_locks(database):
+    """A lock that another one has is an error at once."""
+    database.execute("SET lock_timeout = '20ms'" if database.url.startswith("post") else "PRAGMA busy_timeout = 20")
+
+
+def test_a_store_that_another_process_keeps_locked_is_busy(db, url):
+    with open_database(url) as other:
+        wait_shortly_for_locks(other)
+        with db.transaction(), pytest.raises(StoreBusy, match="kept it locked for too long"), other.transaction():
+            pass
+
+
+def test_while_the_store_is_kept_locked_permits_are_waited_for_and_given_back_later(db, url):
+    permits, looks = Permits(url), []
+    wait_shortly_for_locks(permits._db())
+    token = permits.acquire("login", 1, lambda: None)
+    with contextlib.ExitStack() as locked:
+        locked.enter_context(db.transaction())
+        permits.release(token)
+
+        def check():
+            looks.append(1)
+            if len(looks) == 2:
+                locked.close()
+
+        assert permits.acquire("login", 1, check)
+    assert len(looks) >= 2, "it was locked when it was asked for"
 
 
 def test_the_highest_priority_of_a_process_gets_the_next_permit(db, url):

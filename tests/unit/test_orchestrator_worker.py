@@ -14,9 +14,10 @@ import pytest
 
 from tests.play import Step, machine
 from tests.waiting import wait_until
+from wlmctl.broker.contract import BrokerError
 from wlmctl.broker.memory import MemoryBroker
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import BrokenOff, Cancelled, TaskFailed
+from wlmctl.errors import BrokenOff, Cancelled, StoreBusy, TaskFailed
 from wlmctl.message import (
     Deferral,
     EndMessage,
@@ -155,6 +156,8 @@ def raises(error: BaseException) -> Execute:
         (raises(TaskFailed("x", "no such class")), "internal error: TaskFailed: it cannot travel in a message"),
         (lambda _: Failed("x", "no such class"), "internal error: ValueError"),  # type: ignore[arg-type]
         (raises(Cancelled("just so")), "stopped without being told to"),
+        (raises(StoreBusy("store x: another process has kept it locked")), "store x: another process"),
+        (raises(BrokerError("the broker is away")), "the broker is away"),
     ],
 )
 def test_a_task_type_that_misbehaves_costs_its_own_attempt_and_no_slot(

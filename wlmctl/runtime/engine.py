@@ -151,7 +151,7 @@ class Engine:
         for queue in (DEAD, RESULTS):
             channel.declare(queue.format(prefix=config.prefix))
         channel.consume(RESULTS.format(prefix=config.prefix), RESULT_CREDIT)
-        permits = Permits(config.store, config.store_login)
+        permits = Permits(config.store, config.store_login, is_lasting=True)
         machines = Machines(ConnectionPool(open_transport, budget=permits), permits)
         worker = self._worker = Worker(WORKER, broker, machines, settings=WorkerSettings(info, config.prefix))
         orchestrator = Orchestrator(
@@ -159,10 +159,10 @@ class Engine:
             leader=self._leader, progressing=Progressing(worker.progress),
         )  # fmt: skip
         self._works = orchestrator.works
-        worker.start()
-        self._publish_inventory(db)
         done: Callable[[], bool] = (lambda: False) if self._leader is not None else orchestrator.is_finished
+        worker.start()
         try:
+            self._publish_inventory(db)
             orchestrator.run(self._stop, done)
         finally:
             worker.close(BREAK_OFF_S)

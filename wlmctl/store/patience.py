@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from wlmctl.errors import StoreOutage
+from wlmctl.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Patience:
         self._pause_s = FIRST_S
         self._last_s = -QUIET_S
 
-    def __call__(self, outage: StoreOutage) -> None:
+    def __call__(self, outage: StoreError) -> None:
         """Wait a moment and return, or raise the outage when nobody wants to wait any longer."""
         now = time.monotonic()
         if now - self._last_s >= QUIET_S:

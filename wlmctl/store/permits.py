@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from wlmctl.errors import StoreOutage
+from wlmctl.errors import StoreBusy, StoreError, StoreOutage
 from wlmctl.host import ProcessIdentity, is_gone, this_process
 from wlmctl.store.database import Database
 from wlmctl.store.opening import Password, open_database
@@ -28,11 +28,13 @@ LOOK_S = 0.1
 class Permits:
     """The budget of connections and commands, with a store connection a thread; safe to share over threads.
 
-    While the store does not answer, who asks for a permit waits, and what is given back is noted for later.
+    While the store does not answer or is kept locked, who asks for a permit waits, and what is given back is noted for
+    later. ``is_lasting``: also while it takes nothing for any other reason (a full disk), of which somebody else tells.
     """
 
-    def __init__(self, url: str, password: Password = None) -> None:
+    def __init__(self, url: str, password: Password = None, *, is_lasting: bool = False) -> None:
         self._url, self._password = url, password
+        self._passing = StoreError if is_lasting else (StoreOutage, StoreBusy)
         self._local = threading.local()
         self._returned: set[str] = set()
         self._lines = threading.Lock()
@@ -61,7 +63,7 @@ class Permits:
             return self._waiting[name][0] == place
 
         try:
-            _until(lambda: is_first() and self._acquire(token, name, limit, is_first), check)
+            self._until(lambda: is_first() and self._acquire(token, name, limit, is_first), check)
         finally:
             with self._lines:
                 self._waiting[name].remove(place)
@@ -78,8 +80,8 @@ class Permits:
         """How many permits of this name there are; while the store does not answer, how many there were."""
         try:
             self._sharing[name] = count(self._db(), name)
-        except StoreOutage as outage:
-            log.debug("%s; a share stays as it is", outage)
+        except StoreError as error:
+            log.debug("%s; a share stays as it is", error)
         return self._sharing.get(name, 1)
 
     def release(self, token: str) -> None:
@@ -87,8 +89,8 @@ class Permits:
         self._returned.add(token)
         try:
             self._give_back(self._db())
-        except StoreOutage as outage:
-            log.info("%s; a permit is given back later", outage)
+        except StoreError as error:  # whoever closes a connection is done with it, whatever the store says
+            log.info("%s; a permit is given back later", error)
 
     def _give_back(self, db: Database) -> None:
         returned = list(self._returned)
@@ -99,12 +101,24 @@ class Permits:
 
     def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
         """Count one command on ``login``; waits while the last minute had ``per_minute`` of them."""
-        _until(lambda: self._command(login, per_minute), check)
+        self._until(lambda: self._command(login, per_minute), check)
 
     def _command(self, login: str, per_minute: int) -> bool:
         db, now = self._db(), time.time()
         with db.transaction():
             return take_command(db, login, per_minute, now)
+
+    def _until(self, attempt: Callable[[], bool], check: Callable[[], None]) -> None:
+        """Try until it succeeds; ``check`` raises to give up, what passes is waited for."""
+        patience = Patience(tell=log.debug)  # the work itself tells what it waits for
+        while True:
+            try:
+                if attempt():
+                    return
+            except self._passing as error:
+                patience(error)
+            check()
+            time.sleep(LOOK_S)
 
 
 def take(
@@ -192,16 +206,3 @@ def of_gone_workers(db: Database, live: Collection[str], before_s: float) -> lis
         if worker not in live
         and (known is None or is_gone(ProcessIdentity(*process)) or (ended is not None and ended <= before_s))
     ]
-
-
-def _until(attempt: Callable[[], bool], check: Callable[[], None]) -> None:
-    """Try until it succeeds; ``check`` raises to give up, an outage of the store is waited for."""
-    patience = Patience(tell=log.debug)  # the work itself tells what it waits for
-    while True:
-        try:
-            if attempt():
-                return
-        except StoreOutage as outage:
-            patience(outage)
-        check()
-        time.sleep(LOOK_S)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import psycopg
 
-from wlmctl.errors import StoreError, StoreOutage, UsageError, WlmctlError
+from wlmctl.errors import StoreBusy, StoreError, StoreOutage, UsageError, WlmctlError
 from wlmctl.text import shown
 
 #: Beginnings of SQLSTATE after which the connection is gone, or which pass: shut down, starting, too many clients.
 _OUTAGES = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
+
+#: What a lock that was waited for too long ends with.
+_LOCKED = "55P03"
 
 _KNOWN = {
     "25006": "it is read-only (a standby?)",
     "42501": "this user may not use it",
     "53100": "the disk of its server is full",
     "53200": "its server is out of memory",
-    "55P03": "another process has kept it locked for too long",
 }
 
 # libpq tells a refused connection by text alone. What is not among these may pass, and is waited for.
@@ -67,6 +69,8 @@ def of_statement(name: str, error: psycopg.Error | UnicodeEncodeError, *, is_bro
     code = error.sqlstate or ""
     if is_broken or code.startswith(_OUTAGES):
         return StoreOutage(f"store {name}: the connection was lost: {one_line(error)}")
+    if code == _LOCKED:
+        return StoreBusy(f"store {name}: another process has kept it locked for too long: {one_line(error)}")
     if code in _KNOWN:
         return StoreError(f"store {name}: {_KNOWN[code]}: {one_line(error)}")
     return StoreError(f"store {name}: {one_line(error)}")

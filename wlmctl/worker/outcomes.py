@@ -5,7 +5,17 @@ from __future__ import annotations
 import logging
 import traceback
 
-from wlmctl.errors import Broken, Cancelled, NotFound, SpecError, TaskFailed, TransportError, Unreachable, WlmctlError
+from wlmctl.errors import (
+    Broken,
+    Cancelled,
+    NotFound,
+    SpecError,
+    TaskFailed,
+    TransportError,
+    Unreachable,
+    Unusable,
+    WlmctlError,
+)
 from wlmctl.message import Outcome, UndecodableMessage, check
 from wlmctl.task import Deferred, Done, Failed, FailureClass, Gone, PollAnswer, Running, Unknown
 from wlmctl.worker.machines import MachineAway
@@ -93,7 +103,7 @@ def _meant(error: BaseException, machine: str) -> Outcome:
             return _failed(error.reason, str(error.failure_class), error.job_exit_code)
         case SpecError():
             return _failed(str(error), FailureClass.USER)
-        case Broken():
+        case Broken() | Unusable():  # a store or broker of ours is nobody's fault who wrote an experiment
             return _failed(str(error), FailureClass.INFRA)
         case NotFound() | TransportError() | WlmctlError():
             return _failed(str(error), FailureClass.USER)
