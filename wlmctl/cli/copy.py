@@ -81,7 +81,7 @@ def copy(
     with connections(with_all_machines(ctx)) as pool:
         in_use = InUse(pool.break_off)
         ends = Ends(ctx, pool, check, in_use)
-        begins, end = [ends.find(each) for each in named], ends.find(to)
+        *begins, end = ends.find([*named, to])
         execution = command_name(each.name for each in [*begins, end])
         made = plan(
             [Source(each.place, each.spot) for each in begins],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,7 +58,19 @@ class Ends:
     def __init__(self, ctx: click.Context, pool: ConnectionPool, check: Callable[[], None], in_use: InUse) -> None:
         self._ctx, self._pool, self._check, self._in_use = ctx, pool, check, in_use
 
-    def find(self, named: Endpoint) -> End:
+    def find(self, named: Sequence[Endpoint]) -> list[End]:
+        """The ends that are meant, in order. Machines are logged in to at the same time."""
+        from wlmctl.runtime.abreast import abreast
+
+        by_machine: dict[str, list[Endpoint]] = {}
+        for each in named:
+            is_of_experiment = "/" in each.role  # whose machine is not known yet: it may be that of another one
+            by_machine.setdefault("" if is_of_experiment else each.role, []).append(each)
+        together = abreast(lambda these: [(each, self._find(each)) for each in these], list(by_machine.values()))
+        found = {each: end for pairs in together for each, end in pairs}
+        return [found[each] for each in named]
+
+    def _find(self, named: Endpoint) -> End:
         """The end that is meant; asks its machine for the login folder where the path needs that."""
         from wlmctl.transfer import Place, located
 

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import paramiko
 
@@ -25,7 +25,7 @@ _LINGER_S = 2.0
 def open_channel(ssh: SshTransport) -> paramiko.Channel:
     """A new session channel; ``Broken`` where the connection is gone or the host refuses it."""
     try:
-        channel = ssh.open_session(timeout=ssh.timeout_s)
+        channel = ssh.ahead.take() if ssh.ahead is not None else ssh.open_session(timeout=ssh.timeout_s)
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Broken(f"machine {ssh.login.machine}: no channel: {str(error) or 'connection lost'}") from error
     channel.settimeout(ssh.timeout_s)
@@ -55,15 +55,23 @@ def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
     return channel, mark.encode("ascii")
 
 
-def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+def run(
+    ssh: SshTransport,
+    script: str,
+    stdin: bytes = b"",
+    timeout_s: float | None = None,
+    heard: Callable[[bytes], None] | None = None,
+) -> Completed:
     """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection.
+
+    ``heard`` is called with its stdout so far, the mark and what came before it included, whenever more has come.
 
     A command may be silent for as long as it likes, its host may not. ``TurnedAway`` where something else than ``sh``
     has answered.
     """
     channel, mark = start(ssh, script)
     try:
-        stdout, stderr = _drain(channel, ssh, stdin, timeout_s)
+        stdout, stderr = _drain(channel, ssh, stdin, timeout_s, heard)
         code = channel.exit_status
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Broken(f"machine {ssh.login.machine}: the connection broke during a command: {error}") from error
@@ -76,7 +84,13 @@ def run(ssh: SshTransport, script: str, stdin: bytes = b"", timeout_s: float | N
     return Completed(code, _after(stdout, mark), _after(stderr, mark))
 
 
-def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s: float | None) -> tuple[bytes, bytes]:
+def _drain(
+    channel: paramiko.Channel,
+    ssh: SshTransport,
+    stdin: bytes,
+    timeout_s: float | None,
+    heard: Callable[[bytes], None] | None,
+) -> tuple[bytes, bytes]:
     out, err, pending = bytearray(), bytearray(), memoryview(stdin)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     last_data = last_sign = time.monotonic()
@@ -96,6 +110,8 @@ def _drain(channel: paramiko.Channel, ssh: SshTransport, stdin: bytes, timeout_s
         now = time.monotonic()
         if moved:
             last_data = last_sign = now
+            if heard is not None:
+                heard(bytes(out))
             continue
         if channel.exit_status_ready() and (channel.eof_received or channel.closed or now > last_data + _LINGER_S):
             _take(channel, out, err)  # the last output may have come together with the end, after the look above

@@ -14,7 +14,7 @@ def lean_paramiko() -> ModuleType:
         try:
             import paramiko
         finally:
-            del loaded["invoke"]
+            loaded.pop("invoke", None)  # another thread may have been here, too
     import paramiko
 
     return paramiko

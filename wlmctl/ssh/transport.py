@@ -12,6 +12,7 @@ import paramiko
 from paramiko.common import MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
+from wlmctl.ssh.ahead import Ahead
 from wlmctl.ssh.login import Login
 from wlmctl.ssh.packets import PACKETIZER, FastPacketizer
 from wlmctl.transport import Completed
@@ -38,6 +39,8 @@ class SshTransport(paramiko.Transport):
         self.on_close: Callable[[], None] | None = None
         #: Called behind each message that has gone out.
         self.on_sent: Callable[[], None] | None = None
+        #: Where commands take their channels from, for who runs many one after the other.
+        self.ahead: Ahead | None = None
         self.users = 0
         self.daemon = True
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
@@ -56,11 +59,20 @@ class SshTransport(paramiko.Transport):
         first = [kind for kind in options.key_types if kind in wanted]
         options.key_types = (*first, *(kind for kind in options.key_types if kind not in first))
 
-    def run_script(self, script: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
-        """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection."""
+    def run_script(
+        self,
+        script: str,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> Completed:
+        """Run ``script`` by ``sh`` and wait for its end; ``Broken`` after ``timeout_s`` or a lost connection.
+
+        ``heard`` is called with its stdout so far, and what a login shell has said before, whenever more has come.
+        """
         from wlmctl.ssh import command  # which opens channels of this
 
-        return command.run(self, script, stdin, timeout_s)
+        return command.run(self, script, stdin, timeout_s, heard)
 
     def _send_user_message(self, data: Any) -> None:
         super()._send_user_message(data)  # type: ignore[misc]

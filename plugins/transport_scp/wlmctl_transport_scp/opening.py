@@ -7,6 +7,7 @@ from typing import Any
 
 from wlmctl.errors import ConfigError, TurnedAway, Unreachable
 from wlmctl.machine import Machine
+from wlmctl.ssh.ahead import Ahead
 from wlmctl.ssh.connection import connect
 from wlmctl.ssh.options import timeout_of
 from wlmctl.ssh.survey import survey
@@ -20,6 +21,7 @@ def open_transport(machine: Machine, options: Mapping[str, Any]) -> ScpTransport
             f'machine {machine.name}: transport "scp" needs a shell, and shell = "none" says there is none'
         )
     ssh = connect(machine, timeout_of(machine, options))
+    ssh.ahead = Ahead(ssh)
     try:
         tools = survey(ssh)
         if tools is None:
