@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -36,10 +38,12 @@ from wlmctl.message import (
     encode,
     unbundle,
 )
+from wlmctl.orchestrator.errands import Errands
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, Unknown
 from wlmctl.task_context import TaskContext
 from wlmctl.worker.machines import Machines
+from wlmctl.worker.watch import Watcher
 from wlmctl.worker.worker import Worker, WorkerSettings
 
 Execute = Callable[[TaskContext], Any]
@@ -341,3 +345,60 @@ def test_answers_with_much_output_travel_apart(bench: Bench) -> None:
     bench.order(PollMessage(machine("local"), 5, 0.0, deferrals))
     messages = [bench.next() for _ in range(3)]
     assert all(isinstance(message, PollAnswerMessage) and message.number == 5 for message in messages)
+
+
+def oops(*_: object) -> Any:
+    raise RuntimeError("oops")
+
+
+def test_a_worker_that_can_take_nothing_any_more_says_what_has_ended_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.worker._credit, "look", oops)
+    wait_until(lambda: str(bench.worker.error()) == "oops", "whoever runs the worker can see it")
+
+
+def test_orders_are_obeyed_after_an_idle_connection_did_not_close(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = list[int]()
+
+    def close_idle() -> None:
+        closed.append(1)
+        raise StoreBusy("store x: another process has kept it locked for too long")
+
+    monkeypatch.setattr("wlmctl.worker.control.IDLE_LOOK_S", 0.02)
+    monkeypatch.setattr(bench.worker._machines.pool, "close_idle", close_idle)
+    bench.order(StopMessage([]))
+    wait_until(lambda: len(closed) > 1, "idle connections are closed again and again")
+    bench.order(PollMessage(machine("local"), 1, 0.0, [Deferral(TaskKey(1, 0, 1, 1), "play", {"job": 7})]))
+    assert bench.answer().what == "unknown"
+
+
+def test_ends_are_told_after_one_that_could_not_be() -> None:
+    told = list[str]()
+
+    def ended(machine: Any, deferrals: Sequence[Deferral]) -> None:
+        told.extend(each.type for each in deferrals)
+        if told == ["first"]:
+            raise SystemExit("a plugin")
+
+    watcher = Watcher(ended)
+    for number, name in enumerate(("first", "second")):
+        readable, writable = os.pipe()
+        watcher.add(readable, machine("local"), Deferral(TaskKey(1, number, 1, 1), name, {}))
+        os.close(writable)
+        wait_until(lambda number=number: len(told) == number + 1, f"the {name} end is told")  # type: ignore[misc]
+    watcher.close()
+
+
+def test_the_broker_is_asked_on_after_a_question_that_met_a_bug() -> None:
+    broker, answers = MemoryBroker(), list[Any]()
+    channel = broker.channel()
+    channel.declare("q")
+    errands = Errands(cast(Any, SimpleNamespace(probe=lambda queue: oops() if queue == "bad" else queue)), channel)
+    for queue in ("bad", "good"):
+        errands.look([queue], answers.append)
+    wait_until(lambda: (errands.hear(), len(answers) == 2)[1], "both are answered")
+    errands.close()
+    assert [str(answer) for answer in answers] == ["internal error: RuntimeError: oops", "['good']"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from wlmctl.broker.contract import Broker, BrokerError, Channel, Depth
+
+log = logging.getLogger(__name__)
 
 #: What a question comes to, and who is told.
 Answer = Callable[[Any], None]
@@ -51,6 +54,9 @@ class Errands:
             found = question()
         except BrokerError as error:
             found = error
+        except Exception as error:  # a bug ends no thread on whose answers all deaths depend
+            log.exception("the broker could not be asked")
+            found = BrokerError(f"internal error: {type(error).__name__}: {error}")
         self._answers.append((answer, found))
 
     def _run(self) -> None:

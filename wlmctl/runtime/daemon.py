@@ -40,22 +40,21 @@ class Daemon(Engine):
 
     def __init__(self, config: Config, *, slots: int) -> None:
         super().__init__(config, leases={}, slots=slots)
-        self._fleet_slots = slots if config.is_fleet else 0
+        self._own = WorkerProcess(config, slots=slots) if slots and config.is_fleet else None
 
     def _work(self, db: Database) -> None:
         if not self._config.is_fleet:
             self._lead_again_and_again(db, None)
             return
         broker = open_broker(self._config, "orchestrator")
-        worker = WorkerProcess(self._config, slots=self._fleet_slots) if self._fleet_slots else None
         try:
-            if worker is not None:
-                worker.start()
+            if self._own is not None:
+                self._own.start()
             self._lead_again_and_again(db, broker)
         finally:
-            if worker is not None:
-                worker.stop()
-                worker.join()
+            if self._own is not None:
+                self._own.stop()
+                self._own.join()
             broker.close()
 
     def _lead_again_and_again(self, db: Database, broker: Broker | None) -> None:
@@ -96,7 +95,7 @@ class Daemon(Engine):
                 db, channel, routing=routing, dispatcher=self._dispatcher(db, routing), held={}, leader=self._leader,
                 watch=Watch(routing, broker, channel, settings),
             )  # fmt: skip
-            orchestrator.run(self._stop, lambda: _refuse(broker))
+            orchestrator.run(self._stop, lambda: self._refuse(broker))
         finally:
             channel.close()
 
@@ -104,14 +103,15 @@ class Daemon(Engine):
         if self._stop.is_set():
             raise _Stopped
         if broker is not None:
-            _refuse(broker)
+            self._refuse(broker)
 
-
-def _refuse(broker: Broker) -> bool:
-    """Raise what the broker refuses: waiting would not help. Else False."""
-    if broker.state.what == "refused":
-        raise BrokerRefused(broker.state.reason)
-    return False
+    def _refuse(self, broker: Broker) -> bool:
+        """Raise what the broker refuses, or what has ended the own worker: waiting would not help. Else False."""
+        if broker.state.what == "refused":
+            raise BrokerRefused(broker.state.reason)
+        if self._own is not None and (error := self._own.error()) is not None:
+            raise error
+        return False
 
 
 class _Stopped(Exception):

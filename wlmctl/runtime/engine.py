@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,8 +159,13 @@ class Engine:
             leader=self._leader, progressing=Progressing(worker.progress),
         )  # fmt: skip
         self._works = orchestrator.works
-        done: Callable[[], bool] = (lambda: False) if self._leader is not None else orchestrator.is_finished
         worker.start()
+
+        def done() -> bool:
+            if (error := worker.error()) is not None:
+                raise error
+            return self._leader is None and orchestrator.is_finished()
+
         try:
             self._publish_inventory(db)
             orchestrator.run(self._stop, done)

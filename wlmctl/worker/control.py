@@ -109,7 +109,7 @@ class Control:
                     self._obey(delivery)
                 if monotonic() >= looked_s + IDLE_LOOK_S:
                     looked_s = monotonic()
-                    self._machines.pool.close_idle()
+                    self._asking.do(self._machines.pool.close_idle)  # which may wait for a machine, or for the store
         except WlmctlError as error:  # the broker refuses, or is closed: nothing will come
             log.debug("no control messages any more: %s", error)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from time import monotonic
 
 from wlmctl.broker.contract import Channel, Delivery
-from wlmctl.errors import WlmctlError
 from wlmctl.message import (
     MarkMessage,
     ReturnedMessage,
@@ -61,7 +60,7 @@ class Intake:
         self._is_stopped, self._cancelled, self._emptied = is_stopped, cancelled, emptied
         self._shared = frozenset(credit.queues) - {worker_queue(settings.prefix, worker_id)}
         self.is_draining = self.is_closing = False
-        self.error: WlmctlError | None = None
+        self.error: Exception | None = None
         self._looked_s = self._spread_s = 0.0
         self._is_quiet = self._is_ending = False
         self._taken = self._stuck_looks = 0
@@ -88,7 +87,7 @@ class Intake:
                     self._spread()
                 if monotonic() - self._looked_s >= LOOK_S:
                     self._look()
-        except WlmctlError as error:  # the broker refuses, or is closed: nothing will come
+        except Exception as error:  # the broker refuses, or is closed; or a bug, and nothing is taken any more
             self.error = error
 
     def _spread(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 from wlmctl.machine import Machine
 from wlmctl.message import Deferral
+
+log = logging.getLogger(__name__)
 
 
 class Watcher:
@@ -75,7 +78,13 @@ class Watcher:
                     self._known.discard(_name(deferral))
                     ended.setdefault(machine.name, (machine, []))[1].append(deferral)
             for machine, deferrals in ended.values():
-                self._ended(machine, deferrals)
+                self._tell(machine, deferrals)
+
+    def _tell(self, machine: Machine, deferrals: Sequence[Deferral]) -> None:
+        try:
+            self._ended(machine, deferrals)
+        except BaseException:  # a plugin may raise anything; polls ask for these later
+            log.exception("ends on machine %s could not be told", machine.name)
 
     def close(self) -> None:
         """Stop watching; the work goes on."""

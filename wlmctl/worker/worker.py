@@ -12,7 +12,6 @@ from functools import partial
 from time import monotonic
 
 from wlmctl.broker.contract import Broker, BrokerError
-from wlmctl.errors import WlmctlError
 from wlmctl.message import ClosedMessage, GoodbyeMessage, Message, Outcome, StepProgress, encode
 from wlmctl.plugins import moves_data
 from wlmctl.queues import RESULTS, control_queue, marks_queue, type_queue, worker_queue
@@ -135,8 +134,8 @@ class Worker:
         """True when a drain is done."""
         return self._drained.is_set()
 
-    def error(self) -> WlmctlError | None:
-        """What has ended it, where the broker refuses."""
+    def error(self) -> Exception | None:
+        """What has ended it: the broker refuses, or a bug."""
         return self._intake.error
 
     def close(self, timeout_s: float) -> None:
