@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +13,8 @@ from wlmctl.store.sqlite import SqliteDatabase
 
 
 class LosingDatabase(SqliteDatabase):
-    """A store whose server is lost at the commit of the next ``lose`` transactions, or in one at a query that has the
-    text ``lose_at``, once."""
+    """A store whose server is lost at the commit of the next ``lose`` transactions, or in one at a statement that
+    has the text ``lose_at``, once."""
 
     def __init__(self, url: str) -> None:
         self.lose = 0
@@ -41,6 +42,11 @@ class LosingDatabase(SqliteDatabase):
         """The first row of a query, unless the server is lost meanwhile."""
         self._asked(sql)
         return super().row(sql, values)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement, unless the server is lost meanwhile."""
+        self._asked(sql)
+        return super().execute(sql, values)
 
     def _asked(self, sql: str) -> None:
         if self.lose_at and self.lose_at in sql:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from wlmctl.message import CleanedMessage, CleanMessage
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.work import Work
-from wlmctl.states import ExperimentState
+from wlmctl.states import EXPERIMENT_FINAL, ExperimentState
 from wlmctl.store import machines
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,23 @@ def lost(cleaning: Cleaning, worker: str) -> None:
     for asked in cleaning.values():
         for name in [name for name, whom in asked.items() if whom == worker]:
             asked[name] = None
+
+
+def take_back(cleaning: Cleaning, before: Cleaning, live: Container[str]) -> None:
+    """The last transaction is lost, ``before`` which it stood so: what was asked in it is asked again.
+
+    What was begun in it stays, for it may have been committed after all (``drop``). ``live`` are the workers.
+    """
+    for seq in cleaning.keys() - before.keys():
+        cleaning[seq] = dict.fromkeys(cleaning[seq])
+    for seq, asked in before.items():
+        cleaning[seq] = {name: worker if worker in live else None for name, worker in asked.items()}
+
+
+def drop(cleaning: Cleaning, works: Mapping[int, Work]) -> None:
+    """Remove nothing of what goes on, since it was retried or its end was lost, or is forgotten meanwhile."""
+    for seq in [seq for seq in cleaning if seq not in works or works[seq].state not in EXPERIMENT_FINAL]:
+        del cleaning[seq]
 
 
 def answered(book: Book, work: Work | None, cleaning: Cleaning, message: CleanedMessage) -> None:

@@ -91,6 +91,11 @@ class Dispatcher:
         self._bound: dict[str, Bound] = {}
         self._common: dict[str, _Common] = {}
 
+    def start_over(self) -> None:
+        """The store has lost the last transaction: what was decided in it is decided and told again."""
+        self.gate.reset()
+        self._telling.start_over()
+
     def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
         """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
         for work in works.values():

@@ -210,7 +210,9 @@ class Fleet:
             )
 
     def recall(self, db: Database, now: float) -> None:
-        """Hold what the store says is held, and probe it at once: another process may have been the last to try."""
+        """Hold what the store says is held, and that alone; probe it at once: who tried last may be another process."""
+        self._away.clear()
+        self._probe_due.clear()
         for name, hold in machines.away(db).items():
             if name in self._inventory:
                 self._away[name] = hold.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, KeysView, Mapping
 
-from wlmctl.errors import StoreOutage
+from wlmctl.errors import StoreError
 from wlmctl.store import Database, leases
 from wlmctl.store.database import Question
 from wlmctl.store.leases import Lease
@@ -40,10 +40,10 @@ class Leasing:
             leases.beat(self._db, lease)
 
     def give_back(self) -> None:
-        """End them, if the store answers."""
+        """End them, if the store takes it; what has ended the work is told all the same."""
         try:
             with self._db.transaction():
                 for lease in self._all:
                     leases.give_back(self._db, lease)
-        except StoreOutage as lost:
+        except StoreError as lost:
             log.info("%s; the leases end by themselves", lost)

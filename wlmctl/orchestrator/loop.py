@@ -88,6 +88,8 @@ class Orchestrator:
         self._unsent: list[Letter] = []
         self._undelivered: undelivered.Undelivered = []
         self._cleaning: cleaning.Cleaning = {}
+        #: The same as it stood before the transaction.
+        self._cleaned: cleaning.Cleaning = {}
         self._recall()
 
     def _recall(self) -> None:
@@ -119,7 +121,10 @@ class Orchestrator:
         if self._db.patience is None:
             raise lost
         self._db.patience(lost)
-        outage.take_back(self.works, self._inbox.messages, self._unsent, self._cleaning, self._fleet)
+        outage.take_back(self.works, self._unsent, self._fleet)
+        cleaning.take_back(self._cleaning, self._cleaned, self._registry.members)
+        self.works.start_over()
+        self._dispatcher.start_over()
         self._unsent, self._polls = [], deferred.Polls()
         self._version, self._dirty = -1, True
         self._counts.clear()
@@ -134,8 +139,8 @@ class Orchestrator:
         self._turn()
 
     def is_finished(self) -> bool:
-        """True when every experiment it holds is final and cleaned."""
-        return not self._leasing.experiments - self._ended()
+        """True when every experiment it holds is final and cleaned, or forgotten."""
+        return self._version != -1 and not (self._leasing.experiments & self.works.keys()) - self._ended()
 
     def _ended(self) -> set[int]:
         return {seq for seq, work in self.works.items() if work.state in EXPERIMENT_FINAL and seq not in self._cleaning}
@@ -150,6 +155,7 @@ class Orchestrator:
             is_told = True
         book = Book(self._db, time.time(), self._numbers, self._counts)
         self._unsent = book.outbox
+        self._cleaned = {seq: dict(asked) for seq, asked in self._cleaning.items()}
         others = ahead.of_others(book.now_s, is_leader=self._leasing.is_leader) if is_told else ()
         with self._db.transaction(ahead=[*self._leasing.questions(), *others]):
             version = self._db.data_version()  # here: others may have written while this one waited for the lock
@@ -204,6 +210,7 @@ class Orchestrator:
             self._series.read(self._db)
             self._fleet.trust(host_keys.get(self._db))
         read = self.works.read(book, {*self._leasing.experiments, *self._cleaning})
+        cleaning.drop(self._cleaning, self.works)
         if self._watch is not None:
             self._watch.read(self._db)
             for work in read:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from wlmctl.message import CleanedMessage, CleanMessage, Message, ProbeMessage, TaskMessage
-from wlmctl.orchestrator.cleaning import Cleaning
+from wlmctl.message import ProbeMessage, TaskMessage
 from wlmctl.orchestrator.fleet import Fleet
 from wlmctl.orchestrator.results import current
 from wlmctl.orchestrator.sending import Letter
@@ -14,12 +13,10 @@ from wlmctl.orchestrator.work import Work
 
 def take_back(
     works: Mapping[int, Work],
-    inbox: Iterable[Message],
     unsent: Iterable[Letter],
-    cleaning: Cleaning,
     fleet: Fleet,
 ) -> None:
-    """Prepare the memory for being read again; ``inbox`` will be applied once more, ``unsent`` was never sent.
+    """Prepare the memory for being read again; ``unsent`` was never sent, and what has arrived is applied once more.
 
     What a worker has stays known by its dispatch: one that was raised in the lost transaction is not in the store.
     One whose result came in it counts as under way: the result is applied once more, unless the broker loses it too.
@@ -36,10 +33,5 @@ def take_back(
             found = current(works, message.key, message.nonce)
             if found is not None:
                 found[0].send_again(found[1])
-        elif isinstance(message, CleanMessage):
-            cleaning.pop(message.exp, None)
         elif isinstance(message, ProbeMessage):
             fleet.not_probed(message.machine.name)
-    for message in inbox:
-        if isinstance(message, CleanedMessage):
-            cleaning.setdefault(message.exp, {})[message.machine] = message.worker

@@ -101,6 +101,7 @@ class Permitting:
     def start_over(self) -> None:
         """The store has lost what was written last: it is read again, and who was not answered asks again."""
         self._is_known = False
+        self._sharing.clear()
 
     def advance(self, book: Book, now: float) -> None:
         """Grant what can be granted, and take back what is over; inside the transaction."""

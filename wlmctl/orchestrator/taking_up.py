@@ -48,6 +48,10 @@ class Works(dict[int, Work]):
                     read.append(work)
         return read
 
+    def start_over(self) -> None:
+        """The store has lost the last transaction: what was told in it is told again."""
+        self._unusable.clear()
+
     def take_up(self, book: Book, row: ExperimentRow, known: Work | None = None) -> Work | None:
         """Read an experiment into memory; None where it cannot be worked on."""
         if self._unusable.get(row.seq) == row.revision:

@@ -41,6 +41,12 @@ class Telling:
         #: By group and code: when it was told last.
         self._told_s: dict[tuple[str, str], float] = {}
 
+    def start_over(self) -> None:
+        """The store may have lost what was told last: it is told again."""
+        self._complained.clear()
+        self._waiting.clear()
+        self._told_s.clear()
+
     def complain(self, book: Book, works: Iterable[Work], complaints: Sequence[Complaint]) -> None:
         """One event in each experiment for each kind of complaint about the scheduler."""
         for complaint in complaints:

@@ -87,7 +87,7 @@ class Work:
                 now.follow(known)
                 for mine, theirs in ((self.unsent, older.unsent), (self.unconfirmed, older.unconfirmed)):
                     (mine.add if idx in theirs and now.handle is None else mine.discard)(idx)
-        self.care = {idx: care for idx, care in older.care.items() if self.states[idx] not in FINAL}
+        self.care |= {idx: care for idx, care in older.care.items() if self.states[idx] not in FINAL}
 
     def place_of(self, machine: str) -> str | None:
         """The place that a machine's name means in this experiment; None while ``local`` is open."""
