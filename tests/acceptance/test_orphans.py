@@ -45,8 +45,11 @@ def test_a_job_and_a_folder_that_no_store_knows_are_listed_ended_and_removed(own
         (told,) = [check for check in tested["checks"] if check["part"] == "orphans"]
         assert (told["state"], told["hint"]) == ("note", "wlmctl orphans alpha")
         assert told["text"].startswith("1 job and 1 folder that no experiment of the store speaks for: long-")
-        untouched = cli.json("orphans", "alpha", "--cancel", "--clean")["orphans"]
-        assert [row["done"] for row in untouched] == [None, None], "what is new may be another store's"
+        untouched = cli.run("orphans", "alpha", "--cancel", "--clean")
+        assert untouched.stderr == "wlmctl: 2 newer than 1d left alone: --older says what is old enough\n"
+        assert [row["done"] for row in cli.json("orphans", "alpha")["orphans"]] == [None, None]
+        kept = cli.json("orphans", "alpha", "--clean", "--older", "0")["orphans"]
+        assert [row["done"] for row in kept] == [None, "left: its jobs live"]
         ended = cli.json("orphans", "alpha", "--cancel", "--older", "0")["orphans"]
         assert [row["done"] for row in ended] == ["cancelled", None]
         removed = cli.json("orphans", "alpha", "--clean", "--older", "0")["orphans"]

@@ -13,9 +13,7 @@ from wlmctl.errors import ExitCode, TransportError
 from wlmctl.quantities import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from wlmctl.machine import Machine
     from wlmctl.runtime.orphans import Orphan
-    from wlmctl.transport import Transport
 
 
 @click.command()
@@ -45,6 +43,7 @@ def orphans(
     config = with_all_machines(ctx)
     places = config.machines_of(names or sorted(config.machines))
     found: list[tuple[str, Orphan]] = []
+    newer_count = 0
     is_away = False
     with open_store(ctx) as db, connections(config) as pool:
         held = {} if names else {name: hold for name, hold in holds(db).items() if hold.by is not None}
@@ -54,26 +53,24 @@ def orphans(
                 continue
             try:
                 with pool.lease(place) as transport:
+                    living: set[str] = set()  # jobs come before the folder that they run in
                     for orphan in search.find(place, transport, db, now_s=time.time()):
-                        if orphan.age_s >= older_s:
-                            orphan = _dealt_with(orphan, place, transport, is_cancelled, is_cleaned)
+                        if is_cancelled if orphan.kind == "job" else is_cleaned:
+                            if orphan.age_s >= older_s:
+                                orphan = search.removed(place, transport, orphan, living)
+                            else:
+                                newer_count += 1
+                        if orphan.kind == "job" and orphan.done != search.CANCELLED:
+                            living.add(orphan.experiment)
                         found.append((place.name, orphan))
             except TransportError as error:
                 prefix = f"machine {place.name}: "
                 note(f"{prefix}{str(error).removeprefix(prefix)}")
                 is_away = True
     _tell(found, output, is_all=not is_away)
+    if newer_count:
+        note(f"{newer_count} newer than {older} left alone: --older says what is old enough")
     return ExitCode.UNREACHABLE if is_away else ExitCode.DONE
-
-
-def _dealt_with(orphan: Orphan, place: Machine, transport: Transport, is_cancelled: bool, is_cleaned: bool) -> Orphan:
-    from wlmctl.runtime import orphans as search
-
-    if orphan.kind == "job" and is_cancelled:
-        return search.cancel(place, transport, orphan)
-    if orphan.kind == "folder" and is_cleaned:
-        return search.clean(transport, orphan)
-    return orphan
 
 
 def _tell(found: Sequence[tuple[str, Orphan]], output: str, *, is_all: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from wlmctl.batch import BatchSystem, FindsJobs, JobRef
@@ -22,6 +22,8 @@ from wlmctl.worker.places import resolve_scratch
 
 #: How long one order to end a job waits for the proof.
 CANCEL_WAIT_S = 5.0
+#: What is said of a job whose end is proven.
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,23 @@ def find(machine: Machine, transport: Transport, db: Database | None, *, now_s: 
     return [*jobs, *_folders(transport, scratch, known, now_s)]
 
 
-def cancel(machine: Machine, transport: Transport, orphan: Orphan) -> Orphan:
-    """Ask once for the end of a job, and say whether it is proven."""
-    assert orphan.ref is not None
-    assert isinstance(transport, Runs)
-    batch = _batch(machine)
-    command = batch.cancel(orphan.ref, CANCEL_WAIT_S)
-    completed = transport.run(command.text, command.stdin, command.timeout_s)
-    is_over = isinstance(batch.cancelled(orphan.ref, completed), Gone | Done | Failed)
-    return replace(orphan, done="cancelled" if is_over else "told to end")
-
-
-def clean(transport: Transport, orphan: Orphan) -> Orphan:
-    """Remove a folder."""
+def removed(machine: Machine, transport: Transport, orphan: Orphan, living: Collection[str]) -> Orphan:
+    """Ask once for the end of a job, or remove a folder, unless jobs live that it alone tells of."""
+    if orphan.ref is not None:
+        return _cancel(machine, transport, orphan, orphan.ref)
+    if orphan.experiment in living:
+        return replace(orphan, done="left: its jobs live")
     clean_folders(transport, orphan.path)
     return replace(orphan, done="removed")
+
+
+def _cancel(machine: Machine, transport: Transport, orphan: Orphan, ref: JobRef) -> Orphan:
+    assert isinstance(transport, Runs)
+    batch = _batch(machine)
+    command = batch.cancel(ref, CANCEL_WAIT_S)
+    completed = transport.run(command.text, command.stdin, command.timeout_s)
+    is_over = isinstance(batch.cancelled(ref, completed), Gone | Done | Failed)
+    return replace(orphan, done=CANCELLED if is_over else "told to end")
 
 
 def check(machine: Machine, pool: ConnectionPool, db: Database, *, now_s: float) -> Check:
