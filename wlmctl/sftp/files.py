@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -174,30 +174,39 @@ class SftpTransport:
 
 
 class SftpShellTransport(SftpTransport):
-    """Files over SFTP, commands over channels beside it."""
+    """Files over SFTP, commands over channels beside it.
 
-    def __init__(self, ssh: Shell, session: Session, tools: Survey) -> None:
+    ``tools`` may wait for the end of a survey, which is waited for only by who needs it.
+    """
+
+    def __init__(self, ssh: Shell, session: Session, tools: Callable[[], Survey]) -> None:
         super().__init__(ssh, session)
         self._tools = tools
 
+    @property
+    def _shell(self) -> Shell:
+        """For commands: some hosts allow no other while they are surveyed."""
+        self._tools()
+        return self._ssh
+
     def run(self, command: str, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
         """Run ``command`` by ``sh`` and wait for its end."""
-        return self._ssh.run_script(command, stdin, timeout_s)
+        return self._shell.run_script(command, stdin, timeout_s)
 
     @property
     def can_digest(self) -> bool:
         """True where the host has a tool for it."""
-        return self._tools.digest_command is not None
+        return self._tools().digest_command is not None
 
     def digest(self, path: str, size_bytes: int | None = None) -> str | None:
         """The sha256 of the file, or of its beginning, by the host's own tool."""
-        return shell_files.digest(self._ssh, self._tools, path, size_bytes)
+        return shell_files.digest(self._ssh, self._tools(), path, size_bytes)
 
     def copy(self, source: str, destination: str, size_bytes: int | None = None) -> bool:
         """Copy a file, or its beginning, on the host."""
-        return shell_files.copy(self._ssh, source, destination, size_bytes)
+        return shell_files.copy(self._shell, source, destination, size_bytes)
 
     def free_bytes(self, path: str) -> int | None:
         """Bytes left on the file system of ``path``."""
         room = super().free_bytes(path)
-        return shell_files.free_bytes(self._ssh, path) if room is None else room
+        return shell_files.free_bytes(self._shell, path) if room is None else room

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from wlmctl.errors import Broken, TurnedAway
+from wlmctl.errors import Broken
 from wlmctl.ssh.shell import Shell
+from wlmctl.transport import Completed
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,12 @@ _DIGESTS = (
 )
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-_SCRIPT = "\n".join(
+#: The first line of the answer of a shell.
+GREETING = "wlm-shell"
+
+SCRIPT = "\n".join(
     [
-        'echo "wlm-shell"',
+        f'echo "{GREETING}"',
         'echo "home=$HOME"',
         # Each tool is tried, not looked for: a name on the PATH may be a shim that fails.
         *(
@@ -63,53 +67,31 @@ class Survey:
         return dict(_DIGESTS).get(self.digest_tool or "")
 
 
+#: Of a shell that has not told what it has.
+NO_TOOLS = Survey("/", None, "", False, "")
+
+
 def survey(ssh: Shell) -> Survey | None:
     """Try the login's shell; None where there is none (SFTP only).
 
     ``TurnedAway`` where something has answered that is no shell: it may never have had one, or not just now.
     """
+    return surveyed(ssh, lambda: ssh.run_script(SCRIPT, timeout_s=ssh.timeout_s))
+
+
+def surveyed(ssh: Shell, run: Callable[[], Completed]) -> Survey | None:
+    """As ``survey``, with ``SCRIPT`` run by ``run``."""
     try:
-        done = ssh.run_script(_SCRIPT, timeout_s=ssh.timeout_s)
+        done = run()
     except Broken as error:
         if not ssh.is_active():
             raise
         log.debug("no shell: %s", error)
         return None
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
-    if "wlm-shell" not in lines or "end=yes" not in lines:
+    if GREETING not in lines or "end=yes" not in lines:
         return None
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     return Survey(
         found.get("home", "/"), found.get("sha") or None, found.get("stat", ""), "scp" in found, found.get("tar", "")
     )
-
-
-class Surveying(threading.Thread):
-    """A survey in a thread of its own, begun once ``is_due``, while its caller does something else with the login."""
-
-    def __init__(self, ssh: Shell, is_due: threading.Event) -> None:
-        super().__init__(daemon=True, name="survey")
-        self._ssh, self._is_due = ssh, is_due
-        self._found: Survey | None = None
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        """In the thread."""
-        self._is_due.wait()
-        try:
-            self._found = survey(self._ssh)
-        except BaseException as error:
-            self._error = error
-
-    def result(self) -> Survey | None:
-        """Wait for it; None where the login has no shell."""
-        self.join()
-        if self._error is not None and not isinstance(self._error, TurnedAway):
-            raise self._error
-        return self._found
-
-    def turned_away(self) -> TurnedAway | None:
-        """Wait for it: what the login has answered instead of running a command, if it did."""
-        self.join()
-        return self._error if isinstance(self._error, TurnedAway) else None

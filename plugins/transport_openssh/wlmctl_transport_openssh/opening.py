@@ -44,7 +44,10 @@ def _opened(machine: Machine, timeout_s: float, control_path: str | None) -> Sft
     except BaseException:
         login.close()
         raise
-    return SftpTransport(login, session) if tools is None else SftpShellTransport(login, session, tools)
+    if tools is None:
+        return SftpTransport(login, session)
+    found = tools
+    return SftpShellTransport(login, session, lambda: found)
 
 
 def _session(login: SshLogin) -> Session:

@@ -12,7 +12,7 @@ from wlmctl.sftp.files import SftpShellTransport, SftpTransport
 from wlmctl.sftp.session import Session
 from wlmctl.ssh.connection import connect
 from wlmctl.ssh.options import timeout_of
-from wlmctl.ssh.survey import Surveying
+from wlmctl.ssh.surveying import Surveying
 from wlmctl.ssh.transport import SshTransport
 from wlmctl_transport_sftp.channel_line import ChannelLine
 
@@ -23,11 +23,13 @@ def open_transport(machine: Machine, options: Mapping[str, Any]) -> SftpTranspor
     try:
         line, surveying = _asked_together(ssh, machine.shell != "none")
         session = _session(line, machine.name, ssh.timeout_s, surveying)
-        tools = surveying.result() if surveying is not None else None
+        has_shell = surveying is not None and surveying.has_shell()
     except BaseException:
         ssh.close()
         raise
-    return SftpTransport(ssh, session) if tools is None else SftpShellTransport(ssh, session, tools)
+    if surveying is None or not has_shell:
+        return SftpTransport(ssh, session)
+    return SftpShellTransport(ssh, session, surveying.tools)
 
 
 def _asked_together(ssh: SshTransport, has_shell: bool) -> tuple[ChannelLine, Surveying | None]:
