@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 
 import psycopg
@@ -605,3 +606,24 @@ def test_what_waiting_tasks_were_told_last_and_held_machines_are_read_alike(db):
     assert listing.told_machines(db, seq) == {"nas"}
     assert listing.groups(db, seq) == [(0, "a[0]", "job", 2)]
     assert listing.states_of_group(db, seq, 0) == [("ready", 2, None)]
+
+
+def test_why_a_large_new_experiment_waits_is_told_at_once(db):
+    """Joined in one question, PostgreSQL took minutes while its statistics knew only experiments before it."""
+
+    def make_ready(seq, count):
+        with db.transaction():
+            recorder = Recorder(db, seq, 100.0)
+            for idx in range(count):
+                recorder.task(idx, TaskState.WAITING, TaskState.READY)
+            recorder.note("waiting", "no room", 0, tasks=count)
+            recorder.flush()
+
+    make_ready(add(db, "before-abcdef", count=2000), 2000)
+    with db.transaction():
+        db.execute("ANALYZE")
+    seq = add(db, count=6000)
+    make_ready(seq, 6000)
+    started_s = time.monotonic()
+    assert listing.reasons_to_wait(db, seq) == [("a", "no room")]
+    assert time.monotonic() - started_s < 2
