@@ -114,9 +114,7 @@ def test_of_a_band_those_are_placed_that_take_the_cheapest_slots(snapshot: Snaps
         (fleet.able(group.type, group.worker_labels, group.touches), len(group.tasks)) for group in one_band.groups
     ]
     prices = worker_prices(fleet, [demand for demand in demands if demand[0]])
-    price_of = {
-        worker.id: price for found, price in zip(fleet.classes, prices, strict=True) for worker in found.workers
-    }
+    price_of = {worker: price for found, price in zip(fleet.classes, prices, strict=True) for worker in found.free}
     graph = networkx.DiGraph()
     for group in one_band.groups:
         graph.add_edge("ready", group.id, capacity=len(group.tasks), weight=0)

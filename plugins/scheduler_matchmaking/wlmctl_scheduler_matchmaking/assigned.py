@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, chain, repeat
-from operator import attrgetter
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain, islice, repeat
 from typing import Any, overload
 
 from wlmctl.scheduler import Assignment
 from wlmctl_scheduler_matchmaking.flow import Flow, bits
 from wlmctl_scheduler_matchmaking.matching import Run
-from wlmctl_scheduler_matchmaking.workers import Fleet
+from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
 
 
 class Assigned(Sequence[Assignment]):
-    """Assignments in stretches: tasks, their machines, and a worker for each (None: any that can do them)."""
+    """The assignments of runs, with ``workers`` for the tasks of each demand class; without, any that can do them."""
 
-    def __init__(self, stretches: Sequence[_Stretch]) -> None:
-        self._stretches = stretches
-        self._ends = list(accumulate(len(each.tasks) for each in stretches))
+    def __init__(self, runs: Sequence[Run], workers: Mapping[int, Sequence[str]]) -> None:
+        self._runs, self._workers = runs, workers
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return sum([run.tasks for run in self._runs])
 
     def __iter__(self) -> Iterator[Assignment]:
-        for each in self._stretches:
-            for task, worker in zip(each.tasks, each.workers or repeat(None), strict=False):
-                yield Assignment(task, each.machine, worker, each.more)
+        used = dict.fromkeys(self._workers, 0)
+        for group, first, count, demand, machine, more in self._runs:
+            workers: Iterable[str | None] = repeat(None)
+            if demand in used:
+                start = used[demand]
+                used[demand] = start + count
+                workers = self._workers[demand][start : start + count]
+            for task, worker in zip(group.tasks[first : first + count], workers, strict=False):
+                yield Assignment(task, machine, worker, more)
 
     @overload
     def __getitem__(self, index: int) -> Assignment: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Assignment]: ...
     def __getitem__(self, index: int | slice) -> Assignment | Sequence[Assignment]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        number = bisect_right(self._ends, position)
-        each = self._stretches[number]
-        offset = position - (self._ends[number] - len(each.tasks))
-        worker = each.workers[offset] if each.workers is not None else None
-        return Assignment(each.tasks[offset], each.machine, worker, each.more)
+        return self._made[index]
+
+    @cached_property
+    def _made(self) -> Sequence[Assignment]:
+        return list(self)
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -52,49 +54,24 @@ class Assigned(Sequence[Assignment]):
         return repr(list(self))
 
 
-class _Stretch:
-    """Tasks of one group on one machine; ``workers`` are as many, or None."""
-
-    __slots__ = ("machine", "more", "tasks", "workers")
-
-    def __init__(
-        self, tasks: Sequence[str], machine: str | None, more: tuple[str, ...], workers: Sequence[str] | None
-    ) -> None:
-        self.tasks, self.machine, self.more, self.workers = tasks, machine, more, workers
-
-
 def assigned(runs: Sequence[Run], flow: Flow, fleet: Fleet, placement: str | None) -> Assigned:
     """The runs with a worker for each task, as the flow has it.
 
     Where the able workers cost the same, and no tasks compete for them but such as all of them can do, any will do:
     the core chooses.
     """
-    workers = _by_demand(flow, fleet, placement)
-    taken, used = dict[str, int](), dict[int, int]()
-    stretches = list[_Stretch]()
-    for run in runs:
-        first = taken.get(run.group.id, 0)
-        taken[run.group.id] = first + run.tasks
-        names = workers.get(run.demand)
-        if names is not None:
-            start = used.get(run.demand, 0)
-            used[run.demand] = start + run.tasks
-            names = names[start : start + run.tasks]
-        stretches.append(_Stretch(run.group.tasks[first : first + run.tasks], run.machine, run.more, names))
-    return Assigned(stretches)
+    return Assigned(runs, _by_demand(flow, fleet, placement))
 
 
 def _by_demand(flow: Flow, fleet: Fleet, placement: str | None) -> Mapping[int, list[str]]:
     """The workers of each demand class whose workers matter, one for each task that was sent."""
-    alone, found = _alone(flow), dict[int, list[str]]()
+    alone, found = _alone(flow), defaultdict[int, list[str]](list)
     for number, held in enumerate(flow.held):
         if not held or alone >> number & 1:
             continue
-        names = _slots(fleet, number, sum(held.values()), placement)
-        first = 0
+        names = _slots(fleet.classes[number], sum(held.values()), placement)
         for demand, tasks in sorted(held.items()):
-            found.setdefault(demand, []).extend(names[first : first + tasks])
-            first += tasks
+            found[demand] += islice(names, tasks)
     return found
 
 
@@ -111,20 +88,17 @@ def _alone(flow: Flow) -> int:
     return alone
 
 
-def _slots(fleet: Fleet, number: int, wanted: int, placement: str | None) -> list[str]:
+def _slots(workers: WorkerClass, wanted: int, placement: str | None) -> Iterator[str]:
     """So many slots of a class of workers, each by its worker's id."""
-    found = fleet.classes[number]
+    if wanted == workers.slots:
+        ids = sorted(workers.free)
+        return chain.from_iterable(map(repeat, ids, map(workers.free.__getitem__, ids)))
     names = list[str]()
-    if wanted == found.slots:
-        workers = sorted(found.workers, key=attrgetter("id"))
-        return list(
-            chain.from_iterable(map(repeat, map(attrgetter("id"), workers), map(attrgetter("free_slots"), workers)))
-        )
-    free = [(worker.free_slots, worker.id) for worker in found.workers if worker.free_slots > 0]
+    free = [(slots, name) for name, slots in workers.free.items() if slots > 0]
     if placement == "pack":
         for slots, name in sorted(free):
             names += [name] * slots
-        return names[:wanted]
+        return iter(names[:wanted])
     free.sort(key=lambda each: (-each[0], each[1]))
     level = _level([slots for slots, _ in free], wanted)
     for slots, name in free:
@@ -135,7 +109,7 @@ def _slots(fleet: Fleet, number: int, wanted: int, placement: str | None) -> lis
             break
         if slots >= level:
             names.append(name)
-    return names
+    return iter(names)
 
 
 def _level(slots: Sequence[int], wanted: int) -> int:

@@ -15,7 +15,8 @@ Sets of classes are bits of integers: a search is a few operations on whole sets
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import or_
 
 
 class Flow:
@@ -33,9 +34,14 @@ class Flow:
         self._holds = [0] * len(slots)
         #: The worker classes that have a slot left.
         self.free = sum(1 << worker for worker, count in enumerate(self.left) if count)
-        #: For each price, the worker classes that cost no more, the lowest price first.
-        self._within = [
-            sum(1 << worker for worker, price in enumerate(prices) if price <= most) for most in sorted(set(prices))
+        at_price = dict[int, int]()
+        for worker, price in enumerate(prices):
+            at_price[price] = at_price.get(price, 0) | 1 << worker
+        #: For each price the worker classes that have it, the lowest first.
+        self._at_price = [at_price[price] for price in sorted(at_price)]
+        #: One after the other: worker classes whose slots are goals, and the parts in which free ones are taken.
+        self._goals: list[tuple[int, Sequence[int]]] = [
+            (within, (within,)) for within in accumulate(self._at_price, or_)
         ]
         #: Classes from which no free slot can be reached, and never will.
         self._closed_workers = self._closed_demands = 0
@@ -51,8 +57,10 @@ class Flow:
         return len(self.able) - 1
 
     def cost_alike(self) -> None:
-        """From now on prices do not matter: all slots will be taken."""
-        self._within = self._within[-1:]
+        """From now on least cost is not asked for. Free slots are still taken the cheapest first: as few others seek
+        them, least has to be moved later.
+        """
+        self._goals = [(within, self._at_price) for within, _ in self._goals[-1:]]
 
     def send(self, band: Sequence[tuple[int, int]]) -> list[int]:
         """Send as many as possible of one band, (demand class, tasks), each class once; how many of each were sent.
@@ -60,13 +68,16 @@ class Flow:
         Where they compete for slots of one price, those that are named first go first.
         """
         wanted = dict(band)
-        for within in self._within:
+        for within, parts in self._goals:
             if not within & self.free:
                 continue
             dead = _Dead(self._closed_workers, self._closed_demands)
             for demand, _ in band:
-                if wanted[demand]:
-                    wanted[demand] -= self._take(demand, wanted[demand], within)
+                open_ = self.able[demand] & within & self.free
+                if open_:
+                    for part in parts:
+                        if part & open_ and wanted[demand]:
+                            wanted[demand] -= self._take(demand, wanted[demand], part & open_)
                 while wanted[demand] and not dead.demands >> demand & 1:
                     path = self._path(demand, within & self.free, dead)
                     if path is None:
@@ -102,9 +113,9 @@ class Flow:
             found[demand] = reached
         return found
 
-    def _take(self, demand: int, most: int, within: int) -> int:
-        """Send to those of these worker classes that have a slot left; how many."""
-        open_, wanted, bit = self.able[demand] & within & self.free, most, 1 << demand
+    def _take(self, demand: int, most: int, open_: int) -> int:
+        """Send to these worker classes, which have slots left; how many."""
+        wanted, bit = most, 1 << demand
         left, held, holds = self.left, self.held, self._holds
         while open_ and wanted:
             first = open_ & -open_

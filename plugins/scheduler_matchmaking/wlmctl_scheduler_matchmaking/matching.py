@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wlmctl.machine import Requirement
 from wlmctl.scheduler import Group, Reason, Snapshot
@@ -22,11 +22,11 @@ from wlmctl_scheduler_matchmaking.workers import Fleet
 _PARTS = 8
 
 
-@dataclass(slots=True)
-class Run:
-    """The next ``tasks`` tasks of a group go to a machine (and ``more``), by the flow of a demand class."""
+class Run(NamedTuple):
+    """So many tasks of a group, from its ``first`` on, go to a machine (and ``more``), in a demand class."""
 
     group: Group
+    first: int
     tasks: int
     demand: int
     machine: str | None
@@ -134,7 +134,7 @@ class Matching:
         fitting = wanted if room is None else room.most(group.resources, wanted, self.now_s)
         sent = self.flow.send([(self.demand(able), fitting)])[0] if fitting else 0
         if sent:
-            self.start(Run(group, sent, self.demand(able), machine))
+            self.start(group, sent, self.demand(able), machine)
             if room is not None:
                 room.take(group.resources, sent, self.now_s)
         if sent < fitting:
@@ -186,19 +186,20 @@ class Matching:
         demand = self.demand(able)
         sent = self.flow.send([(demand, wanted)])[0]
         if sent:
-            self.start(Run(group, sent, demand, names[0], tuple(names[1:])))
+            self.start(group, sent, demand, names[0], tuple(names[1:]))
             for room in rooms:
                 room.take(group.resources, sent, self.now_s)
         if sent < wanted:
             self.short[group.id] = demand
         return sent
 
-    def start(self, run: Run) -> None:
-        """Its tasks start."""
-        self.runs.append(run)
-        self.left[run.group.id] -= run.tasks
-        if run.group.may_start is not None or run.group.counters:
-            self.caps.take(run.group, run.tasks)
+    def start(self, group: Group, tasks: int, demand: int, machine: str | None, more: tuple[str, ...] = ()) -> None:
+        """So many more tasks of the group start."""
+        left = self.left[group.id]
+        self.runs.append(Run(group, len(group.tasks) - left, tasks, demand, machine, more))
+        self.left[group.id] = left - tasks
+        if group.may_start is not None or group.counters:
+            self.caps.take(group, tasks)
 
     def settle(self, group: Group, reason: Reason) -> None:
         """No more of the group can start, whatever else does."""

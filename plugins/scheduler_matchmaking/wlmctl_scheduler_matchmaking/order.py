@@ -25,7 +25,8 @@ def level(group: Group, now_s: float, settings: Settings) -> int:
     """The group's band; higher ones go first."""
     found = group.priority
     if settings.ageing_step_s:
-        found += int(group.age_s // settings.ageing_step_s)
+        # a wait weighs less on a task that takes long: else all are soon of one age where waits are long
+        found += int(group.age_s // max(settings.ageing_step_s, group.resources.walltime_s or 0.0))
     if group.deadline_s is not None and settings.deadline_margin_s:
         slack_s = group.deadline_s - now_s - (group.resources.walltime_s or 0.0)
         margins = slack_s / settings.deadline_margin_s

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from wlmctl.scheduler import MachineView
-from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
+from wlmctl_scheduler_matchmaking.workers import Fleet
 
 #: Steps of each of the two parts of a worker class's price.
 _STEPS = 4
@@ -41,7 +41,7 @@ def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]
             pressing = tasks * _UNIT // slots
             for number in fleet.members(able):
                 pressure[number] += pressing
-    rarity = _rarity(classes)
+    rarity = _rarity(fleet)
     most = max(rarity) or 1
     return [
         # a slot is as sought after as can be when two tasks come to it
@@ -50,19 +50,20 @@ def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]
     ]
 
 
-def _rarity(classes: Sequence[WorkerClass]) -> list[int]:
+def _rarity(fleet: Fleet) -> list[int]:
     """The sum over the types, labels and machines of a class of one part of all workers that have it too, in units."""
-    rarity = [0] * len(classes)
-    for kind in (attrgetter("types"), attrgetter("labels"), attrgetter("machines")):
+    classes = fleet.classes
+    of_type = {name: _UNIT // fleet.count(able) for name, able in fleet.doing.items()}
+    rarity = [sum(map(of_type.__getitem__, found.types)) for found in classes]
+    for kind in (attrgetter("labels"), attrgetter("machines")):
         abilities: list[frozenset[str]] = [kind(found) for found in classes]
         workers = defaultdict[str, int](int)
         for names, found in zip(abilities, classes, strict=True):
-            count = len(found.workers)
             for name in names:
-                workers[name] += count
+                workers[name] += len(found.free)
         parts = {name: _UNIT // count for name, count in workers.items()}
         for number, names in enumerate(abilities):
-            rarity[number] += sum([parts[name] for name in names])
+            rarity[number] += sum(map(parts.__getitem__, names))
     return rarity
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -146,19 +147,22 @@ class Caps:
 
 def binds_nothing(snapshot: Snapshot, rooms: Mapping[str, Room], slots: int) -> bool:
     """Whether no limit but the workers' slots can stop a task: then the flow alone decides."""
-    ready = dict[str, int]()
+    caps = dict[str, int]()
     asked = dict[str, list[int]]()
     for group in snapshot.groups:
         if group.unbound is not None or group.anywhere is not None or group.counters:
             return False
-        tasks = len(group.tasks)
-        ready[group.experiment] = ready.get(group.experiment, 0) + tasks
+        if group.may_start is not None and group.may_start < slots:
+            caps[group.experiment] = min(caps.get(group.experiment, slots), group.may_start)
         if group.machine in rooms and group.resources.cpus:
             sums = asked.setdefault(group.machine or "", [0, 0, 0, 0])
             for kind, each in enumerate((group.resources.cpus, group.resources.memory_bytes, group.resources.gpus, 1)):
-                sums[kind] += each * tasks
-    for group in snapshot.groups:
-        if group.may_start is not None and group.may_start < min(slots, ready[group.experiment]):
+                sums[kind] += each * len(group.tasks)
+    if caps:
+        ready = Counter[str]()
+        for group in snapshot.groups:
+            ready[group.experiment] += len(group.tasks)
+        if any(most < ready[experiment] for experiment, most in caps.items()):
             return False
     return all(
         rooms[name].kept is None

@@ -87,7 +87,7 @@ class Matchmaking:
         """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
         settings = self._settings
         rooms = {name: Room(view) for name, view in snapshot.machines.items()}
-        demands = [(fleet.able_of(group), len(group.tasks)) for group in groups]
+        demands = [(fleet.of_groups[group.id], len(group.tasks)) for group in groups]
         flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
         machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
         shares = Shares(snapshot, fleet.slots) if settings.fair else None

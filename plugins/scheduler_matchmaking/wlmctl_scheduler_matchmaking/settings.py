@@ -17,7 +17,7 @@ SOLVERS = ("auto", "python", "ortools")
 class Settings:
     """What the user may choose. A duration of 0 switches off what it is for."""
 
-    #: Seconds of waiting after which a group counts as one priority level higher.
+    #: Seconds of waiting after which a group counts as one priority level higher; its walltime, where that is longer.
     ageing_step_s: float = 3600.0
     #: Seconds of waiting after which a machine is kept for the oldest task that finds no room; half for a short one.
     reserve_after_s: float = 3600.0

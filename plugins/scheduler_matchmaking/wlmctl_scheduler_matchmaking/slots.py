@@ -7,12 +7,11 @@ cost, and the second sends all of those at once, at least cost.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from wlmctl.scheduler import Group
 from wlmctl_scheduler_matchmaking.flow import Flow
-from wlmctl_scheduler_matchmaking.matching import Matching, Run
+from wlmctl_scheduler_matchmaking.matching import Matching
 from wlmctl_scheduler_matchmaking.order import STARVING, Bands, Shares, fair_portions
 
 #: A number of tasks of a group, or of a demand class.
@@ -25,29 +24,29 @@ Solver = Callable[[Flow, Sequence[Sequence[Demand]]], list[list[int]]]
 
 def start_by_slots(matching: Matching, bands: Bands, shares: Shares | None, slots: int, solver: Solver) -> None:
     """Start as many tasks as possible for every prefix of bands (level, groups), at least cost for so many."""
-    parts, demands = list[Mapping[int, list[Portion]]](), list[list[Demand]]()
+    served, demands = list[tuple[Sequence[Portion], list[int]]](), list[list[Demand]]()
     for portions in (portions for level, groups in bands for portions in rounds(level, groups, shares, slots)):
-        by_demand, wanted = defaultdict[int, list[Portion]](list), defaultdict[int, int](int)
-        for portion in portions:
-            demand = matching.demand_of(portion[0])
-            by_demand[demand].append(portion)
-            wanted[demand] += portion[1]
-        parts.append(by_demand)
+        numbers = [matching.demand_of(group) for group, _ in portions]
+        wanted = dict.fromkeys(numbers, 0)
+        for number, (_, tasks) in zip(numbers, portions, strict=True):
+            wanted[number] += tasks
+        served.append((portions, numbers))
         demands.append([*wanted.items()])
     priced = matching.flow
-    first = Flow(priced.left, [0] * len(priced.left), priced.limit)
+    first = Flow(priced.left, priced.prices, priced.limit)
+    first.cost_alike()
     for able in priced.able:
         first.add(able)
     sent = solver(first, demands)
-    for portions_of, counts in zip(parts, sent, strict=True):
-        for (demand, found), count in zip(portions_of.items(), counts, strict=True):
-            for group, tasks in found:
-                part = tasks if tasks < count else count
-                count -= part
-                if part:
-                    matching.start(Run(group, part, demand, group.machine))
-                if part < tasks:
-                    matching.short[group.id] = demand
+    for (portions, numbers), asked, counts in zip(served, demands, sent, strict=True):
+        left = {demand: count for (demand, _), count in zip(asked, counts, strict=True)}
+        for (group, tasks), demand in zip(portions, numbers, strict=True):
+            part = min(tasks, left[demand])
+            if part:
+                left[demand] -= part
+                matching.start(group, part, demand, group.machine)
+            if part < tasks:
+                matching.short[group.id] = demand
     matching.flow = _at_least_cost(first, priced, sent, demands)
 
 

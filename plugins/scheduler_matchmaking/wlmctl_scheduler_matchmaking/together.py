@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from wlmctl.scheduler import Group, Reason, UnboundRole
-from wlmctl_scheduler_matchmaking.matching import Matching, Run
+from wlmctl_scheduler_matchmaking.matching import Matching
 from wlmctl_scheduler_matchmaking.nearest import nearest
 from wlmctl_scheduler_matchmaking.order import STARVING, Bands, Shares
 from wlmctl_scheduler_matchmaking.reasons import no_room
@@ -111,7 +111,7 @@ def _start(
     for group, name, demand in zip(groups, names, demands, strict=True):
         if demand is not None and name is not None and slots[demand]:
             slots[demand] -= 1
-            matching.start(Run(group, 1, demand, name))
+            matching.start(group, 1, demand, name)
             matching.roles.take(roles[group.id], name)
             taken.append(name)
     return taken

@@ -10,17 +10,17 @@ from operator import attrgetter
 from wlmctl.scheduler import Group, WorkerView
 from wlmctl_scheduler_matchmaking.flow import bits
 
-_ABILITIES = attrgetter("types", "labels", "machines")
-
 
 @dataclass(slots=True)
 class WorkerClass:
-    """Workers that can do the same: ``slots`` is what all of them have free, ``first`` the least of their ids."""
+    """Workers that can do the same: ``free`` is how many slots each has free, by its id, and ``slots`` what all have;
+    ``first`` is the least of their ids.
+    """
 
     types: frozenset[str]
     labels: frozenset[str]
     machines: frozenset[str]
-    workers: list[WorkerView]
+    free: dict[str, int]
     slots: int
     first: str
 
@@ -29,24 +29,20 @@ class Fleet:
     """All live workers, by class; sets of classes are bits of integers, in the order of ``classes``."""
 
     def __init__(self, workers: Sequence[WorkerView]) -> None:
-        found = defaultdict[tuple[frozenset[str], frozenset[str], frozenset[str]], list[WorkerView]](list)
-        for key, worker in zip(map(_ABILITIES, workers), workers, strict=True):
-            found[key].append(worker)
+        found = defaultdict[tuple[frozenset[str], frozenset[str], frozenset[str]], dict[str, int]](dict)
+        for worker in workers:  # each is looked at once: when there are ten thousand, most of the time goes to memory
+            found[worker.types, worker.labels, worker.machines][worker.id] = worker.free_slots
         classes = [
-            WorkerClass(
-                *key,
-                members,
-                sum([slots for slots in map(attrgetter("free_slots"), members) if slots > 0]),
-                min(map(attrgetter("id"), members)),
-            )
-            for key, members in found.items()
+            WorkerClass(*key, free, sum([slots for slots in free.values() if slots > 0]), min(free))
+            for key, free in found.items()
         ]
         # whatever the order in which the workers came
         self.classes: Sequence[WorkerClass] = sorted(classes, key=attrgetter("first"))
         self._slots = [each.slots for each in self.classes]
-        self._sizes = [len(each.workers) for each in self.classes]
+        self._sizes = [len(each.free) for each in self.classes]
         self.slots = sum(self._slots)
-        self._doing: dict[str, int] = {}
+        #: By type of task, the classes that do it.
+        self.doing: dict[str, int] = {}
         self._members: dict[int, Sequence[int]] = {}
         doing = defaultdict[str, list[int]](list)
         for number, each in enumerate(self.classes):
@@ -54,11 +50,12 @@ class Fleet:
                 doing[task_type].append(number)
         powers = [1 << number for number in range(len(self.classes))]
         for task_type, numbers in doing.items():
-            mask = self._doing[task_type] = sum([powers[number] for number in numbers])
+            mask = self.doing[task_type] = sum(map(powers.__getitem__, numbers))
             self._members[mask] = numbers
         self._totals: dict[int, tuple[int, int]] = {}
         self._known: dict[tuple[str, str], int] = {}
-        self._of_groups: dict[str, int] = {}
+        #: By group that was asked for, the classes that can do it.
+        self.of_groups: dict[str, int] = {}
         self._able: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
 
     def able(self, task_type: str, labels: tuple[str, ...], machines: tuple[str, ...]) -> int:
@@ -66,7 +63,7 @@ class Fleet:
         key = task_type, labels, machines
         mask = self._able.get(key)
         if mask is None:
-            mask = self._doing.get(task_type, 0)
+            mask = self.doing.get(task_type, 0)
             for label in labels:
                 mask &= self._with("label", label, lambda each: each.labels)
             for machine in machines:
@@ -76,9 +73,9 @@ class Fleet:
 
     def able_of(self, group: Group) -> int:
         """The classes that can do the group's tasks, where they are."""
-        mask = self._of_groups.get(group.id)
+        mask = self.of_groups.get(group.id)
         if mask is None:
-            mask = self._of_groups[group.id] = self.able(group.type, group.worker_labels, group.touches)
+            mask = self.of_groups[group.id] = self.able(group.type, group.worker_labels, group.touches)
         return mask
 
     def members(self, mask: int) -> Sequence[int]:
@@ -99,8 +96,8 @@ class Fleet:
     def _totals_of(self, mask: int) -> tuple[int, int]:
         totals = self._totals.get(mask)
         if totals is None:
-            members, slots, sizes = self.members(mask), self._slots, self._sizes
-            totals = sum([slots[number] for number in members]), sum([sizes[number] for number in members])
+            members = self.members(mask)
+            totals = sum(map(self._slots.__getitem__, members)), sum(map(self._sizes.__getitem__, members))
             self._totals[mask] = totals
         return totals
 
