@@ -125,6 +125,26 @@ def test_an_hour_of_waiting_counts_as_one_level_of_priority() -> None:
     assert started(slots(groups, 1), ageing_step="0") == ["new/1"]
 
 
+@pytest.mark.parametrize(("walltime_s", "first"), [(None, "old"), (60.0, "old"), (HOUR_S, "old"), (3 * HOUR_S, "new")])
+def test_a_task_that_asks_for_more_than_an_hour_rises_only_once_it_has_waited_as_long_as_it_asks_for(
+    walltime_s: float | None, first: str
+) -> None:
+    asked = Resources(walltime_s=walltime_s)
+    groups = [
+        make_group("old", priority=4, order=2, age_s=2.5 * HOUR_S, resources=asked),
+        make_group("new", priority=5, order=1),
+    ]
+    assert started(slots(groups, 1)) == [f"{first}/1"]
+
+
+def test_a_task_that_asks_for_long_goes_before_a_higher_priority_once_it_has_waited_for_longer_still() -> None:
+    groups = [
+        make_group("long", priority=4, order=2, age_s=6.5 * HOUR_S, resources=Resources(walltime_s=3 * HOUR_S)),
+        make_group("new", priority=5, order=1),
+    ]
+    assert started(slots(groups, 1)) == ["long/1"]
+
+
 @pytest.mark.parametrize(("slack_s", "first"), [(10 * HOUR_S, "plain"), (1.5 * HOUR_S, "due"), (60.0, "due")])
 def test_a_deadline_lifts_an_experiment_as_its_slack_runs_out(slack_s: float, first: str) -> None:
     groups = [
