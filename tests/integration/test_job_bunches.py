@@ -120,7 +120,7 @@ def test_jobs_whose_common_submit_stays_unknown_each_end_or_are_seen_to_have_run
 def test_a_machine_that_cannot_be_asked_about_one_is_not_asked_about_the_others(site: Path) -> None:
     Counting.losing = 100
     outcomes = executed(together(site, [leaves_a_line(number) for number in range(8)]))
-    assert {(outcome.what, outcome.machine) for outcome in outcomes} == {("unreachable", "far")}
+    assert {(outcome.what, outcome.machine) for outcome in outcomes} == {("unknown", "far")}
     assert Counting.commands == 4, "three submits, and one that asks whether the first has started"
 
 

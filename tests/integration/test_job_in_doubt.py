@@ -11,12 +11,12 @@ from tests.services.commands_only import CommandsOnly
 from tests.services.processes import with_token
 from tests.waiting import wait_until
 from wlmctl.connections import ConnectionPool
-from wlmctl.errors import Broken
+from wlmctl.errors import Broken, Unreachable
 from wlmctl.machine import Machine
 from wlmctl.message import TaskKey, TaskMessage
 from wlmctl.plugins import transport_factory
 from wlmctl.task import Resources
-from wlmctl.transport import Completed
+from wlmctl.transport import Completed, Transport
 from wlmctl.worker.context import ExecutionContext
 from wlmctl.worker.execution import execute
 from wlmctl.worker.machines import Machines
@@ -79,4 +79,21 @@ def test_an_attempt_whose_submit_stays_unknown_fails_only_once_it_cannot_start_a
 
 def test_an_attempt_that_cannot_be_asked_for_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = execute(losing(tmp_path, 100, monkeypatch), Watcher(lambda *_: None))
-    assert (outcome.what, outcome.machine) == ("unreachable", "far")
+    assert (outcome.what, outcome.machine) == ("unknown", "far")
+
+
+def test_a_submit_that_was_not_answered_may_have_started_something_though_the_machine_is_away_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = losing(tmp_path, 1, monkeypatch)
+    opened = list[Machine]()
+
+    def open_once(machine: Machine) -> Transport:
+        opened.append(machine)
+        if len(opened) > 1:
+            raise Unreachable("machine far: no route to host")
+        return LosesAnswers(transport_factory("local")(Machine("local"), {}))
+
+    context.machines = Machines(ConnectionPool(open_once, login_of=lambda _: "me@far"))
+    outcome = execute(context, Watcher(lambda *_: None))
+    assert (outcome.what, outcome.machine, outcome.reason) == ("unknown", "far", "the connection was lost")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.orchestra import WORKER, Orchestra, assert_told_in_full
-from tests.play import Clock, away, inventory, machine, play_types
-from wlmctl.message import ProbeAnswerMessage, ProbeMessage
+from tests.play import STOPPED, Clock, away, inventory, machine, play_types
+from wlmctl import control
+from wlmctl.message import Outcome, ProbeAnswerMessage, ProbeMessage
 from wlmctl.store import machines
 
 TASKS = "tasks: {a: {type: step, machine: nas, foreach: {n: 1..3}}, j: {type: play, machine: nas}}"
@@ -136,3 +137,33 @@ def test_a_host_that_refuses_the_login_is_asked_seldom_so_that_nobody_is_locked_
     play.say(ProbeAnswerMessage(WORKER, "nas", "no route to host"))
     play.step().orders.clear()
     assert probes(play.step(61)) == 1
+
+
+def test_what_may_run_on_a_machine_that_is_away_is_cancelled_only_once_that_is_proven_not_to_run(
+    play: Orchestra,
+) -> None:
+    seq = play.submit("tasks: {j: {type: play, machine: nas}}")
+    play.step().end("j", Outcome("unknown", reason="its submit broke off", machine="nas"))
+    assert play.step().states(seq) == {"j": "assigned"}
+    assert list(machines.away(play.others)) == ["nas"]
+    control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
+    play.step(5)
+    assert (play.states(seq), play.names()) == ({"j": "cancelling"}, []), "it may run, and the machine does not answer"
+    play.say(ProbeAnswerMessage(WORKER, "nas", "", cpus=99, memory_bytes=0, gpus=0))
+    assert play.step(1).task("j").cancel
+    assert (play.task("j").key.attempt, play.task("j").key.dispatch) == (1, 2)
+    play.end("j", STOPPED)
+    assert play.step().states(seq) == {"j": "cancelled"}
+    assert_told_in_full(play.others, [seq])
+
+
+def test_what_may_run_is_asked_for_again_under_the_same_attempt_when_its_machine_answers(play: Orchestra) -> None:
+    seq = play.submit("tasks: {j: {type: play, machine: nas}}")
+    play.step().end("j", Outcome("unknown", reason="its submit broke off", machine="nas"))
+    play.step(2).say(ProbeAnswerMessage(WORKER, "nas", "", cpus=99, memory_bytes=0, gpus=0))
+    message = play.step(1).task("j")
+    assert (message.key.attempt, message.key.dispatch, message.cancel) == (1, 2, False)
+    assert play.rows(seq)["j"].infra_failures == 0
+    play.end("j", Outcome("unknown", reason="broken off, left to others"))
+    assert play.step().task("j").key.dispatch == 3
+    assert play.states(seq) == {"j": "assigned"}

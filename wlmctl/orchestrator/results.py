@@ -84,11 +84,16 @@ def result(
                 ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
             else:
                 work.send_again(active)
+        case "unknown" if outcome.machine:  # it may run there: its machine is held, and the attempt keeps its place
+            routing.fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
+            work.send_again(active, outcome.reason)
         case _ if active.state is TaskState.CANCELLING:
             work.send_again(active, outcome.reason or None)
             active.end_sent_s = now  # not proven: the order to end is given again, but not at once
         case "declined" if routing.registry.is_fleet:
             _declined(book, work, active, outcome, message.worker, routing)
+        case "unknown" if work.defers[work.place(active.idx)[0]]:  # as above, and another worker may ask at once
+            work.send_again(active, outcome.reason)
         case _:
             ending.hand_back(book, work, active, outcome.reason)
 

@@ -71,7 +71,7 @@ def execute_many(contexts: Sequence[ExecutionContext], watcher: Watcher, *, can_
             outcomes[number] = away
         elif isinstance(end, Broken) and isinstance(task_type := plugins.task_type(name), Prepares):
             outcomes[number] = _in_doubt(end, task_type, spec, context, main)
-            away = outcomes[number] if outcomes[number].what == "unreachable" else None
+            away = outcomes[number] if outcomes[number].machine and outcomes[number].what == "unknown" else None
         elif isinstance(end, Exception):
             outcomes[number] = _of_error(end, context, main, can_decline=can_decline)
         else:
@@ -124,8 +124,8 @@ def _in_doubt(error: Broken, task_type: Any, spec: Any, context: ExecutionContex
     if context.stopped.is_set():  # it is dispatched again, to be ended
         return Outcome("unknown", reason=str(error))
     outcome = _end_unseen(task_type, spec, context, main)
-    if outcome.what == "unknown":  # the machine is asked again later, for the same attempt
-        return Outcome("unreachable", reason=str(error), machine=main)
+    if outcome.what in ("unknown", "unreachable"):  # the machine is asked again later, for this attempt, which may run
+        return Outcome("unknown", reason=str(error), machine=main)
     return of_error(error, main) if outcome.what == "cancelled" else outcome
 
 

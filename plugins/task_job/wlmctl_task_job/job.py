@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wlmctl.batch import BatchJob, BatchSystem, HostProcess, JobRef, StartsHere
-from wlmctl.errors import Broken, Cancelled, TaskFailed, Unreachable
+from wlmctl.errors import Broken, TaskFailed, Unreachable
 from wlmctl.jobs.talk import raise_if_away
 from wlmctl.machine import Machine
 from wlmctl.task import Deferred, Done, Failed, FailureClass, PollAnswer, Unknown
@@ -50,10 +50,10 @@ class JobType:
             except Broken as error:  # whether it has arrived is not known: the next try finds out
                 log.info("%s: its submit broke off: %s", context.task, error)
                 broken = error
-            except (Cancelled, Unreachable):
+            except Exception:
                 if broken is None:
                     raise
-                break  # it would say that nothing was started
+                break  # whatever it is, it would say that nothing was started
         assert broken is not None
         raise broken
 

@@ -33,8 +33,8 @@ def submit(members: Sequence[tuple[JobSpec, TaskContext]], tries: int) -> list[D
         for number, end in _try(left).items():
             if isinstance(end, Broken):
                 broken[number] = end
-            elif isinstance(end, Cancelled | Unreachable) and number in broken:
-                ends[number] = broken[number]  # it would say that nothing was started
+            elif isinstance(end, Exception) and number in broken:
+                ends[number] = broken[number]  # whatever it is, it would say that nothing was started
             else:
                 ends[number] = end
     return [ends.get(number) or broken[number] for number in range(len(members))]
