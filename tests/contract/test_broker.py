@@ -141,3 +141,20 @@ def test_who_waits_for_a_message_returns_without_one_when_it_is_woken(broker):
     assert channel.receive_many(10, 60) == []
     channel.publish("q", b"second")
     assert bodies(channel, 1) == [b"second"]
+
+
+def test_a_message_that_is_handed_back_many_times_is_never_given_up(bench, broker):
+    """RabbitMQ 4 lets a quorum queue drop what came back 20 times, and a vhost make each queue quorum, unless told."""
+    channel = broker.channel()
+    channel.declare("wlm.work.job")
+    channel.publish("wlm.work.job", b"again")
+    channel.consume("wlm.work.job", 1)
+    for _ in range(25):
+        delivery = channel.receive(10)
+        assert delivery is not None
+        channel.hand_back(delivery)
+    assert channel.receive(10).body == b"again"
+    if bench.kind != "memory":
+        wanted = {"classic": {"x-max-priority": 10}, "quorum": {"x-delivery-limit": 1_000_000}}[bench.kind]
+        arguments = bench.rabbit.queue(bench.vhost.name, "wlm.work.job")["arguments"]
+        assert arguments.items() >= ({"x-queue-type": bench.kind} | wanted).items()

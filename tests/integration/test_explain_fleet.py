@@ -149,8 +149,29 @@ def test_a_step_whose_worker_is_dead_says_so_until_it_is_handed_out_again(play: 
     with play.others.transaction():
         play.others.execute("UPDATE workers SET state = 'dead', ended = ?, reason = 'silent' WHERE id = ?",
                             (play.clock.time(), worker.id))  # fmt: skip
-    found = told(play, seq, "a")["why"]
+    document = told(play, seq, "a")
+    found = document["why"]
     assert (found["code"], found["worker"], found["reason"]) == ("worker_lost", "w", "silent")
+    assert not [each for each in document["facts"] if "executes it" in each["text"]], "a dead worker executes nothing"
+
+
+def test_a_task_that_kills_its_workers_says_how_many_and_why_it_is_not_tried_again(play: PlayedFleet) -> None:
+    worker = play.worker("w0")
+    seq = play.submit(FAR)
+    play.step()
+    for number in (1, 2, 3):
+        worker.begin("a")
+        play.step(1)
+        worker.die()
+        worker = play.worker(f"w{number}")
+        play.step(4)
+        if number < 3:
+            killed = fact(told(play, seq, "a"), "killed")
+            assert killed["kills"] == number
+            assert killed["text"].startswith(("1 worker died", "2 workers died")[number - 1])
+    document = told(play, seq, "a")
+    assert document["state"] == "failed"
+    assert "kills its workers is not tried again" in fact(document, "no_retry")["text"]
 
 
 def test_a_task_that_every_worker_declines_is_offered_again_later(play: PlayedFleet) -> None:
@@ -217,3 +238,13 @@ def test_what_was_handed_out_to_others_makes_no_worker_busy(play: PlayedFleet) -
     seq = play.submit("max_running: 1\ntasks: {a: {type: step, machine: far}, b: {type: step, machine: far}}")
     assert why(play.step(1), seq, "a") == "assigned"
     assert why(play, seq, "b") == "max_running"
+
+
+def test_what_the_workers_have_room_for_is_not_taken_for_a_limit_of_the_file(play: PlayedFleet) -> None:
+    worker = play.worker("w", slots=1)
+    play.submit("tasks: {a: {type: step, machine: m, foreach: {n: 1..20}}}")
+    play.step(1)
+    worker.begin(worker.names()[0])
+    seq = play.submit("tasks: {b: {type: step, machine: m, foreach: {n: 1..20}}}")
+    play.step(2)
+    assert set(play.told(seq, "waiting")) == {"every worker that can do it is busy"}

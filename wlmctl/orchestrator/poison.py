@@ -8,6 +8,7 @@ itself from then on, and counted.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from wlmctl.host import ProcessIdentity, host_id, is_gone
@@ -17,6 +18,8 @@ from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.registry import Member
 from wlmctl.orchestrator.work import Work
+
+log = logging.getLogger(__name__)
 
 #: Deaths after which a task is executed alone in its worker, and after which it is not executed any more.
 ALONE, QUARANTINE = 2, 3
@@ -55,6 +58,7 @@ class Poison:
             reason = f"worker {member.info.name} died while it executed this"
             book.of(work).task_fields(active.idx, "killed", reason, kills=care.kills)
             if care.kills >= QUARANTINE:
+                log.warning("%s: %s has killed three workers: not any more", work.row.id, work.name(active.idx))
                 outcome = Outcome("failed", "it has killed three workers", "infra")
                 ending.fail(book, work, active, outcome)
         if counted:

@@ -67,6 +67,7 @@ class Telling:
         is_open = any(name not in fleet.held for name in asked)
         for key, reason in reasons.items():
             work, group = placement.group(key)
+            reason = _truly(reason, work)
             if not group.tasks or reason.code == HELD or (key, reason.text) in self._waiting:
                 continue
             is_unbound = placement.is_unbound(key)
@@ -81,6 +82,14 @@ class Telling:
             text = _line(reason.text)
             log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), text)
             book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks), code=_line(str(reason.code)))
+
+
+def _truly(reason: Reason, work: Work) -> Reason:
+    """What a scheduler takes for ``max_running`` may be the room of the workers: both are shown to it as one figure."""
+    limit = work.experiment.max_running
+    if reason.code != "max_running" or (limit is not None and work.under_way >= limit):
+        return reason
+    return Reason("slots", "every worker that can do it is busy")
 
 
 def _line(text: str) -> str:

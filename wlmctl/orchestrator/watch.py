@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ from wlmctl.orchestrator.work import Work
 from wlmctl.queues import RESULTS, type_queue
 from wlmctl.store import Database, workers
 from wlmctl.store.workers import DEAD, GONE
+
+log = logging.getLogger(__name__)
 
 #: Seconds in which a leader must have deleted the queues of a worker that has ended.
 LATELY_S = 600.0
@@ -239,6 +242,7 @@ class Watch:
             if active.is_at_work and (active.holder == member.id or (active.holder is None and active.queue == queue))
         ]
         if state == DEAD:
+            log.warning("worker %s is dead: %s; dispatches to hand out again: %d", member.id, reason, len(had))
             self._poison.died(book, member, had)
         for work, active in had:
             if active.idx in work.active and active.is_at_work:

@@ -73,7 +73,7 @@ def groups(db: Database, seq: int) -> list[tuple[int, str, str, int]]:
 def reasons_to_wait(db: Database, seq: int) -> list[tuple[str, str]]:
     """For each task of the file that is ready and was said to wait: its name, and the newest reason.
 
-    In three plain questions: one that joins them takes PostgreSQL minutes while it has no statistics of a new experiment.
+    In three plain questions: joined in one they take PostgreSQL minutes, while it has no statistics of the experiment.
     """
     told: dict[int, tuple[int, str]] = {
         task: (n, reason)

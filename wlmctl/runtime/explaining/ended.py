@@ -6,6 +6,7 @@ from typing import Any
 
 from wlmctl.experiment.model import Retry
 from wlmctl.orchestrator.ending import INFRA_LIMIT
+from wlmctl.orchestrator.poison import QUARANTINE
 from wlmctl.quantities import format_duration
 from wlmctl.runtime.explaining import standing
 from wlmctl.runtime.explaining.facts import Findings, listed, moment, stands
@@ -76,7 +77,10 @@ def _no_more(scene: Scene, found: Findings) -> None:
     task, retry = scene.task, scene.instance.retry
     if not task.attempt:
         return
-    if task.failure_class in _INFRA:
+    if task.kills >= QUARANTINE:
+        text = "no other attempt: a task that kills its workers is not tried again by itself"
+        found.note("no_retry", text, kills=task.kills)
+    elif task.failure_class in _INFRA:
         text = f"it was tried again {counted(INFRA_LIMIT, 'time')} after failures of the infrastructure: no more"
         if task.infra_failures <= INFRA_LIMIT:
             text = "its experiment was stopping"

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from wlmctl.orchestrator.poison import ALONE, QUARANTINE
 from wlmctl.quantities import format_duration
 from wlmctl.runtime.explaining import able, room, standing, turn
 from wlmctl.runtime.explaining.facts import Findings, listed, moment
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import TaskState
 from wlmctl.store.rows import EventRow
+from wlmctl.text import counted
 
 
 def look(scene: Scene) -> Findings:
@@ -51,6 +53,15 @@ def _sent_again(scene: Scene, found: Findings) -> None:
         found.note("sent_again", text, at=again[-1].time, dispatch=scene.task.dispatch)
 
 
+def _kills(scene: Scene, found: Findings) -> None:
+    """Workers died while they executed it: what follows of that."""
+    kills = scene.task.kills
+    if kills:
+        follows = f"after {ALONE} it is executed alone in one, after {QUARANTINE} not any more"
+        text = f"{counted(kills, 'worker')} died while executing it: {follows}"
+        found.note("killed", text, kills=kills)
+
+
 def _nobody(scene: Scene, found: Findings, *, is_cause: bool) -> None:
     """No process takes its result, or works on it."""
     missing = standing.nobody(scene)
@@ -68,6 +79,7 @@ def _assigned(scene: Scene, found: Findings) -> None:
         able.look(scene, found)
         _at_workers(scene, found, when, figures)
     room.connections(scene, found)
+    _kills(scene, found)
     _sent_again(scene, found)
 
 
@@ -97,7 +109,8 @@ def _running(scene: Scene, found: Findings) -> None:
     _nobody(scene, found, is_cause=not scene.is_fleet)
     room.connections(scene, found)
     on = f" on machine {task.machine}" if task.machine else ""
-    _at_work(scene, found, f"{scene.worker_name(task.worker)} executes it{on}")
+    if worker is None or worker.is_live:
+        _at_work(scene, found, f"{scene.worker_name(task.worker)} executes it{on}")
     _notes(scene, found)
 
 
@@ -157,6 +170,7 @@ def _notes(scene: Scene, found: Findings) -> None:
         last = next((e for e in reversed(scene.events) if e.target == TaskState.WAITING and e.reason), None)
         said = f": attempt {scene.task.attempt - 1} ended with: {last.reason}" if last is not None else ""
         found.note("attempt", f"this is attempt {scene.task.attempt}{said}", attempt=scene.task.attempt)
+    _kills(scene, found)
     _sent_again(scene, found)
     if scene.task.state == TaskState.RUNNING:
         held = Findings()
