@@ -161,7 +161,8 @@ def _sftp(machine: Machine, ssh: SshTransport) -> Check:
             raise EOFError
         with session:
             session.normalize(".")
-    except (paramiko.SSHException, OSError, EOFError) as error:
+    # SFTPError: what came is no SFTP, such as a notice of maintenance
+    except (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError) as error:
         return _unless_used(machine, "sftp", f"the host offers none ({error or 'no answer'})", "scp")
     return Check("sftp", "ok", "it answers")
 
@@ -280,7 +281,9 @@ def failed(part: str, machine: Machine, error: WlmctlError) -> Check:
         hint = f"wlmctl machine show {machine.name}; wlmctl machine trust {machine.name}"
         return Check("key", "unreachable", text.partition("; nothing was sent")[0], hint)
     if isinstance(error, LoginRefused):
-        return Check("login", "unreachable", text, "give the key: key = ..., ~/.ssh/config or the SSH agent")
+        is_person_wanted = "log in by hand" in text  # which the text says how to do: another key would not help
+        hint = "" if is_person_wanted else "give the key: key = ..., ~/.ssh/config or the SSH agent"
+        return Check("login", "unreachable", text, hint)
     if isinstance(error, TurnedAway):
         return Check(part, "unreachable", text, "see what the host wants: log in by hand")
     if isinstance(error, Unreachable):

@@ -97,6 +97,7 @@ def test_a_run_and_an_orchestrator_leave_a_held_machine_alone_until_it_is_releas
     assert cli.run("wait", submitted, "--timeout", "60").returncode == 0
     for identifier in both:
         assert kinds(cli, identifier) == ["held", "released"]
+        assert "  held  (machine alpha: by " in cli.run("events", identifier).stdout
         assert cli.tasks(identifier)["far"]["attempt"] == 1
     daemon.terminate()
     assert daemon.wait(30) in (0, 143)

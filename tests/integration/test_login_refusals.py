@@ -83,6 +83,23 @@ def test_machine_test_says_what_a_closed_host_says(door: Door) -> None:
     assert shell is checks[-1]
 
 
+def test_machine_test_says_what_a_host_says_where_an_answer_is_expected(site: Site) -> None:
+    site.farm.add("echoing", options=["ForceCommand echo Down for maintenance; exit 1"])
+    site.farm.write_inventory(site.inventory.folder)
+    checks = list(check_machine(Machine("echoing", host="echoing"), ConnectionPool(open_transport), resolve_scratch))
+    assert (checks[-1].part, checks[-1].state) == ("shell", "unreachable")
+    assert "it says: Down for maintenance" in checks[-1].text
+
+
+def test_machine_test_asks_for_no_key_where_a_person_is_wanted(site: Site) -> None:
+    methods = "AuthenticationMethods publickey,keyboard-interactive"
+    site.farm.add("both", options=[methods, "KbdInteractiveAuthentication yes"])
+    site.farm.write_inventory(site.inventory.folder)
+    checks = list(check_machine(Machine("both", host="both"), ConnectionPool(open_transport), resolve_scratch))
+    assert (checks[-1].part, checks[-1].state, checks[-1].hint) == ("login", "unreachable", "")
+    assert "log in by hand and leave that open" in checks[-1].text
+
+
 def test_a_second_factor_is_named_with_the_way_that_is_left(site: Site) -> None:
     for name, methods, said in (
         ("both", "publickey,keyboard-interactive", "was taken, but the host also wants keyboard-interactive"),

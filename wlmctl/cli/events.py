@@ -121,6 +121,9 @@ def _line(task: str | None, event: EventRow) -> str:
     reason = f"  ({shown(event.reason)})" if event.reason else ""
     if event.kind == "progress":
         reason = f"  ({shown(event.reason or '')} {_how_far(event)})"
+    if event.kind == "held":  # by a user: who and why, not what
+        machine = f"machine {event.values['machine']}: "
+        reason = f"  ({machine}{shown((event.reason or '').removeprefix(machine))})"
     if event.kind == "priority":
         reason = f"  ({event.values['priority']})"
     return f"{event.n:>6}  {local_time(event.time)}  {task or '-':<20}  {what}{reason}\n"
