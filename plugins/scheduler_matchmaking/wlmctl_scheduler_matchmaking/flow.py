@@ -73,11 +73,14 @@ class Flow:
                 continue
             dead = _Dead(self._closed_workers, self._closed_demands)
             for demand, _ in band:
-                open_ = self.able[demand] & within & self.free
-                if open_:
+                left, open_ = wanted[demand], self.able[demand] & within & self.free
+                if left and open_:
                     for part in parts:
-                        if part & open_ and wanted[demand]:
-                            wanted[demand] -= self._take(demand, wanted[demand], part & open_)
+                        if part & open_:
+                            left -= self._take(demand, left, part & open_)
+                            if not left:
+                                break
+                    wanted[demand] = left
                 while wanted[demand] and not dead.demands >> demand & 1:
                     path = self._path(demand, within & self.free, dead)
                     if path is None:

@@ -27,18 +27,18 @@ def nearest(
     import numpy as np
 
     places = {name: number for number, name in enumerate(room)}
-    suiting = [{places[name] for name in each if name in places} for each in machines]
-    there = list[int]()
-    for number, (kind, data) in enumerate(zip(kinds, data_bytes, strict=True)):
-        for name, size_bytes in data.items():
-            place = places.get(name, -1)
-            if size_bytes and place in suiting[kind]:
-                there += (number, place, size_bytes)
-    whose, at, size = np.array(there, np.int64).reshape(-1, 3).T
-    in_order = np.lexsort((at, whose))  # whatever the order in which the data came
-    whose, at, size = whose[in_order], at[in_order], size[in_order]
+    suiting = [sorted([places[name] for name in each if name in places]) for each in machines]
+    spot = np.array([place for each in suiting for place in each], np.int64)
     of_kind = np.repeat(np.arange(len(suiting)), [len(each) for each in suiting])
-    spot = np.array([place for each in suiting for place in sorted(each)], np.int64)
+    suits = np.zeros((len(suiting), len(room) + 1), bool)  # one place more: for what is no place of any
+    suits[of_kind, spot] = True
+    of_role = np.array(kinds, np.int64)
+    whose = np.repeat(np.arange(len(kinds)), [len(data) for data in data_bytes])
+    at = np.array([places.get(name, -1) for data in data_bytes for name in data], np.int64)
+    size = np.array([size_bytes for data in data_bytes for size_bytes in data.values()], np.int64)
+    useful = np.flatnonzero(suits[of_role[whose], at] & (size > 0))
+    useful = useful[np.argsort(whose[useful] * len(room) + at[useful])]  # whatever the order in which the data came
+    whose, at, size = whose[useful], at[useful], size[useful]
     counts, places_ = np.fromiter(room.values(), np.int64, len(room)), np.arange(len(room))
     roles, step = np.arange(len(kinds)), len(room) + len(kinds)
     first_role = len(room) + len(machines)
@@ -49,7 +49,7 @@ def nearest(
     flows = least_cost(
         (
             (first_role + whose, at, 1, price[whose] - worth),
-            (first_role + roles, len(room) + np.array(kinds, np.int64), 1, price),
+            (first_role + roles, len(room) + of_role, 1, price),
             (len(room) + of_kind, spot, counts[spot], 0),
             (places_, sink, counts, places_),
         ),
