@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wlmctl_transport_scp import open_scp
 from wlmctl_transport_sftp import open_sftp
 
 from tests.services.relay import Relay
@@ -126,3 +127,27 @@ def test_the_first_channel_of_a_login_does_not_wait_for_a_delayed_ack(site: Site
             ssh.open_session()
             waited_s.append(time.monotonic() - began_s)
     assert min(waited_s) < 0.03, f"the kernel's delay is 40 ms: {waited_s}"
+
+
+def test_a_command_by_scp_pays_one_round_trip(farm_of, tmp_path, monkeypatch):
+    machine = farm_of()
+    quick = farm_of.farm["quick"]
+    with Relay(quick.address, quick.port, round_trip_s=0.4) as relay:
+        inventory = farm_of.farm.write_inventory(tmp_path / "far", ways={"quick": (relay.address, relay.port)})
+        monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(inventory.ssh_config))
+        with open_scp(machine, {}) as transport:
+            took_s = []
+            for _ in range(3):
+                began_s = time.monotonic()
+                assert transport.run("echo heard").stdout == b"heard\n"
+                took_s.append(time.monotonic() - began_s)
+    assert min(took_s) < 0.75, f"two round trips are 0.8 s: {took_s}"
+
+
+def test_a_host_that_allows_two_sessions_runs_the_commands_of_scp_all_the_same(farm_of, tmp_path):
+    content = content_of(3 << 20)
+    with open_scp(farm_of("MaxSessions 2"), {}) as transport:
+        for number in range(3):
+            transport.write(f"{tmp_path}/made-{number}", [content], info_of(content))
+            assert b"".join(transport.read(f"{tmp_path}/made-{number}")) == content
+            assert transport.run(f"echo {number}").stdout == b"%d\n" % number
