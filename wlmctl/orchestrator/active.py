@@ -69,6 +69,8 @@ class Active:
     leased_until_s: float | None = None
     #: True where the dispatch was sent to prove the end of what may run, not to begin it.
     is_end: bool = False
+    #: True where an earlier dispatch of the attempt may have begun something, as far as is known.
+    is_raised: bool = False
     #: Why it is sent once more.
     again: str | None = None
     #: Who executed it, and since when, where its result has overtaken the word that it has begun.
@@ -107,3 +109,4 @@ class Active:
         self.queue, self.holder, self.likely, self.is_begun = known.queue, known.holder, known.likely, known.is_begun
         self.seen_s, self.leased_until_s, self.again = known.seen_s, known.leased_until_s, known.again
         self.handle, self.is_end, self.polled = self.handle or known.handle, known.is_end, known.polled
+        self.is_raised = known.is_raised

@@ -238,7 +238,7 @@ class Dispatcher:
 
     def _raise(self, book: Book, work: Work, active: Active, queue: str) -> None:
         """The next dispatch of the same attempt."""
-        active.dispatch += 1
+        active.dispatch, active.is_raised = active.dispatch + 1, True
         work.dispatches[active.idx] = active.dispatch
         active.nonce, active.queue, active.number = self._nonces.next(), queue, book.next_number()
         active.end_sent_s = None

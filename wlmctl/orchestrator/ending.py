@@ -145,8 +145,17 @@ def _wait_s(work: Work, active: Active, failure: FailureClass, count: int) -> fl
     return retry.delay_s * float(retry.backoff) ** (count - 1)
 
 
+def may_run(work: Work, active: Active) -> bool:
+    """True where an earlier dispatch of the attempt may have begun what goes on without a worker: only who asks there
+    knows, and until then the task keeps its place."""
+    return active.is_raised and work.defers[work.place(active.idx)[0]]
+
+
 def hand_back(book: Book, work: Work, active: Active, reason: str) -> None:
     """The dispatch has ended without effect: the task is ready again, its attempt is not spent."""
+    if may_run(work, active):
+        work.send_again(active, reason)
+        return
     work.done_with(active.idx)
     work.attempts[active.idx] = active.attempt
     book.move(

@@ -82,5 +82,5 @@ def _active(work: Work, row: TaskRow) -> Active:
         tuple(json.loads(row.devices)) if row.devices else (),
         json.loads(row.handle) if row.handle else None,
         row.started, instance.timeout_s, number=row.sent or 0, kills=row.kills,
-        is_counted=row.site is not None, counters=from_text(row.counters),
+        is_counted=row.site is not None, counters=from_text(row.counters), is_raised=True,
     )  # fmt: skip

@@ -91,7 +91,7 @@ def result(
             work.send_again(active, outcome.reason or None)
             active.end_sent_s = now  # not proven: the order to end is given again, but not at once
         case "declined" if routing.registry.is_fleet:
-            _declined(book, work, active, outcome, message.worker, routing)
+            _declined(book, work, active, outcome, message.worker, routing, now)
         case "unknown" if work.defers[work.place(active.idx)[0]]:  # as above, and another worker may ask at once
             work.send_again(active, outcome.reason)
         case _:
@@ -108,13 +108,20 @@ def _is_proof(work: Work, active: Active, routing: Routing) -> bool:
     return active.is_end or not defers or (active.dispatch == 1 and not routing.registry.is_fleet)
 
 
-def _declined(book: Book, work: Work, active: Active, outcome: Outcome, worker: str, routing: Routing) -> None:
+def _declined(
+    book: Book, work: Work, active: Active, outcome: Outcome, worker: str, routing: Routing, now: float
+) -> None:
     """The task goes to another worker; where all have declined, after a while to all of them again."""
     care = work.mind(active.idx)
     care.refused.add(worker)
     if all(member.id in care.refused for member in routing.consumers(active.type)):
         care.refused.clear()
-        ending.put_off(book, work, active, f"declined by every worker: {outcome.reason}", DECLINED_S)
+        reason = f"declined by every worker: {outcome.reason}"
+        if ending.may_run(work, active):
+            work.send_again(active, reason)
+            active.end_sent_s = now  # not at once
+        else:
+            ending.put_off(book, work, active, reason, DECLINED_S)
     else:
         ending.hand_back(book, work, active, f"declined: {outcome.reason}")
 

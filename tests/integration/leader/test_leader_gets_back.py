@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.orchestra import PREFIX
+from tests.play import away
 from tests.played_fleet import PlayedFleet
+from wlmctl import control
 from wlmctl.message import (
     Outcome,
     PollMessage,
@@ -168,3 +172,24 @@ def test_a_poll_that_a_dead_worker_was_asked_is_asked_of_another_at_once(play: P
     first.die()
     play.step(4)
     assert any(isinstance(order, PollMessage) for order in second.orders)
+
+
+@pytest.mark.parametrize("answer", [away("m"), Outcome("declined", reason="no such plugin"), None])
+def test_what_a_dead_worker_may_have_begun_is_cancelled_only_once_that_is_proven_not_to_run(
+    play: PlayedFleet, answer: Outcome | None
+) -> None:
+    first = play.worker("v")
+    seq = play.submit("tasks: {j: {type: play, machine: m}}")
+    play.step()
+    play.step(1)
+    first.die()
+    second = play.worker("w")
+    play.step(4)
+    if answer is None:
+        second.hand_back("j", "draining")
+        second.goodbye()
+    else:
+        second.end("j", answer)
+    assert play.step().states(seq) == {"j": "assigned"}, "it has not become ready again, as if nothing could run"
+    control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
+    assert play.step(1).states(seq) == {"j": "cancelling"}
