@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from wlmctl.cli.main import cli
+from wlmctl.errors import CommitInDoubt
 from wlmctl.experiment.model import Experiment
 from wlmctl.runtime.submit import start_due
 from wlmctl.store import experiments, open_database
+from wlmctl.store.database import Question
 from wlmctl.store.leases import ORCHESTRATOR, take
 from wlmctl.store.rows import ExperimentRow
+from wlmctl.store.sqlite import SqliteDatabase
 
 FILE = """\
 name: pi
@@ -142,6 +147,26 @@ def test_a_key_covers_all_rows_of_a_params_file(store: str) -> None:
     for other in (["a"], ["a", "b", "c"], ["b", "a"]):
         assert rows(*other).exit_code == 2
     assert len(stored(store)) == 2
+
+
+def test_a_submit_of_which_nobody_knows_whether_it_was_stored_does_not_say_that_nothing_was(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doubtful(SqliteDatabase):
+        @contextmanager
+        def transaction(self, ahead: Sequence[Question] = ()) -> Iterator[None]:
+            with super().transaction(ahead):
+                yield
+            raise CommitInDoubt("store x: the connection was lost; whether the last change was stored is not known")
+
+    with open_database(store):
+        monkeypatch.setattr("wlmctl.store.sqlite.SqliteDatabase", Doubtful)
+        result = submit("pi.yaml", "--param", "title=x")
+    assert result.exit_code == 4
+    assert "nothing was submitted" not in result.stderr
+    assert "is not known: wlmctl status shows what is there" in result.stderr
+    monkeypatch.undo()
+    assert len(stored(store)) == 1
 
 
 def test_the_start_counts_from_the_submit(store: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from wlmctl.errors import StoreError, UsageError
+from wlmctl.errors import CommitInDoubt, StoreError, UsageError
 from wlmctl.experiment import content_digest, to_document
 from wlmctl.experiment.model import Experiment
 from wlmctl.host import host_id
@@ -110,6 +110,8 @@ def _all_or_nothing(db: Database) -> Iterator[None]:
     try:
         with db.transaction():
             yield
+    except CommitInDoubt as error:
+        raise CommitInDoubt(f"{error}: wlmctl status shows what is there, before it is submitted again") from error
     except StoreError as error:
         raise StoreError(f"{error}; nothing was submitted") from error
 
