@@ -21,7 +21,7 @@ class Assigned(Sequence[Assignment]):
         self._runs, self._workers = runs, workers
 
     def __len__(self) -> int:
-        return sum([run.tasks for run in self._runs])
+        return sum([count for _, _, count, _, _, _ in self._runs])
 
     def __iter__(self) -> Iterator[Assignment]:
         used = dict.fromkeys(self._workers, 0)

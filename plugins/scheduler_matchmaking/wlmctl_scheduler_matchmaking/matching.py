@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from wlmctl.machine import Requirement
 from wlmctl.scheduler import Group, Reason, Snapshot
@@ -21,16 +20,9 @@ from wlmctl_scheduler_matchmaking.workers import Fleet
 #: A share of an owner's tasks is placed before it is looked again who has least: in at least so many parts.
 _PARTS = 8
 
-
-class Run(NamedTuple):
-    """So many tasks of a group, from its ``first`` on, go to a machine (and ``more``), in a demand class."""
-
-    group: Group
-    first: int
-    tasks: int
-    demand: int
-    machine: str | None
-    more: tuple[str, ...] = ()
+#: Tasks of a group that start: the first of them, how many, their demand class, their machine, and more where each
+#: takes several. A plain tuple: there are thousands.
+Run = tuple[Group, int, int, int, str | None, tuple[str, ...]]
 
 
 class Matching:
@@ -196,7 +188,7 @@ class Matching:
     def start(self, group: Group, tasks: int, demand: int, machine: str | None, more: tuple[str, ...] = ()) -> None:
         """So many more tasks of the group start."""
         left = self.left[group.id]
-        self.runs.append(Run(group, len(group.tasks) - left, tasks, demand, machine, more))
+        self.runs.append((group, len(group.tasks) - left, tasks, demand, machine, more))
         self.left[group.id] = left - tasks
         if group.may_start is not None or group.counters:
             self.caps.take(group, tasks)

@@ -41,7 +41,7 @@ def start_by_slots(matching: Matching, bands: Bands, shares: Shares | None, slot
     for (portions, numbers), asked, counts in zip(served, demands, sent, strict=True):
         left = {demand: count for (demand, _), count in zip(asked, counts, strict=True)}
         for (group, tasks), demand in zip(portions, numbers, strict=True):
-            part = min(tasks, left[demand])
+            part = tasks if tasks < left[demand] else left[demand]
             if part:
                 left[demand] -= part
                 matching.start(group, part, demand, group.machine)
