@@ -98,8 +98,9 @@ class Heartbeat:
             self._id, self._settings.info, self._number, mark, self._is_draining(), held, started, leased,
             self._permits(), self._progress(),
         )  # fmt: skip
+        body = encode(message)
         self._is_unconfirmed = True
-        self._channel.send([Outgoing(self._queue, encode(message), transient=True, told=self._told)])
+        self._channel.send([Outgoing(self._queue, body, transient=True, told=self._told)])
 
     def _told(self, error: WlmctlError | None) -> None:
         self._is_unconfirmed = False
