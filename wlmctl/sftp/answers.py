@@ -47,13 +47,13 @@ class Cutter:
     """Makes answers of pieces that are cut anywhere. ``fault`` is what came instead of an answer: then all is over."""
 
     def __init__(self) -> None:
-        self._rest = b""  # the beginning of a head
+        self._rest: bytes | memoryview = b""  # the beginning of a head
         self._parts: list[bytes | memoryview] = []  # of an answer that is not whole yet
         self._head = (0, 0, 0)
         self._missing = 0
         self.fault: bytes | None = None
 
-    def cut(self, piece: bytes) -> list[Answer]:
+    def cut(self, piece: bytes | memoryview) -> list[Answer]:
         """The answers that are whole with ``piece``."""
         if self._missing > len(piece):
             self._parts.append(piece)
@@ -65,11 +65,11 @@ class Cutter:
             self._parts.append(memoryview(piece)[:at])
             answers.append(self._whole())
         elif self._rest:
-            piece = self._rest + piece
+            piece = b"".join((self._rest, piece))
         while len(piece) - at >= _HEAD.size:
             length, kind, number = _HEAD.unpack_from(piece, at)
             if not _HEAD.size - _LENGTH_BYTES <= length <= LARGEST_PACKET_BYTES:
-                self.fault = piece[at : at + 40]
+                self.fault = bytes(piece[at : at + 40])
                 return answers
             end = at + _LENGTH_BYTES + length
             self._head = kind, number, end - at

@@ -14,7 +14,7 @@ class Line(Protocol):
         """True while it is open, as far as this side knows."""
         ...
 
-    def start(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
+    def start(self, take: Callable[[bytes | memoryview], None], end: Callable[[], None]) -> None:
         """Begin: what arrives goes to ``take`` in another thread, and ``end`` is called when nothing more will come.
 
         Neither may wait, send or raise. Raises ``Unreachable`` where the host offers no SFTP.

@@ -195,7 +195,7 @@ class Session:
             handles or _SAFE_HANDLES,
         )
 
-    def _take_piece(self, piece: bytes) -> None:
+    def _take_piece(self, piece: bytes | memoryview) -> None:
         """In the line's thread."""
         self._heard_s = time.monotonic()
         answers = self._cutter.cut(piece)

@@ -25,7 +25,7 @@ class Pieces:
     """In place of a channel's ``in_buffer``: what has arrived, kept as it came. ``recv`` and the rest work as ever."""
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | memoryview] = deque()
         self._size_bytes = 0
         self._wanted_bytes = 1
         self._changed = threading.Condition()
@@ -44,7 +44,7 @@ class Pieces:
             else:
                 event.clear()
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Take what has arrived; called by the connection's thread."""
         with self._changed:
             self._pieces.append(data)
@@ -88,7 +88,7 @@ class Pieces:
             return self._taken(self._size_bytes)
 
     def _taken(self, most: int) -> bytes:
-        taken: list[bytes] = []
+        taken: list[bytes | memoryview] = []
         while self._pieces and most:
             piece = self._pieces.popleft()
             if len(piece) > most:
@@ -99,7 +99,7 @@ class Pieces:
         self._size_bytes -= sum(map(len, taken))
         if self._event is not None and not self._pieces and not self._closed:
             self._event.clear()
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        return b"".join(taken)
 
 
 class Sink:
@@ -109,7 +109,7 @@ class Sink:
     neither wait, nor send, nor raise. ``reopen_window`` makes up for what was taken when it has been dealt with.
     """
 
-    def __init__(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
+    def __init__(self, take: Callable[[bytes | memoryview], None], end: Callable[[], None]) -> None:
         self.feed, self.close = take, end
 
 

@@ -108,7 +108,7 @@ class FastPacketizer(Packetizer):
         super().__init__(sock)
         self._sock = sock
         #: By the number of a channel who takes its data, past paramiko. To be called by the thread that reads.
-        self.takers: dict[int, Callable[[bytes], None]] = {}
+        self.takers: dict[int, Callable[[memoryview], None]] = {}
         self._opening: _Cipher | None = None
         self._sealing: _Cipher | None = None
         self._sending = threading.Lock()
@@ -184,7 +184,7 @@ class FastPacketizer(Packetizer):
             elif (take := self.takers.get(channel)) is None:
                 message = ChannelData(plain)
             else:
-                take(plain[_HEAD.size : _HEAD.size + length])
+                take(memoryview(plain)[_HEAD.size : _HEAD.size + length])
                 continue
             message.seqno = number
             return kind, message

@@ -25,7 +25,7 @@ class ChannelLine:
         """True while the channel is open."""
         return not (self._channel.closed or self._channel.eof_received)
 
-    def start(self, take: Callable[[bytes], None], end: Callable[[], None]) -> None:
+    def start(self, take: Callable[[bytes | memoryview], None], end: Callable[[], None]) -> None:
         """Ask for the subsystem."""
         divert(self._channel, Sink(take, end))
         try:
