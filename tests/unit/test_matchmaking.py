@@ -369,6 +369,19 @@ def test_where_ends_are_unknown_one_machine_is_drained_and_the_others_go_on() ->
     )
 
 
+def test_a_machine_that_is_drained_takes_no_short_task_either() -> None:
+    big = make_group("big", resources=Resources(8), age_s=2 * HOUR_S)
+    short = make_group("short", 9, resources=Resources(1, walltime_s=60), order=1, priority=9)
+    snapshot = make_snapshot(
+        [big, short], [make_worker(free_slots=20)], [make_view(cpus=8, free_cpus=4)], now_s=NOW_S,
+        running=(running("r", "m", 4, None),),
+    )  # fmt: skip
+    decision = decide(snapshot)
+    assert list(decision.reservations) == [Reservation("big/1", "m", None)]
+    assert not decision.assignments
+    assert decision.reasons["short"].code == "reserved"
+
+
 @pytest.mark.parametrize(
     ("asked", "patience_s"),
     [

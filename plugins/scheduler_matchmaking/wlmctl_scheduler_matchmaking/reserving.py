@@ -50,9 +50,10 @@ def reserve(
             key=lambda each: each.rank,
         )[:nodes]
         from_s = max(each.from_s for each in openings)
-        for each in openings:
-            each.room.keep(Kept(group.tasks[0], from_s, _beside(each.room, asked, ends, from_s)))
         known_s = None if from_s == math.inf else from_s
+        until_s = now_s if known_s is None else known_s  # where no end is known, nothing ends in time
+        for each in openings:
+            each.room.keep(Kept(group.tasks[0], until_s, _beside(each.room, asked, ends, from_s)))
         return tuple(Reservation(group.tasks[0], each.room.view.name, known_s) for each in openings)
     return ()
 
