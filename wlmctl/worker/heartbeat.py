@@ -18,12 +18,15 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks whether the own queues are there, before the first heartbeat.
 FIRST_LOOK_S = 0.02
 
+#: Messages that nobody reads, after which beats would only fill the broker; each so many beats that is looked at.
+UNREAD, LOOK_BEATS = 1000, 10
+
 
 class Heartbeat:
     """Beats each ``heartbeat_s``, and at once after a connection was made; the first when the own queues are there.
 
-    A beat is left out while there is no connection, or while the one before is unconfirmed. ``look`` is called with
-    each beat, also where it is left out.
+    A beat is left out while there is no connection, while the one before is unconfirmed, and while no leader has read
+    the results for long. ``look`` is called with each beat, also where it is left out.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Heartbeat:
         self._queue, self._book, self._contact, self._own_queues = queue, book, contact, own_queues
         self._permits, self._progress, self._is_draining, self._look = permits, progress, is_draining, look
         self._number = 0
-        self._is_unconfirmed = self._is_stopped = False
+        self._is_unconfirmed = self._is_unread = self._is_stopped = False
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         broker.watch(self._linked)
@@ -93,6 +96,10 @@ class Heartbeat:
         if not self._broker.state.is_up or self._is_unconfirmed:
             return
         self._number += 1
+        if self._is_unread or self._number % LOOK_BEATS == 0:
+            self._look_for_leader()
+            if self._is_unread:
+                return
         mark, held, started, leased = self._book.listed()
         message = HeartbeatMessage(
             self._id, self._settings.info, self._number, mark, self._is_draining(), held, started, leased,
@@ -101,6 +108,19 @@ class Heartbeat:
         body = encode(message)
         self._is_unconfirmed = True
         self._channel.send([Outgoing(self._queue, body, transient=True, told=self._told)])
+
+    def _look_for_leader(self) -> None:
+        """Does somebody read the results, or is there still room for what is read later?"""
+        try:
+            depth = self._broker.probe(self._queue, 1.0)
+        except BrokerError:
+            return
+        is_unread = depth is not None and not depth.consumers and depth.ready >= UNREAD
+        if is_unread:
+            self._contact.confirmed()  # the broker has answered
+        if is_unread and not self._is_unread:
+            log.warning("no orchestrator reads the results: heartbeats wait for one, steps go on")
+        self._is_unread = is_unread
 
     def _told(self, error: WlmctlError | None) -> None:
         self._is_unconfirmed = False
