@@ -55,7 +55,7 @@ def lost(cleaning: Cleaning, worker: str) -> None:
 
 
 def take_back(cleaning: Cleaning, before: Cleaning, live: Container[str]) -> None:
-    """The last transaction is lost, ``before`` which it stood so: what was asked in it is asked again.
+    """The last transaction is lost, and before it all stood as in ``before``: what was asked in it is asked again.
 
     What was begun in it stays, for it may have been committed after all (``drop``). ``live`` are the workers.
     """

@@ -89,7 +89,7 @@ class Orchestrator:
         self._undelivered: undelivered.Undelivered = []
         self._cleaning: cleaning.Cleaning = {}
         #: The same as it stood before the transaction.
-        self._cleaned: cleaning.Cleaning = {}
+        self._cleaning_before: cleaning.Cleaning = {}
         self._recall()
 
     def _recall(self) -> None:
@@ -122,7 +122,7 @@ class Orchestrator:
             raise lost
         self._db.patience(lost)
         outage.take_back(self.works, self._unsent, self._fleet)
-        cleaning.take_back(self._cleaning, self._cleaned, self._registry.members)
+        cleaning.take_back(self._cleaning, self._cleaning_before, self._registry.members)
         self.works.start_over()
         self._dispatcher.start_over()
         self._unsent, self._polls = [], deferred.Polls()
@@ -155,7 +155,7 @@ class Orchestrator:
             is_told = True
         book = Book(self._db, time.time(), self._numbers, self._counts)
         self._unsent = book.outbox
-        self._cleaned = {seq: dict(asked) for seq, asked in self._cleaning.items()}
+        self._cleaning_before = {seq: dict(asked) for seq, asked in self._cleaning.items()}
         others = ahead.of_others(book.now_s, is_leader=self._leasing.is_leader) if is_told else ()
         with self._db.transaction(ahead=[*self._leasing.questions(), *others]):
             version = self._db.data_version()  # here: others may have written while this one waited for the lock
