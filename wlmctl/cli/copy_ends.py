@@ -78,8 +78,8 @@ class Ends:
         place = Place(named.role, machine.name, lambda: self._lease(machine), machine.is_local)
         home = ""
         if folder is None or named.path.startswith("~"):
-            with place.lease() as transport:
-                home = transport.home()
+            with place.lease() as transport:  # which logs in, and costs one more round trip only where it must
+                home = "" if named.path.startswith("/") else transport.home()
         if folder is None and machine.is_local:
             folder = os.getcwd()
         try:
