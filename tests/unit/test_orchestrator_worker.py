@@ -42,6 +42,8 @@ from wlmctl.orchestrator.errands import Errands
 from wlmctl.queues import DEAD, RESULTS, control_queue, worker_queue
 from wlmctl.task import Deferred, Done, Failed, Gone, Resources, Running, Unknown
 from wlmctl.task_context import TaskContext
+from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.execution import execute_many
 from wlmctl.worker.machines import Machines
 from wlmctl.worker.watch import Watcher
 from wlmctl.worker.worker import Worker, WorkerSettings
@@ -198,6 +200,23 @@ def test_an_answer_that_nobody_could_read_costs_its_own_task_alone_and_an_end_st
     bench.type.ending = given
     bench.order(EndMessage(machine("local"), [Deferral(keys[0], "obeying", {})]))
     assert bench.answer().what == what
+
+
+class Gathering(Obeying):
+    """Executes many together."""
+
+    def execute_many(self, members: Sequence[tuple[Any, TaskContext]]) -> Sequence[Any]:
+        return [Deferred({"job": 1}), Deferred({"job": object()}), Done()]
+
+    def pack(self, spec: Any) -> int:
+        return 1
+
+
+def test_of_many_that_are_executed_together_one_that_nobody_could_read_costs_no_other(bench: Bench) -> None:
+    bench.type = Gathering()
+    contexts = [ExecutionContext(bench.message(), bench.worker._machines) for _ in range(3)]
+    outcomes = execute_many(contexts, bench.worker._watcher)
+    assert [outcome.what for outcome in outcomes] == ["deferred", "failed", "done"]
 
 
 def test_figures_that_no_heartbeat_can_carry_are_the_task_type_s_own_fault(bench: Bench) -> None:
