@@ -117,6 +117,15 @@ def test_purge_empties_a_queue_by_its_name(line: CommandLine, broker: RabbitBrok
     assert "expected the names of queues, or --stale" in line.run("queue", "purge", code=2).stderr
 
 
+def test_purge_throws_nothing_away_where_one_of_the_names_is_wrong(line: CommandLine, broker: RabbitBroker) -> None:
+    channel = broker.channel()
+    channel.declare("wlm.work.job")
+    channel.publish("wlm.work.job", b"kept")
+    said = line.run("queue", "purge", "work.job", "work.jobs", code=3).stderr
+    assert "no queue 'work.jobs', nothing is thrown away" in said
+    assert line.run("queue", "purge", "work.job", "wlm.work.job").stdout == "wlm.work.job: 1 message thrown away\n"
+
+
 def test_purge_stale_deletes_the_queues_of_workers_that_are_gone(line: CommandLine, broker: RabbitBroker) -> None:
     with open_database(line.environ["WLMCTL_STORE"]) as db, db.transaction():
         for worker in (WORKER, "u.alive-222222"):

@@ -100,14 +100,15 @@ def purge(ctx: click.Context, names: tuple[str, ...], stale: bool, output: str) 
     from wlmctl.runtime.queues import PATIENCE_S, connected, queues_of
 
     config = configuration(ctx)
-    emptied: dict[str, int] = {}
+    known: list[str] = []
     deleted: list[str] = []
     with connected(config) as broker:
         for name in names:
-            known = next((each for each in (name, f"{config.prefix}.{name}") if broker.probe(each) is not None), None)
-            if known is None:
-                raise NoSuch(f"no queue {name!r} (see: wlmctl queue list)")
-            emptied[known] = broker.purge(known, PATIENCE_S)
+            found = next((each for each in (name, f"{config.prefix}.{name}") if broker.probe(each) is not None), None)
+            if found is None:  # before anything is thrown away
+                raise NoSuch(f"no queue {name!r}, nothing is thrown away (see: wlmctl queue list)")
+            known.append(found)
+        emptied = {name: broker.purge(name, PATIENCE_S) for name in dict.fromkeys(known)}
         if stale:
             own = [each for worker in _gone_workers(ctx) for each in queues_of(config.prefix, worker)]
             deleted = [each for each in own if broker.delete(each, PATIENCE_S)]
