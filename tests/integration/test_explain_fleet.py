@@ -230,6 +230,24 @@ def test_a_machine_that_had_its_commands_of_the_minute_is_told(play: PlayedFleet
     assert fact(told(play, seq, "a"), "commands")["commands_per_minute"] == 3
 
 
+def test_it_is_told_too_of_a_job_whose_end_nobody_can_ask_for_and_of_a_task_that_is_ready(play: PlayedFleet) -> None:
+    from wlmctl.message import Outcome
+
+    worker = play.worker("w")
+    seq = play.submit("max_running: 1\ntasks: {a: {type: step, machine: far}, b: {type: step, machine: far}}")
+    play.step()
+    worker.begin("a")
+    worker.end("a", Outcome("deferred", handle={"job": 77}, started=True))
+    play.step()
+    with play.others.transaction():
+        for _ in range(3):
+            permits.take_command(play.others, LOGIN, 3, play.clock.time())
+    for task, cause in (("a", "running"), ("b", "max_running")):
+        found = told(play, seq, task)
+        assert found["why"]["code"] == cause
+        assert fact(found, "commands")["commands_per_minute"] == 3
+
+
 def test_what_was_handed_out_to_others_makes_no_worker_busy(play: PlayedFleet) -> None:
     play.worker("w", machines=("m",), slots=1)
     play.submit("tasks: {x: {type: step, machine: m, foreach: {n: 1..9}}}")

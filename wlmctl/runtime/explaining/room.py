@@ -117,12 +117,21 @@ def connections(scene: Scene, found: Findings) -> None:
             text = f"all {machine.max_connections} connections to {name} ({node}) are taken, by {who}"
             tell = found.note if any(_is_own(scene, row) for row in rows) else found.cause
             tell("connections", text, machine=name, max_connections=machine.max_connections, taken=len(rows))
-        if machine.commands_per_minute is not None:
+    commands(scene, found)
+
+
+def commands(scene: Scene, found: Findings, *, is_cause: bool = False) -> None:
+    """Whoever starts, looks at or ends something on a machine waits where the last minute had all of its commands."""
+    for name in scene.touched:
+        machine, login = scene.machines.get(name), scene.login(name)
+        if machine is not None and login is not None and machine.commands_per_minute is not None:
             sql = "SELECT count(*) FROM commands WHERE login = ? AND time >= ?"
             count = scene.db.row(sql, (login, scene.now_s - 60))[0]
             if count >= machine.commands_per_minute:
                 text = f"{name} had the {machine.commands_per_minute} commands that it gets in a minute"
-                found.note("commands", text, machine=name, commands_per_minute=machine.commands_per_minute)
+                (found.cause if is_cause else found.note)(
+                    "commands", text, machine=name, commands_per_minute=machine.commands_per_minute
+                )
 
 
 def _is_own(scene: Scene, permit: tuple[str | None, str, str, int]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wlmctl.experiment.model import Need
-from wlmctl.runtime.explaining import turn
+from wlmctl.runtime.explaining import room, turn
 from wlmctl.runtime.explaining.facts import MOST_LISTED, Findings, listed, moment, stands
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.states import FINAL, ExperimentState, TaskState
@@ -18,6 +18,7 @@ def look(scene: Scene) -> Findings:
     _experiment(scene, found)
     if scene.task.state == TaskState.READY:
         turn.look(scene, found)
+        room.commands(scene, found, is_cause=not found.causes)
     else:
         _stopping(scene, found)
         _needs(scene, found)

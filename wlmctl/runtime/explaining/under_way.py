@@ -131,6 +131,7 @@ def _deferred(scene: Scene, found: Findings) -> None:
         found.cause("batch_queue", text, machine=task.machine, job=job, **figures)
     else:
         _at_work(scene, found, f"{which} runs on machine {task.machine}")
+    room.commands(scene, found)
     _nobody(scene, found, is_cause=False)
     _notes(scene, found)
 
