@@ -102,7 +102,9 @@ def test_drain_has_a_worker_finish_and_end_and_the_other_goes_on(on_either: Comm
     line = on_either
     line.start("orchestrator")
     one, two = start_workers(line, "one", "two")
-    assert line.run("worker", "drain", "one", "--wait", "--timeout", "30").stdout.endswith(" gone\n")
+    drained = line.run("worker", "drain", "one", "--wait", "--timeout", "30")
+    assert drained.stdout.endswith(" gone\n")
+    assert "finishes what it has begun" in drained.stderr
     assert one.wait(10) == 0
     assert line.said(one).endswith(" INFO drained\n")
     assert workers(line).keys() == {"two"}

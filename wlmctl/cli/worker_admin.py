@@ -57,7 +57,9 @@ def drain(ctx: click.Context, /, name: str, wait: bool, timeout_s: float | None)
             return ExitCode.DONE
         with db.transaction():
             workers.drain(db, row.id)
-        if not is_live(db, ORCHESTRATOR):
+        if is_live(db, ORCHESTRATOR):
+            note(f"{row.id} finishes what it has begun, hands back the rest, and ends")
+        else:
             note("no orchestrator is running: it is told when one is started (wlmctl orchestrator)")
         return _until_gone(db, row, timeout_s) if wait else ExitCode.DONE
 
