@@ -382,3 +382,12 @@ def test_in_one_slot_for_all_a_task_of_the_lowest_priority_has_its_turn(seed: in
         if [item.task for item in decide(snapshot).assignments] == ["low/1"]:
             return
     raise AssertionError("the task of the lowest priority has not started in 60 hours")
+
+
+def test_slots_that_few_seek_are_taken_first_also_where_cost_does_not_count_so_that_nothing_has_to_move() -> None:
+    flow = Flow([1, 1], [7, 0], limit=100)
+    flow.cost_alike()
+    anywhere, only_first = flow.add(0b11), flow.add(0b01)
+    assert flow.send([(anywhere, 1), (only_first, 1)]) == [1, 1]
+    assert flow.held == [{only_first: 1}, {anywhere: 1}]
+    assert flow.steps == 0
