@@ -569,12 +569,12 @@ def test_a_step_under_way_is_listed_with_how_far_it_is(db):
         recorder.flush()
         for attempt in (1, 2):
             progress.put(
-                db, [ProgressRow(seq, attempt - 1, attempt, "copying", 6 << 40, 8 << 40, 1, 2, 5, 0, 0, 2.5, 9.0)]
+                db, [ProgressRow(seq, attempt - 1, attempt, "copying", 6 << 40, 8 << 40, 1, 2, 5, 0, 0, 2.5, 7.5, 9.0)]
             )
     first, second = (json.loads(text)["progress"] for text in listing.tasks_json(db, seq))
     assert second is None, "it is not under way"
     assert (first["what"], first["bytes_done"], first["files_total"]) == ("copying", 6 << 40, 2)
-    assert (first["rate_bytes_s"], first["left_s"], first["time"]) == (2.5, (2 << 40) / 2.5, "1970-01-01T00:00:09.000Z")
+    assert (first["rate_bytes_s"], first["left_s"], first["time"]) == (2.5, 7.5, "1970-01-01T00:00:09.000Z")
     assert [row.task for row in progress.of_experiments(db, [seq])] == [0]
     with db.transaction():
         progress.remove(db, [(seq, 0)])

@@ -233,6 +233,20 @@ def test_figures_that_no_heartbeat_can_carry_are_the_task_type_s_own_fault(bench
     assert [(each.what, each.bytes_done, each.bytes_total) for each in said] == [("half", 2_500_000, 2**63 - 1)]
 
 
+def test_the_time_left_that_a_worker_tells_counts_files_beside_bytes(bench: Bench) -> None:
+    left_s = list[float | None]()
+
+    def execution(context: TaskContext) -> Any:
+        context.progress(files_total=10, files_done=5)
+        left_s.append(wait_until(lambda: next(iter(bench.worker.progress())).left_s, "a rate is known", 10))
+        return Done()
+
+    bench.type.execution = execution
+    bench.send()
+    assert bench.outcome().what == "done"
+    assert left_s[0] is not None
+
+
 def test_a_stop_reaches_what_executes(bench: Bench) -> None:
     began = threading.Event()
 

@@ -109,10 +109,9 @@ def _how_far(event: EventRow) -> str:
     from wlmctl.cli.how_far import how_far
 
     said = event.values
-    left, rate = said["bytes_total"] - said["bytes_done"], said["rate_bytes_s"]
     return how_far(
-        said["bytes_done"], said["bytes_total"], said["files_done"], said["files_total"], rate,
-        left / rate if rate else None,
+        said["bytes_done"], said["bytes_total"], said["files_done"], said["files_total"], said["rate_bytes_s"],
+        said["left_s"],
     )  # fmt: skip
 
 

@@ -59,7 +59,10 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """How far a step is. ``bytes_done`` and ``files_done`` count what was resumed, or skipped since it was there."""
+    """How far a step is. ``bytes_done`` and ``files_done`` count what was resumed, or skipped since it was there.
+
+    ``left_s`` is None where it cannot be told.
+    """
 
     key: TaskKey
     what: str = ""
@@ -71,6 +74,7 @@ class StepProgress:
     resumed_bytes: Int64 = 0
     skipped: Int64 = 0
     rate_bytes_s: float = 0.0
+    left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

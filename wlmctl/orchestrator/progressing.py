@@ -69,6 +69,7 @@ class Progressing:
         book.of_number(row.exp).note(
             "progress", row.what, row.task, bytes_done=row.bytes_done, bytes_total=row.bytes_total,
             files_done=row.files_done, files_total=row.files_total, rate_bytes_s=round(row.rate_bytes_s),
+            left_s=None if row.left_s is None else round(row.left_s, 1),
         )  # fmt: skip
 
 
@@ -87,5 +88,6 @@ def _is_current(works: Mapping[int, Work], step: _Step) -> bool:
 def _row(said: StepProgress, now_s: float) -> ProgressRow:
     return ProgressRow(
         said.key.exp, said.key.idx, said.key.attempt, said.what, said.bytes_done, said.bytes_total, said.files_done,
-        said.files_total, said.sent_bytes, said.resumed_bytes, said.skipped, said.rate_bytes_s, now_s,
+        said.files_total, said.sent_bytes, said.resumed_bytes, said.skipped, said.rate_bytes_s, said.left_s,
+        now_s,
     )  # fmt: skip

@@ -27,6 +27,7 @@ def tasks_json(db: Database, seq: int) -> Iterator[str]:
 #: How far a step is, as ``status`` shows it; null for what is not under way or does not say.
 _PROGRESS = (
     "what", "bytes_done", "bytes_total", "files_done", "files_total", "sent_bytes", "resumed_bytes", "skipped",
+    "rate_bytes_s", "left_s",
 )  # fmt: skip
 
 
@@ -37,9 +38,7 @@ def _task_json(dialect: Dialect) -> str:
     parts.append(f"'changed_resources', {dialect.json_part.format('tasks.asked')}")
     parts += [f"'outputs', {dialect.json_part.format('tasks.outputs')}", "'folder', tasks.folder"]
     progress = [f"'{name}', p.{name}" for name in _PROGRESS]
-    rate = "p.rate_bytes_s"
-    left = f"CASE WHEN {rate} > 0 AND p.bytes_total > 0 THEN (p.bytes_total - p.bytes_done) / {rate} END"
-    progress += [f"'rate_bytes_s', {rate}", f"'left_s', {left}", f"'time', {dialect.rfc3339.format('p.time')}"]
+    progress.append(f"'time', {dialect.rfc3339.format('p.time')}")
     told = f"CASE WHEN p.task IS NOT NULL THEN {dialect.json_object}({', '.join(progress)}) END"
     parts.append(f"'progress', {dialect.json_part.format(told)}")
     return (

@@ -10,7 +10,10 @@ from wlmctl.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class ProgressRow:
-    """One step. ``task`` is its position, ``rate_bytes_s`` its rate over the last seconds, ``time`` when it was so."""
+    """One step. ``task`` is its position, ``rate_bytes_s`` its rate over the last seconds, ``time`` when it was so.
+
+    ``left_s``: the seconds to its end, where that could be told.
+    """
 
     exp: int
     task: int
@@ -24,13 +27,8 @@ class ProgressRow:
     resumed_bytes: int
     skipped: int
     rate_bytes_s: float
+    left_s: float | None
     time: float
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds to its end at this rate; None where that cannot be told."""
-        left = self.bytes_total - self.bytes_done
-        return left / self.rate_bytes_s if self.rate_bytes_s > 0 and self.bytes_total else None
 
 
 _NAMES = tuple(field.name for field in fields(ProgressRow))

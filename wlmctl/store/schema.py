@@ -131,8 +131,13 @@ CREATE TABLE closures (
   PRIMARY KEY (process, reason)) WITHOUT ROWID;
 """
 
+# How long steps under way still take.
+_NINTH = """
+ALTER TABLE progress ADD COLUMN left_s REAL;
+"""
+
 #: The steps, in order. A store's version is the number of steps it has taken; one that has taken more is refused.
-STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH)
 
 SCHEMA_VERSION = len(STEPS)
 

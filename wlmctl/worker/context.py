@@ -226,7 +226,9 @@ class ExecutionContext:
         """How far it is, where it has said so."""
         if self.figures is None:
             return None
-        return StepProgress(self.message.key, **asdict(self.figures), rate_bytes_s=self.rate.bytes_s)
+        return StepProgress(
+            self.message.key, **asdict(self.figures), rate_bytes_s=self.rate.bytes_s, left_s=self.left_s()
+        )
 
     def left_s(self) -> float | None:
         """How long it still takes at the rate of the last seconds; None where that cannot be told."""

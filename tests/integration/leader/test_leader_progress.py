@@ -13,7 +13,7 @@ ONE = "tasks: {a: {type: step}}"
 def say(worker: PlayedWorker, message: TaskMessage, bytes_done: int) -> None:
     """The worker's next heartbeats say that the step is so far."""
     worker.progress = [
-        StepProgress(message.key, "copying", bytes_done, 10_000, 1, 2, sent_bytes=bytes_done, rate_bytes_s=100.0)
+        StepProgress(message.key, "copying", bytes_done, 10_000, 1, 2, bytes_done, rate_bytes_s=100.0, left_s=75.5)
     ]
 
 
@@ -36,7 +36,7 @@ def test_the_store_knows_how_far_a_step_is_and_forgets_it_with_its_end(play: Pla
     assert (row.what, row.bytes_done, row.bytes_total, row.files_done, row.rate_bytes_s) == (
         "copying", 2_500, 10_000, 1, 100.0,
     )  # fmt: skip
-    assert row.left_s == 75
+    assert row.left_s == 75.5
     worker.progress = []
     worker.end("a")
     play.step(3)
@@ -55,6 +55,8 @@ def test_events_tell_of_progress_ever_more_rarely(play: PlayedFleet) -> None:
     seen = told(play, seq)
     assert 3 <= len(seen) <= 4, "after about 10, 30 and 70 seconds"
     assert 8 <= seen[0] <= 14
+    (first, *_) = (event for event in events.events(play.others, seq) if event.kind == "progress")
+    assert first.values["left_s"] == 75.5
 
 
 def test_the_store_is_written_at_a_bounded_rate_however_often_workers_say_how_far_they_are(play: PlayedFleet) -> None:
