@@ -23,7 +23,8 @@ from wlmctl.broker.rabbitmq.settings import RabbitSettings
 log = logging.getLogger(__name__)
 
 #: RabbitMQ 4 gives up what was delivered 20 times, if a quorum queue says nothing else: who looks at the dead letters
-#: would lose them so. Without bounds: what is poison the leader decides. RabbitMQ 3 takes no -1.
+#: would lose them so. Without bounds: what is poison the leader decides. RabbitMQ 3 takes no -1; where it has a limit,
+#: it also puts what is handed back before the rest, and not behind it.
 DELIVERY_LIMIT = 1_000_000
 
 EXCHANGES = ("work", "results", "control", "dead")
