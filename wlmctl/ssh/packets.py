@@ -245,11 +245,8 @@ class FastPacketizer(Packetizer):
             return count
 
     def _acknowledge(self) -> None:
-        """Spare a host that has not run anything yet the wait for our delayed ack.
-
-        Until then sshd sends nothing more while anything is unacknowledged: it tells its host keys after the login, and
-        would answer the wish for the first channel 40 ms later.
-        """
+        """Do not let sshd wait for our delayed ack: until it has run something it sends nothing more while anything is
+        unacknowledged, such as its list of host keys, and would answer the wish for the first channel 40 ms later."""
         if self._readable is not None and _QUICKACK is not None:
             with self._reading, contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
