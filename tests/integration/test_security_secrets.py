@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
+import subprocess
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,12 @@ def held(content):
     return {secret for secret in SECRETS if any(secret.encode() in text for text in texts)}
 
 
+def of_process(process, name):
+    """A file of a process in /proc."""
+    with open(name, "rb", opener=partial(os.open, dir_fd=process)) as file:
+        return file.read()
+
+
 class Watch(threading.Thread):
     """Looks again and again at the arguments of all processes, and at what the children of ours are given."""
 
@@ -66,9 +75,14 @@ class Watch(threading.Thread):
                     self._look(entry)
 
     def _look(self, entry):
-        words = (entry / "cmdline").read_bytes()
+        process = os.open(entry, os.O_RDONLY | os.O_DIRECTORY)  # of this very process, whoever has its number later
+        try:
+            words, environ, after = (of_process(process, name) for name in ("cmdline", "environ", "cmdline"))
+        finally:
+            os.close(process)
         self.found |= {(secret, "arguments", words) for secret in held(words)}
-        environ = (entry / "environ").read_bytes()
+        if not words or words != after:
+            return  # it becomes another program now: the words and what it is given may be of two
         if f"{MARK}=1".encode() in environ.split(b"\0") and b"\0-m\0wlmctl\0" not in words:
             self.children.add(words)
             self.found |= {(secret, "environment", words) for secret in held(environ)}
@@ -168,6 +182,21 @@ def lab(tmp_path):
         yield lab
         for line in lab.lines:
             line.close()
+
+
+@pytest.mark.parametrize("where", ["arguments", "environment"])
+def test_the_watch_finds_a_child_that_is_given_a_secret(where):
+    given = ["sh", "-c", "read _", *([WORK] if where == "arguments" else [])]
+    environ = {**os.environ, MARK: "1", **({"LAB_BROKER": WORK} if where == "environment" else {})}
+    watch = Watch()
+    watch.start()
+    with subprocess.Popen(given, env=environ, stdin=subprocess.PIPE) as child:
+        try:
+            wait_until(lambda: watch.found, "the watch finds it")
+        finally:
+            child.kill()
+    watch.end()
+    assert watch.found == {(WORK, where, b"".join(word.encode() + b"\0" for word in given))}
 
 
 def test_a_fleet_with_planted_secrets_keeps_them(lab):
