@@ -47,7 +47,7 @@ class Bench:
 def bodies(channel, count):
     found = []
     for _ in range(count):
-        delivery = channel.receive(10)
+        delivery = channel.receive(20)
         assert delivery is not None, f"only {found} came"
         found.append(delivery.body)
     return found

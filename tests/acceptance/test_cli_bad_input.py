@@ -239,7 +239,7 @@ def test_a_signal_ends_a_waiting_command_with_its_code(wlmctl: CommandLine, numb
     process = wlmctl.start("wait", "pi")
     wait_until(lambda: "no orchestrator" in wlmctl.said(process), "it waits")
     process.send_signal(number)
-    assert process.wait(10) == code
+    assert process.wait(60) == code
     assert "Traceback" not in wlmctl.said(process)
 
 

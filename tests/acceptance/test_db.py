@@ -100,7 +100,7 @@ def test_an_upgrade_is_refused_while_a_process_works_on_the_store(line):
     done = line.run("db", "upgrade", code=4)
     assert "an upgrade is refused while a process works on it" in done.stderr
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
 
 
 def set_version(db, version):
@@ -156,7 +156,7 @@ def test_a_copy_is_refused_while_a_process_works_on_the_store_and_names_it(line)
     assert f"a copy is refused while a process works on it (process {process.pid} on this host)" in done.stderr
     assert not (line.folder / "not-made.db").exists()
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
 
 
 def test_a_file_takes_no_driver_of_the_server_and_the_server_none_of_the_file(line):
@@ -198,7 +198,7 @@ def test_a_run_an_orchestrator_and_a_wait_outlive_a_server_that_is_killed(tmp_pa
         assert run.wait(60) == 0, line.said(run)
         assert waiting.wait(60) == 0, line.said(waiting)
         daemon.terminate()
-        assert daemon.wait(20) == 0, line.said(daemon)
+        assert daemon.wait(60) == 0, line.said(daemon)
         assert Counter(lines(witness)) == Counter({str(number): 2 for number in range(1, 11)})
         assert line.run("db", "check").returncode == 0
         assert 1 <= line.said(run).count("waiting for it") <= 2
@@ -206,7 +206,7 @@ def test_a_run_an_orchestrator_and_a_wait_outlive_a_server_that_is_killed(tmp_pa
         idle = line.start("orchestrator")
         wait_until(lambda: "waiting for it" in line.said(idle), "it waits for its store")
         idle.terminate()
-        assert idle.wait(20) == 0, line.said(idle)
+        assert idle.wait(60) == 0, line.said(idle)
 
 
 def lines(path):

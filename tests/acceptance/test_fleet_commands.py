@@ -105,14 +105,14 @@ def test_drain_has_a_worker_finish_and_end_and_the_other_goes_on(on_either: Comm
     drained = line.run("worker", "drain", "one", "--wait", "--timeout", "30")
     assert drained.stdout.endswith(" gone\n")
     assert "finishes what it has begun" in drained.stderr
-    assert one.wait(10) == 0
+    assert one.wait(60) == 0
     assert line.said(one).endswith(" INFO drained\n")
     assert workers(line).keys() == {"two"}
     assert workers(line, "--all")["one"]["state"] == "gone"
     identifier = submit(line)
     line.run("wait", identifier, "--timeout", "60")
     two.send_signal(signal.SIGTERM)
-    assert two.wait(20) == 0
+    assert two.wait(60) == 0
     wait_until(lambda: not workers(line), "the orchestrator has heard its goodbye", 10)
 
 
@@ -122,7 +122,7 @@ def test_after_the_end_no_message_and_no_worker_queue_is_left(line: CommandLine)
     line.run("wait", submit(line), "--timeout", "60")
     for worker in started:
         worker.terminate()
-    assert [worker.wait(20) for worker in started] == [0, 0]
+    assert [worker.wait(60) for worker in started] == [0, 0]
     wait_until(lambda: not any(each["ready"] for each in line.json("queue", "list")["queues"]), "all is read", 10)
     assert not [each for each in line.json("queue", "list")["queues"] if each["worker"]]
 
@@ -136,7 +136,7 @@ def test_a_second_signal_breaks_off_what_a_worker_does(line: CommandLine) -> Non
     worker.terminate()
     wait_until(lambda: "draining" in line.said(worker), "it drains")
     worker.terminate()
-    assert worker.wait(20) == 143
+    assert worker.wait(60) == 143
     line.run("cancel", identifier)
 
 
@@ -210,7 +210,7 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, co
     waits = "waiting for the broker amqp://me@127.0.0.1:1/: connection refused"
     wait_until(lambda: waits in line.said(process), "it says what it waits for", 20)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert line.said(process).count(waits) == 1
     assert "planted" not in line.said(process)
 
@@ -262,7 +262,7 @@ def test_the_brokers_password_is_found_where_the_configuration_says(
     process = line.start("worker")
     wait_until(lambda: "slots for" in line.said(process), "it works", 20)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_a_password_that_cannot_be_had_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_requirement_that_nothing_fits_is_told_while_it_waits(cli: CommandLine
     assert why in cli.run("status", identifier).stdout
     assert "waiting" in cli.run("events", identifier).stdout
     cli.run("cancel", "--wait", identifier)
-    assert process.wait(10) == 5
+    assert process.wait(60) == 5
     assert cli.said(process).count(why) == 1
 
 
@@ -178,7 +178,7 @@ def test_the_output_of_a_running_job_can_be_followed(far: CommandLine) -> None:
     followed = far.folder / "started-1.out"
     wait_until(lambda: "line 1" in followed.read_text(), "the first line, while the job runs")
     assert process.poll() is None
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     wait_until(lambda: followed.read_text() == "line 1\nline 2\nline 3\n", "all of it, once")
 
 
@@ -193,4 +193,4 @@ def test_an_experiment_for_each_row_of_a_table_of_parameters(cli: CommandLine) -
     cli.run("wait", *identifiers)
     assert sorted(witness(cli)) == ["300-1", "310-2", "320-3"]
     daemon.terminate()
-    assert daemon.wait(10) == 0
+    assert daemon.wait(60) == 0

@@ -100,7 +100,7 @@ def test_a_run_and_an_orchestrator_leave_a_held_machine_alone_until_it_is_releas
         assert "  held  (machine alpha: by " in cli.run("events", identifier).stdout
         assert cli.tasks(identifier)["far"]["attempt"] == 1
     daemon.terminate()
-    assert daemon.wait(30) in (0, 143)
+    assert daemon.wait(60) in (0, 143)
 
 
 @pytest.mark.long
@@ -121,7 +121,7 @@ def test_a_job_that_runs_goes_on_while_its_machine_is_held_and_is_looked_at_afte
     (listed,) = [row for row in cli.json("machine", "list")["machines"] if row["name"] == "alpha"]
     assert listed["held"]["until"] > listed["held"]["since"]
     cli.run("machine", "hold", "alpha", "--until", "+1s")
-    assert running.wait(30) == 0, cli.said(running)
+    assert running.wait(60) == 0, cli.said(running)
     assert "held" not in cli.run("status", cli.ids()[0]).stdout
     (listed,) = [row for row in cli.json("machine", "list")["machines"] if row["name"] == "alpha"]
     assert listed["held"] is None

@@ -47,10 +47,10 @@ def bury(broker: RabbitBroker, queue: str, body: bytes, reason: str) -> None:
     channel.declare(queue)
     channel.publish(queue, body, timeout_s=10)
     channel.consume(queue, 1)
-    delivery = channel.receive(10)
+    delivery = channel.receive(20)
     assert delivery is not None
     channel.bury(delivery, reason)
-    assert channel.flush(10)
+    assert channel.flush(30)
     channel.close()
 
 

@@ -128,7 +128,7 @@ def test_a_run_that_is_interrupted_goes_on_with_what_it_has_sent(farm: Farm, lin
 
     wait_until(has_sent, "a part has arrived", 30)
     running.send_signal(signal.SIGINT)
-    assert running.wait(30) == 130
+    assert running.wait(60) == 130
     assert not (home / "again").exists()
     line.run("resume", identifier)
     assert (home / "again").read_bytes() == (line.folder / "big").read_bytes()

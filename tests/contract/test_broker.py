@@ -46,7 +46,7 @@ def test_each_of_many_messages_hears_of_its_own_confirm_or_error(broker):
 
     names = ["q" if number % 3 else "nowhere" for number in range(30)]
     channel.send([Outgoing(queue, b"%d" % n, told=told(n)) for n, queue in enumerate(names)])
-    assert channel.flush(10)
+    assert channel.flush(30)
     assert {n for n, error in heard.items() if error is None} == {n for n in range(30) if n % 3}
     assert all(isinstance(heard[n], Unroutable) for n in range(0, 30, 3))
     assert channel.outstanding == 0
@@ -56,8 +56,8 @@ def test_flush_raises_the_error_of_a_message_that_nobody_listens_for(broker):
     channel = broker.channel()
     channel.send([Outgoing("nowhere", b"x")])
     with pytest.raises(Unroutable):
-        channel.flush(10)
-    assert channel.flush(10)
+        channel.flush(30)
+    assert channel.flush(30)
 
 
 def test_more_messages_than_the_window_all_arrive_in_order(broker):
@@ -84,7 +84,7 @@ def test_one_message_has_one_consumer_at_a_time(broker):
     for channel in channels:
         channel.consume("q", 1000)
     sender.send([Outgoing("q", b"%d" % number) for number in range(200)])
-    assert sender.flush(10)
+    assert sender.flush(30)
     seen, lock = [], threading.Lock()
 
     def drain(channel):
@@ -105,11 +105,11 @@ def test_a_waiting_consumer_is_woken_by_a_message(broker):
     channel = broker.channel()
     channel.consume("q", 1)
     got = []
-    thread = threading.Thread(target=lambda: got.append(channel.receive(10)))
+    thread = threading.Thread(target=lambda: got.append(channel.receive(20)))
     thread.start()
     wait_until(lambda: broker.probe("q"), "the queue is there")
     broker.channel().publish("q", b"x")
-    thread.join(10)
+    thread.join(60)
     assert got[0].body == b"x"
 
 
@@ -118,13 +118,13 @@ def test_an_unknown_delivery_is_not_acked_twice(broker):
     channel.declare("q")
     channel.consume("q", 1)
     channel.publish("q", b"a")
-    delivery = channel.receive(5)
+    delivery = channel.receive(20)
     channel.ack(delivery)
     channel.ack(delivery)
     channel.hand_back(delivery)
     channel.ack(Delivery("q", b"", 10_000))
     channel.publish("q", b"b")
-    assert channel.receive(5).body == b"b"
+    assert channel.receive(20).body == b"b"
 
 
 def test_who_waits_for_a_message_returns_without_one_when_it_is_woken(broker):
@@ -150,10 +150,10 @@ def test_a_message_that_is_handed_back_many_times_is_never_given_up(bench, broke
     channel.publish("wlm.work.job", b"again")
     channel.consume("wlm.work.job", 1)
     for _ in range(25):
-        delivery = channel.receive(10)
+        delivery = channel.receive(20)
         assert delivery is not None
         channel.hand_back(delivery)
-    assert channel.receive(10).body == b"again"
+    assert channel.receive(20).body == b"again"
     if bench.kind != "memory":
         wanted = {"classic": {"x-max-priority": 10}, "quorum": {"x-delivery-limit": 1_000_000}}[bench.kind]
         arguments = bench.rabbit.queue(bench.vhost.name, "wlm.work.job")["arguments"]

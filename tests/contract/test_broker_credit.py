@@ -15,10 +15,10 @@ def test_a_consumer_gets_no_more_than_its_credit_until_it_acks(broker):
     channel.consume("q", 2)
     for number in range(3):
         channel.publish("q", b"%d" % number)
-    first, _ = channel.receive(5), channel.receive(5)
+    first, _ = channel.receive(20), channel.receive(20)
     assert nothing_comes(channel)
     channel.ack(first)
-    assert channel.receive(5).body == b"2"
+    assert channel.receive(20).body == b"2"
 
 
 def test_credit_can_be_raised_while_messages_are_held(broker):
@@ -40,15 +40,15 @@ def test_credit_can_be_lowered_and_counts_what_is_held(broker):
     for number in range(30):
         channel.publish("q", b"%d" % number)
     channel.consume("q", 8)
-    held = [channel.receive(5) for _ in range(8)]
+    held = [channel.receive(20) for _ in range(8)]
     channel.consume("q", 3)
     channel.ack(*held[:5])
     assert nothing_comes(channel), "three are held still"
     channel.ack(held[5])
-    assert channel.receive(5) is not None
+    assert channel.receive(20) is not None
     assert nothing_comes(channel)
     channel.ack(*held[6:])
-    held = [channel.receive(5) for _ in range(2)]
+    held = [channel.receive(20) for _ in range(2)]
     assert all(held)
     assert nothing_comes(channel)
 
@@ -59,13 +59,13 @@ def test_lowering_the_credit_by_one_and_acking_brings_no_further_message(broker)
     for number in range(20):
         channel.publish("q", b"%d" % number)
     channel.consume("q", 4)
-    held = [channel.receive(5) for _ in range(4)]
+    held = [channel.receive(20) for _ in range(4)]
     for left, delivery in zip((3, 2, 1), held, strict=False):
         channel.consume("q", left)
         channel.ack(delivery)
         assert nothing_comes(channel)
     channel.ack(held[3])
-    assert channel.receive(5) is not None
+    assert channel.receive(20) is not None
     assert nothing_comes(channel)
 
 
@@ -74,14 +74,14 @@ def test_credit_zero_stops_the_consumer_and_leaves_what_waits(broker):
     channel.declare("q")
     channel.consume("q", 5)
     channel.publish("q", b"a")
-    channel.ack(channel.receive(5))
+    channel.ack(channel.receive(20))
     channel.consume("q", 0)
     wait_until(lambda: broker.probe("q").consumers == 0, "the consumer is gone")
     channel.publish("q", b"b")
     assert nothing_comes(channel)
     assert broker.probe("q").ready == 1
     channel.consume("q", 5)
-    assert channel.receive(5).body == b"b"
+    assert channel.receive(20).body == b"b"
 
 
 def test_a_queue_without_credit_needs_no_ack(broker):
@@ -119,7 +119,7 @@ def test_acks_may_come_in_any_order(broker):
     channel.consume("q", 10)
     for number in range(6):
         channel.publish("q", b"%d" % number)
-    held = [channel.receive(5) for _ in range(6)]
+    held = [channel.receive(20) for _ in range(6)]
     channel.ack(held[4], held[0], held[1])
     channel.ack(held[3])
     channel.close()

@@ -245,7 +245,7 @@ def test_the_highest_priority_of_a_process_gets_the_next_permit(db, url):
         wait_until(lambda number=number: len(permits._waiting["login"]) == number, "it is in the line")
     permits.release(token)
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert got == ["high", "first", "second", "low"]
 
 

@@ -216,8 +216,8 @@ class TestEnvironment(TaskTypeContract):
         for pid in living(context.token):
             if own in Path("/proc", str(pid), "cmdline").read_bytes() or b"sleep" in cmdline(pid):
                 subprocess.run(["kill", "-KILL", str(pid)], check=False)
-        first.join(30)
-        second.join(30)
+        first.join(60)
+        second.join(60)
         assert [error.failure_class for error in failures] == ["infra"]  # type: ignore[attr-defined]
         assert len(results) == 1
         assert len(begun.read_text().splitlines()) == 2
@@ -238,7 +238,7 @@ class TestEnvironment(TaskTypeContract):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert len({result.folder for result in results}) == 1
         assert len(results) == 2
         assert runs.read_text() == "run\n"

@@ -53,14 +53,14 @@ def test_a_message_held_beyond_the_ack_time_out_goes_back_and_the_channel_goes_o
         channel.declare("q")
         channel.consume("q", 1)
         channel.publish("q", b"long")
-        held = channel.receive(10)
+        held = channel.receive(20)
         again = channel.receive(30)
         assert (again.body, again.redelivered, again.epoch > held.epoch) == (b"long", True, True)
         assert epochs == [again.epoch]
         channel.ack(held)
         channel.ack(again)
         channel.publish("q", b"next")
-        assert channel.receive(10).body == b"next"
+        assert channel.receive(20).body == b"next"
         assert "ack time-out" in caplog.text
         assert ["1000 ms" in reason for reason in closures] == [True]
     finally:
@@ -74,7 +74,7 @@ def test_a_message_over_the_brokers_own_limit_is_told_and_the_others_go_out(node
         channel.declare("q")
         for name, size_bytes in (("a", 10), ("b", 6000), ("c", 10)):
             channel.send([Outgoing("q", b"x" * size_bytes, told=lambda error, name=name: heard.update({name: error}))])
-        assert channel.flush(20)
+        assert channel.flush(30)
         assert (heard["a"], heard["c"]) == (None, None)
         assert isinstance(heard["b"], TooLarge)
     finally:
@@ -87,7 +87,7 @@ def test_a_user_without_permission_is_told_for_each_message_and_his_others_go_ou
     channel, heard = connect(worker.url).channel(), {}
     for name, queue in (("a", "wlm.results"), ("b", "q"), ("c", "wlm.results")):
         channel.send([Outgoing(queue, name.encode(), told=lambda error, name=name: heard.update({name: error}))])
-    assert channel.flush(20)
+    assert channel.flush(30)
     assert (heard["a"], heard["c"]) == (None, None)
     assert isinstance(heard["b"], BrokerRefused)
     with pytest.raises(BrokerRefused, match=r"wlm\.work\.new"):
@@ -131,7 +131,7 @@ def test_tls_with_a_client_certificate_works(node, place, connect):
     channel.declare("q")
     channel.consume("q", 1000)
     send(channel, 1000)
-    assert channel.flush(20)
+    assert channel.flush(30)
     assert drained(channel, 1000) == numbered(1000)
     channel.publish("q", b"x" * 5_000_000)
     assert len(channel.receive(20).body) == 5_000_000

@@ -39,9 +39,9 @@ def test_a_queue_that_takes_no_messages_holds_up_neither_the_others_nor_the_acks
     wait_until(lambda: heard["stuck"] and heard["q"], "both are answered", 60)
     assert isinstance(heard["stuck"][0], Unroutable)
     assert heard["q"] == [None]
-    line.ack(line.receive(10))
+    line.ack(line.receive(20))
     line.publish("q", b"y", timeout_s=10)
-    while (delivery := line.receive(10)).body != b"y":
+    while (delivery := line.receive(20)).body != b"y":
         line.ack(delivery)
     with pytest.raises(Unroutable):
         line.publish("stuck", b"x", timeout_s=10)

@@ -63,7 +63,7 @@ def test_an_interrupted_measurement_leaves_nothing(farm: Farm, inventory: Invent
     process = wlmctl(inventory, "machine", "test", "alpha", "--speed")
     wait_until(lambda: probes(farm), "it has begun to measure", 30)
     process.send_signal(2)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     assert probes(farm) == []
 

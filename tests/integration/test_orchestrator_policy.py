@@ -198,7 +198,7 @@ def test_a_long_decision_shows_signs_of_life_and_ends_with_them(start: Start, mo
 
     def slow(snapshot: Snapshot) -> Decision:
         counting.set()
-        assert beaten.wait(30)
+        assert beaten.wait(60)
         return Decision([Assignment(one(snapshot), "local")])
 
     play = start(scheduler=Says(slow))

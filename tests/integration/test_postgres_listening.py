@@ -50,7 +50,7 @@ def test_a_commit_of_another_is_told_and_an_own_one_is_not(url):
         with db.listening(lambda: told.put(time.monotonic())):
             listens(db, told)
             write(other, 1)
-            told.get(timeout=10)
+            told.get(timeout=30)
             write(db, 2)
             with pytest.raises(queue.Empty):
                 told.get(timeout=0.3)
@@ -82,7 +82,7 @@ def test_who_has_lost_the_listening_connection_looks_often_and_listens_again(ser
         wait_until(lambda: other.rows(LISTENERS) not in ([], [(first,)]), "it listens on a new connection")
         listens(db, told)
         write(other, 4)
-        told.get(timeout=10)
+        told.get(timeout=30)
 
 
 def test_who_is_told_that_others_need_not_hear_of_it_commits_in_silence(url):

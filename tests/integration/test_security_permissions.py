@@ -106,7 +106,7 @@ def test_the_first_messages_for_a_workers_queue_come_in_their_order(fleet):
         delivery = channel.receive(20)
         assert delivery.body == b"%d" % number
         channel.ack(delivery)
-    assert fleet.leader.flush(20)
+    assert fleet.leader.flush(30)
     assert heard == [None] * 500
 
 

@@ -89,7 +89,7 @@ class Watch(threading.Thread):
 
     def end(self):
         self._is_over.set()
-        self.join(20)
+        self.join(60)
 
 
 class Lab:
@@ -238,9 +238,9 @@ def test_a_fleet_with_planted_secrets_keeps_them(lab):
         said.append(line.run("doctor", "--config", code=None))
     for worker in working:
         worker.terminate()
-    assert [worker.wait(30) for worker in working] == [0, 0]
+    assert [worker.wait(60) for worker in working] == [0, 0]
     leading.terminate()
-    assert leading.wait(30) == 0
+    assert leading.wait(60) == 0
     watch.end()
 
     assert watch.children, "children were seen"

@@ -177,7 +177,7 @@ def test_a_build_goes_on_when_its_connection_is_cut(own_farm: Farm, make_context
     second = threading.Thread(target=lambda: folders.append(execute("environment", mapping, context.again("e2"))))
     second.start()
     gate.touch()
-    second.join(30)
+    second.join(60)
     assert folders[0].folder is not None
     assert Path(folders[0].folder, "built").read_text() == "whole\n"
     assert begun.read_text() == "run\n"

@@ -46,7 +46,7 @@ def process(config: Config) -> Iterator[WorkerProcess]:
     process.start()
     yield process
     process.stop()
-    assert process.join(20)
+    assert process.join(60)
 
 
 def test_its_id_begins_with_its_login_at_the_broker_and_it_says_what_it_can_do(
@@ -68,7 +68,7 @@ def test_drain_finishes_what_has_begun_and_ends_the_process(leader: Leader, proc
     process.drain()
     assert not process.join(0.5)
     go_on.set()
-    assert process.join(20)
+    assert process.join(60)
     assert process.error() is None
     assert leader.result(message).outcome.what == "done"
     leader.wait(GoodbyeMessage)
@@ -104,7 +104,7 @@ def test_one_that_was_told_to_drain_takes_no_new_id_when_its_queue_is_deleted(
     leader.broker.delete(worker_queue("wlm", first_id))
     wait_until(lambda: process._workers[0].is_queue_gone, "it has noticed")
     go_on.set()
-    assert process.join(20)
+    assert process.join(60)
     assert leader.result(message).worker == first_id
     assert leader.wait(GoodbyeMessage).worker == first_id
 
@@ -112,7 +112,7 @@ def test_one_that_was_told_to_drain_takes_no_new_id_when_its_queue_is_deleted(
 def test_a_wrong_password_ends_it(config: Config) -> None:
     process = WorkerProcess(replace(config, broker_secret="wrong"), slots=1)
     process.start()
-    assert process.join(20)
+    assert process.join(60)
     assert isinstance(process.error(), BrokerRefused)
     assert "wrong password" in str(process.error())
 

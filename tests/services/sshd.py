@@ -135,7 +135,7 @@ class Sshd:
         with open(self.folder / "log", "ab") as log:
             command = [*self._command, SSHD, "-D", "-e", "-f", str(self.config)]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"sshd {self.name} does not start:\n{self.log_text}")

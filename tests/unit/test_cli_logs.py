@@ -118,7 +118,7 @@ def test_following_shows_new_output_once_and_the_rest_at_the_end(db: Database) -
             recorder.flush()
             logs.put(other, seq, 0, 1, b"one\ntwo\nthree\n", b"")
             logs.drop_live(other, seq, 0)
-    following.join(20)
+    following.join(60)
     assert results[0].exit_code == 0
     assert results[0].stdout == "one\ntwo\nthree\n"
 

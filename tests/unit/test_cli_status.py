@@ -170,7 +170,7 @@ def test_wait_sees_an_end_that_another_process_commits(db: Database) -> None:
     waiting.start()
     with open_database(Path(db.name).parent) as other:
         control.cancel(other, seq, now_s=NOW_S, by="me")
-    waiting.join(20)
+    waiting.join(60)
     assert results[0].exit_code == 5
     assert results[0].stdout == f"{identifier} cancelled\n"
 
@@ -222,7 +222,7 @@ def test_following_events_ends_with_the_experiment(db: Database) -> None:
     following.start()
     with open_database(Path(db.name).parent) as other:
         control.cancel(other, seq, now_s=NOW_S, by="me")
-    following.join(20)
+    following.join(60)
     assert json.loads(results[0].stdout.splitlines()[-1])["to"] == "cancelled"
 
 

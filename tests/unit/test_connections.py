@@ -56,6 +56,7 @@ class Opened:
 class FakeBudget:
     def __init__(self) -> None:
         self.held: list[str] = []
+        self.commands: list[tuple[str, int]] = []
 
     def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> Any:
         while self.held.count(name) >= limit:
@@ -69,6 +70,9 @@ class FakeBudget:
 
     def release(self, token: Any) -> None:
         self.held.remove(token)
+
+    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
+        self.commands.append((login, per_minute))
 
 
 @pytest.fixture
@@ -144,7 +148,7 @@ def test_no_more_are_open_than_the_machine_allows_and_who_waits_gets_the_next(
     wait_until(lambda: in_use[0] == 2, "two connections are in use")
     release.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert most[0] == 2
     assert len(opened.all) == 2
 
@@ -217,6 +221,33 @@ def test_this_host_is_not_pooled(pool: ConnectionPool, opened: Opened, budget: F
     assert budget.held == []
 
 
+def test_each_use_and_each_login_count_as_a_command_of_the_machine(
+    pool: ConnectionPool, opened: Opened, budget: FakeBudget
+) -> None:
+    limited = replace(NAS, logins=("other",), commands_per_minute=60)
+    with pool.lease(limited):
+        assert budget.commands == [("me@nas:22", 60)] * 2
+    with pool.lease(limited):
+        assert budget.commands == [("me@nas:22", 60)] * 3, "it is logged in already"
+    opened.all[0].server_lives = False
+    with pool.lease(limited):
+        assert budget.commands == [("me@nas:22", 60)] * 5
+    with pool.lease(NAS):
+        assert len(budget.commands) == 5, "no limit, nothing to count"
+
+
+def test_commands_on_another_login_node_count_for_the_machine(budget: FakeBudget) -> None:
+    def opens(node: Machine) -> Transport:
+        if node.host == "nas":
+            raise Unreachable("no answer")
+        return cast(Transport, FakeTransport(node))
+
+    pool = ConnectionPool(opens, budget=budget, login_of=lambda machine: f"me@{machine.host}:22")
+    with pool.lease(replace(NAS, logins=("other",), commands_per_minute=60)):
+        assert budget.held == ["me@other:22"]
+    assert budget.commands == [("me@nas:22", 60)] * 3, "a use, a login in vain and one that succeeds"
+
+
 def test_a_permit_alone_is_held_within_the_with(pool: ConnectionPool, opened: Opened, budget: FakeBudget) -> None:
     with pool.permit(NAS):
         assert budget.held == ["me@nas:22"]
@@ -242,7 +273,7 @@ def test_of_those_who_wait_the_highest_priority_gets_the_next_connection(opened:
             threads[-1].start()
             wait_until(partial(waits, count), "it is in the line")
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert order == ["high", "first", "second", "low"]
     assert len(opened.all) == 1
 

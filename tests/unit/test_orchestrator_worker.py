@@ -108,7 +108,7 @@ class Bench:
 
     def next(self) -> Message:
         if not self._said:
-            delivery = self.channel.receive(10)
+            delivery = self.channel.receive(20)
             assert delivery is not None, "the worker says nothing"
             self._said.extend(decode(body) for body in unbundle(delivery.body))
         return self._said.popleft()
@@ -256,7 +256,7 @@ def test_a_stop_reaches_what_executes(bench: Bench) -> None:
 
     bench.type.execution = execution
     message = bench.send()
-    assert began.wait(10)
+    assert began.wait(60)
     bench.order(StopMessage([message.key]))
     assert bench.outcome().what == "cancelled"
 
@@ -306,7 +306,7 @@ def test_a_dispatch_to_end_what_may_run_is_not_stopped_before_it_has_proven_it(b
 
     bench.type.ending = ending
     message = bench.send(cancel=True)
-    assert began.wait(10)
+    assert began.wait(60)
     bench.order(StopMessage([message.key]))
     wait_until(lambda: bench.worker._control.is_stopped(message), "the order has arrived")
     go_on.set()

@@ -307,7 +307,7 @@ def test_a_signal_stops_the_work_and_says_how_to_go_on(
 
     def act(work: FakeWork) -> None:
         os.kill(os.getpid(), number)
-        assert work.stopped.wait(10)
+        assert work.stopped.wait(60)
 
     with Stopping() as stopping:
         assert follow(work := FakeWork(act), acted.url, [acted.seq], "text", stopping) == code
@@ -324,7 +324,7 @@ def test_a_machine_held_at_the_end_is_not_said_to_answer(
     def act(work: FakeWork) -> None:
         time.sleep(0.3)  # it has been shown by then
         os.kill(os.getpid(), signal.SIGINT)
-        assert work.stopped.wait(10)
+        assert work.stopped.wait(60)
 
     with Stopping() as stopping:
         assert follow(FakeWork(act), acted.url, [acted.seq], "text", stopping) == 130

@@ -167,7 +167,7 @@ def test_a_reader_and_a_writer_notice_at_once_that_their_connection_is_closed(so
     threads[1].join(0.1)  # it fills the line
     packetizer.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert sorted(ended) == ["reader", "writer"]
 
 
@@ -238,7 +238,7 @@ def test_a_connection_that_is_being_closed_takes_nothing_of_the_one_that_gets_it
     sock.asked = between_the_descriptor_and_its_use
     with pytest.raises(EOFError):
         packetizer.read_message()
-    closing.join(10)
+    closing.join(60)
     with next_connection[0], next_connection[1]:
         next_connection[0].settimeout(5)
         assert next_connection[0].recv(100) == b"SSH-2.0-next"

@@ -43,6 +43,9 @@ class Counted:
     def release(self, token: Any) -> None:
         self.held[token] -= 1
 
+    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
+        raise AssertionError("a transfer is no command")
+
 
 def nothing() -> None:
     """A check that never raises."""
@@ -142,7 +145,7 @@ def test_who_waits_for_leave_can_be_cancelled() -> None:
     thread.start()
     stop.set()
     wait_until(lambda: ended, "the sender ends", 5)
-    thread.join(5)
+    thread.join(60)
 
 
 def test_a_pace_without_a_rate_never_waits() -> None:

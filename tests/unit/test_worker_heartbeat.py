@@ -64,6 +64,6 @@ def test_a_leader_that_comes_back_is_sent_heartbeats_again(broker: MemoryBroker,
     leader = broker.channel()
     leader.consume(RESULTS, None)
     for _ in range(3 * UNREAD):
-        delivery = leader.receive(10)
+        delivery = leader.receive(20)
         assert delivery is not None, "no heartbeat came"
         assert isinstance(decode(delivery.body), HeartbeatMessage)

@@ -161,7 +161,7 @@ def test_a_server_that_is_killed_and_started_again_is_found_by_the_second_try(
     wait_until(lambda: relay.passed_bytes(way) > before + 500_000, "half a megabyte has passed")
     server.stop()
     try:
-        copying.join(20)
+        copying.join(60)
         assert isinstance(errors[0], RETRIED), errors
         assert is_told_in_a_line(errors[0])
         away = ends.tried(source, data / "big", to, out, dispatch=2)

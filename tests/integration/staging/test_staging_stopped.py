@@ -80,7 +80,7 @@ def test_a_copy_that_is_stopped_while_its_connection_dies_tells_it_and_the_next_
     copying.send_signal(signal.SIGSTOP)
     line.lose_connection()
     copying.send_signal(signal.SIGCONT)
-    out, err = copying.communicate(timeout=30)
+    out, err = copying.communicate(timeout=60)
     assert copying.returncode in (1, 4), (out, err)
     assert len(err.splitlines()) == 1, err
     assert "nas" in err

@@ -167,7 +167,7 @@ def test_permits_are_asked_of_the_leader_and_given_back(leader: Leader, connect:
     asked = leader.wait(AskMessage)
     assert (asked.worker, asked.login, asked.limit) == ("w", "u@far:22", 4)
     leader.order(worker, GrantMessage([asked.token, "of nobody"]))
-    leased.join(10)
+    leased.join(60)
     assert not leased.is_alive()
     leader.beat(worker, lambda each: list(each.permits) == [asked.token])
     assert leader.wait(PermitsBackMessage).tokens == ["of nobody"]

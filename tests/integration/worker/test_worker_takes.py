@@ -74,7 +74,7 @@ def test_what_is_delivered_again_is_handed_back_and_not_executed(leader: Leader,
     thief = connect().channel()
     thief.consume(type_queue("wlm", "a"), 10)
     message = leader.send()
-    assert thief.receive(10) is not None
+    assert thief.receive(20) is not None
     leader.worker(connect())
     thief.close()
     returned = leader.wait(ReturnedMessage)
