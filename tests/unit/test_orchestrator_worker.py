@@ -320,6 +320,18 @@ def test_an_end_that_cannot_be_proven_makes_the_work_known_instead(bench: Bench)
     assert (outcome.what, outcome.handle) == ("deferred", {"job": 7})
 
 
+def test_a_text_of_which_no_job_can_be_made_is_an_end_and_not_asked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handle(*_: Any) -> Any:
+        raise TaskFailed("directory: '../x' leaves the experiment's folder")
+
+    monkeypatch.setattr(bench.type, "handle", handle, raising=False)
+    bench.send(cancel=True)
+    outcome = bench.outcome()
+    assert (outcome.what, outcome.reason) == ("failed", "directory: '../x' leaves the experiment's folder")
+
+
 def broken_off() -> Any:
     raise BrokenOff("no permit can come any more")
 

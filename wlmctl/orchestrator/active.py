@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wlmctl.message import TaskKey
+from wlmctl.message import Outcome, TaskKey
 from wlmctl.scheduler import RunningTask
 from wlmctl.states import TaskState
 from wlmctl.task import Resources
@@ -71,6 +71,8 @@ class Active:
     is_end: bool = False
     #: True where an earlier dispatch of the attempt may have begun something, as far as is known.
     is_raised: bool = False
+    #: How an execution failed while what an earlier dispatch has begun may run: counts once that is proven to have ended.
+    failure: Outcome | None = None
     #: Why it is sent once more.
     again: str | None = None
     #: Who executed it, and since when, where its result has overtaken the word that it has begun.
@@ -98,6 +100,11 @@ class Active:
         return {"worker": self.overtaken[0], "started": self.overtaken[1], "published": 1}
 
     @property
+    def is_to_end(self) -> bool:
+        """True where nothing of the attempt is to begin any more, and what may run of it is to be ended."""
+        return self.state is TaskState.CANCELLING or self.timed_out or self.failure is not None
+
+    @property
     def is_at_work(self) -> bool:
         """True while a worker has it, or is to have it: it is neither deferred nor waiting to be sent."""
         return self.sent and self.handle is None
@@ -109,4 +116,4 @@ class Active:
         self.queue, self.holder, self.likely, self.is_begun = known.queue, known.holder, known.likely, known.is_begun
         self.seen_s, self.leased_until_s, self.again = known.seen_s, known.leased_until_s, known.again
         self.handle, self.is_end, self.polled = self.handle or known.handle, known.is_end, known.polled
-        self.is_raised = known.is_raised
+        self.is_raised, self.failure = known.is_raised, known.failure

@@ -196,7 +196,7 @@ class Dispatcher:
                 machines.touched(book.db, work.seq, name)
 
     def _send(self, book: Book, work: Work, active: Active, group: ReadyGroup | None = None, together: int = 1) -> None:
-        cancel = active.state is TaskState.CANCELLING
+        cancel = active.is_to_end
         try:
             to = self._bound.get(group.key) if group is not None else None
             if to is None and group is not None:
@@ -220,7 +220,7 @@ class Dispatcher:
         for work in works.values():
             for idx in list(work.unconfirmed):
                 active = work.active[idx]
-                queue = self._queue(works, work, active) if active.state is not TaskState.CANCELLING else None
+                queue = self._queue(works, work, active) if not active.is_to_end else None
                 if queue is None:
                     work.send_again(active, active.again)
                 else:
@@ -268,7 +268,7 @@ class Dispatcher:
             return chosen[0]
 
         care, wanted = work.care.get(active.idx), None
-        if care is None and active.state is not TaskState.CANCELLING and self._routing.company(active.type, where):
+        if care is None and not active.is_to_end and self._routing.company(active.type, where):
             wanted = next((member.id for member in able if member.id == self._routing.asked(where[0])), None)
         queue = self._routing.queue(active.type, able, care, wanted, choose)
         active.likely = wanted or (chosen or able)[0].id

@@ -57,7 +57,10 @@ def _left_by(active: Active, outcome: Outcome) -> dict[str, object]:
 
 
 def cancelled(book: Book, work: Work, active: Active, outcome: Outcome, fleet: Fleet) -> None:
-    """The work is proven not to run, after a cancel or after its time-out."""
+    """The work is proven not to run, after a cancel, after its time-out, or after an execution of it has failed."""
+    if active.failure is not None and active.state is not TaskState.CANCELLING:
+        fail(book, work, active, active.failure, fleet)
+        return
     if active.timed_out and active.state is not TaskState.CANCELLING:
         limit = f"{active.timeout_s:g} s" if active.timeout_s is not None else "its time-out"
         fail(book, work, active, Outcome(

@@ -9,7 +9,6 @@ from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.book import Book
 from wlmctl.orchestrator.routing import Routing
 from wlmctl.orchestrator.work import Work
-from wlmctl.states import TaskState
 
 #: Seconds until an unproven end is ordered again.
 END_AGAIN_S = 2.0
@@ -25,7 +24,7 @@ def order(book: Book, works: Mapping[int, Work], routing: Routing, now: float) -
     ends: dict[str, list[Deferral]] = {}
     for work in works.values():
         for active in work.active.values():
-            if active.timeout_s is None and active.state is not TaskState.CANCELLING and not active.timed_out:
+            if active.timeout_s is None and not active.is_to_end:
                 continue
             over_s = _time_left_s(active, book.now_s)
             if over_s is not None and not active.timed_out:
@@ -33,7 +32,7 @@ def order(book: Book, works: Mapping[int, Work], routing: Routing, now: float) -
                     due.append(now + over_s)
                     continue
                 active.timed_out = True
-            if active.state is not TaskState.CANCELLING and not active.timed_out:
+            if not active.is_to_end:
                 continue
             again = (active.end_sent_s + END_AGAIN_S) if active.end_sent_s is not None else now
             if again > now:

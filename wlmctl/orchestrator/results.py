@@ -66,28 +66,31 @@ def result(
     match outcome.what:
         case "done":
             ending.succeed(book, work, active, outcome)
+        case "failed" if not active.is_end and ending.may_run(work, active):
+            active.failure = outcome
+            work.send_again(active, outcome.reason)
         case "failed":
             ending.fail(book, work, active, outcome, routing.fleet)
         case "deferred" if outcome.handle is not None:
             _deferred(book, work, active, outcome, message.worker)
         case "cancelled":
-            if active.state is TaskState.CANCELLING and not _is_proof(work, active, routing):
+            if active.is_to_end and not _is_proof(work, active, routing):
                 work.send_again(active)  # now to be ended, if it runs
-            elif active.state is TaskState.CANCELLING or active.timed_out:
+            elif active.is_to_end:
                 ending.cancelled(book, work, active, outcome, routing.fleet)
             else:
                 ending.hand_back(book, work, active, outcome.reason)
         case "unreachable":
             routing.fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
             active.end_sent_s = None
-            if active.state is not TaskState.CANCELLING:
+            if not active.is_to_end:
                 ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
             else:
                 work.send_again(active)
         case "unknown" if outcome.machine:  # it may run there: its machine is held, and the attempt keeps its place
             routing.fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
             work.send_again(active, outcome.reason)
-        case _ if active.state is TaskState.CANCELLING:
+        case _ if active.is_to_end:
             work.send_again(active, outcome.reason or None)
             active.end_sent_s = now  # not proven: the order to end is given again, but not at once
         case "declined" if routing.registry.is_fleet:
@@ -174,7 +177,7 @@ def answers(
             book.of(work).note("late", what, active.idx, what=answer.outcome.what, worker=message.worker)
             continue
         outcome = answer.outcome
-        ending_now = active.state is TaskState.CANCELLING or active.timed_out
+        ending_now = active.is_to_end
         if outcome.what == "unreachable":
             fleet.hold(book.db, outcome.machine or message.machine, outcome.reason, now, book.now_s)
             active.end_sent_s = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from wlmctl import plugins
 from wlmctl.clean_folder import clean_folders
-from wlmctl.errors import Broken, BrokenOff, Cancelled, LoginRefused, PluginError, TransportError
+from wlmctl.errors import Broken, BrokenOff, Cancelled, LoginRefused, PluginError, TaskFailed, TransportError
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Gathers, Prepares, Watches
@@ -134,7 +134,10 @@ def _end_unseen(task_type: Any, spec: Any, context: ExecutionContext, main: str)
     if not isinstance(task_type, Defers) or not isinstance(task_type, Prepares):
         return Outcome("cancelled")
     try:
-        handle = task_type.handle(spec, context)
+        try:
+            handle = task_type.handle(spec, context)
+        except TaskFailed as error:  # from such a text nothing can have been started
+            return of_error(error, main)
         answer = task_type.cancel(handle, _deferred(context.message.machines[main], context.machines))
     except Exception as error:  # as above
         return unproven(error, main)

@@ -89,6 +89,7 @@ class JobType:
         """The handle of the attempt, whether or not it has been submitted."""
         with context.transport(spec.machine) as transport:
             job, outputs = batch_job(spec, context, transport)
+            with_shell(transport, context.machine(spec.machine))
         return handle(context.batch(spec.machine).reference(job), outputs)
 
     def poll(self, handles: Mapping[str, Mapping[str, Any]], context: PollContext) -> Mapping[str, PollAnswer]:

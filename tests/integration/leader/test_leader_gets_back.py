@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.orchestra import PREFIX
-from tests.play import away
-from tests.played_fleet import PlayedFleet
+from tests.orchestra import PREFIX, assert_told_in_full
+from tests.play import DONE, FAILED, away
+from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl import control
-from wlmctl.message import (
-    Outcome,
-    PollMessage,
-)
+from wlmctl.message import Answer, EndMessage, Outcome, PollAnswerMessage, PollMessage
 from wlmctl.queues import worker_queue
 from wlmctl.store import workers
 
@@ -193,3 +190,67 @@ def test_what_a_dead_worker_may_have_begun_is_cancelled_only_once_that_is_proven
     assert play.step().states(seq) == {"j": "assigned"}, "it has not become ready again, as if nothing could run"
     control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
     assert play.step(1).states(seq) == {"j": "cancelling"}
+
+
+def taken_over(
+    play: PlayedFleet, text: str = "tasks: {j: {type: play, machine: m, retry: {limit: 3, delay: 0}}}"
+) -> tuple[int, PlayedWorker]:
+    """A job whose first worker died and may have begun it, and the worker that has it now."""
+    first = play.worker("v")
+    seq = play.submit(text)
+    play.step(1)
+    first.die()
+    second = play.worker("w")
+    play.step(4)
+    assert not second.task("j").cancel
+    return seq, second
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_a_failure_counts_only_once_what_a_dead_worker_may_have_begun_is_proven_not_to_run(
+    play: PlayedFleet, by_itself: bool
+) -> None:
+    seq, second = taken_over(play)
+    second.end("j", FAILED)
+    assert play.step().states(seq) == {"j": "assigned"}, "the next attempt would run beside the job of this one"
+    message = second.task("j")
+    assert (message.cancel, message.key.attempt, message.key.dispatch) == (True, 1, 3)
+    second.end("j", DONE if by_itself else Outcome("cancelled", reason="nothing of it runs"))
+    play.step()
+    if by_itself:
+        assert play.states(seq) == {"j": "succeeded"}
+    else:
+        message = second.task("j")
+        assert (message.cancel, message.key.attempt) == (False, 2)
+        assert [row.user_failures for row in play.rows(seq).values()] == [1]
+    assert_told_in_full(play.others, [seq])
+
+
+def test_what_has_failed_and_may_run_is_ended_as_a_deferred_task_where_its_end_takes_time(play: PlayedFleet) -> None:
+    seq, second = taken_over(play, "tasks: {j: {type: play, machine: m}}")
+    second.end("j", FAILED)
+    play.step()
+    second.end("j", Outcome("unknown", reason="its queue does not answer"))
+    play.step()
+    assert second.names() == [], "it is not asked again at once"
+    play.step(3)
+    second.end("j", Outcome("deferred", handle={"job": 1}))
+    play.step(3)
+    assert play.states(seq) == {"j": "deferred"}
+    [order, *_] = [order for order in second.orders if isinstance(order, EndMessage)]
+    [deferral] = order.deferrals
+    gone = Answer(deferral.key, Outcome("cancelled"), deferral.nonce)
+    second.say(PollAnswerMessage(second.id, "m", 0, [gone], ending=True))
+    assert play.step().states(seq) == {"j": "failed"}
+    assert play.rows(seq)["j"].reason == FAILED.reason
+    assert_told_in_full(play.others, [seq])
+
+
+def test_a_cancel_meanwhile_wins_over_a_failure_that_was_to_be_proven(play: PlayedFleet) -> None:
+    seq, second = taken_over(play)
+    second.end("j", FAILED)
+    play.step()
+    control.cancel(play.others, seq, now_s=play.clock.time(), by="eve")
+    play.step(1)
+    second.end("j", Outcome("cancelled", reason="nothing of it runs"))
+    assert play.step().states(seq) == {"j": "cancelled"}
