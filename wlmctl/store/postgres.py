@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -17,7 +16,7 @@ from wlmctl.store.database import Cursor, Database, Question
 from wlmctl.store.dialect import POSTGRESQL, placeholders
 from wlmctl.store.postgres_bulk import Written, column_types, insert_many, pull, send
 from wlmctl.store.postgres_connection import connect
-from wlmctl.store.postgres_doubt import STATUS, settle
+from wlmctl.store.postgres_doubt import CHANGED, FOUND, Mark, settle
 from wlmctl.store.postgres_listening import TELL, Listening
 
 log = logging.getLogger(__name__)
@@ -29,8 +28,7 @@ _CHUNK = 1000
 # A transaction of the store is alone in its schema: the lock is taken before its first read, as BEGIN IMMEDIATE does.
 _LOCK = "SELECT pg_advisory_xact_lock(7826541, hashtext(current_schema()))"
 _VERSION = "SELECT n FROM changes"
-_CHANGED = "UPDATE changes SET n = n + 1 RETURNING txid_current()"
-_TOLD = f"{_CHANGED}, {TELL}"
+_TOLD = f"{CHANGED}, {TELL}"
 
 #: Added to the version at each outage: what was written meanwhile, and by a commit in doubt, is read again.
 _RECONNECTED = 1 << 40
@@ -114,17 +112,20 @@ class PostgresDatabase(Database):
         if not (self._wrote or self._written):
             self._run("COMMIT")
             return
-        number = self._send_written(_TOLD if self.tells and not self._hears else _CHANGED)[0]
+        row = self._send_written(_TOLD if self.tells and not self._hears else CHANGED)
+        mark = Mark(*row[:2])
         try:
             self._run("COMMIT")
         except StoreOutage as outage:
-            self._ask_for_commit(number, outage)
+            self._is_inside = False
+            settle(mark, lambda: self._again(lambda connection: self._find(connection, mark)), outage, self.patience)
         self._own += 1
 
-    def _ask_for_commit(self, number: int, outage: StoreOutage) -> None:
-        self._is_inside = False
-        ask = partial(self._again, lambda connection: connection.execute(STATUS, (number,)).fetchone())
-        settle(ask, outage, self.patience)
+    def _find(self, connection: psycopg.Connection[Any], mark: Mark) -> tuple[int, bool]:
+        """The count and whether the mark is there, once a transaction that is still under way at the server is over."""
+        connection.execute(_LOCK)
+        found: tuple[int, bool] = connection.execute(FOUND, (mark.mark,)).fetchone()  # type: ignore[assignment]
+        return found
 
     def _roll_back(self) -> None:
         self._written.clear()

@@ -7,6 +7,7 @@ import os
 from wlmctl.errors import NoStore, StoreError
 from wlmctl.store.database import Database
 from wlmctl.store.dialect import schema_for_postgresql
+from wlmctl.store.postgres_doubt import ADDED, FIRST, MARKED, TABLE
 from wlmctl.store.schema import SCHEMA_VERSION, STEPS, statements
 
 
@@ -32,8 +33,8 @@ def prepare(db: Database, *, create: bool) -> int:
         if db.row("SELECT 1 FROM pg_tables WHERE schemaname = current_schema()") is not None:
             raise StoreError(f"store {db.name}: this is a database of another program")
         take_steps(db, 0)
-        db.execute("CREATE TABLE changes (n BIGINT NOT NULL)")
-        db.execute("INSERT INTO changes VALUES (0)")
+        db.execute(TABLE)
+        db.execute(FIRST)
         db.execute("INSERT INTO meta VALUES ('store_id', ?)", (os.urandom(16).hex(),))
     return SCHEMA_VERSION
 
@@ -43,6 +44,8 @@ def take_steps(db: Database, taken: int) -> None:
     for step in STEPS[taken:]:
         for statement in statements(step):
             db.execute(schema_for_postgresql(statement))
+    if 0 < taken < MARKED:
+        db.execute(ADDED)
     db.execute(
         "INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         (str(SCHEMA_VERSION),),
