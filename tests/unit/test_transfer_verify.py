@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.transfers import Far, leftovers, place, planned, tree
+from tests.transfers import Far, leftovers, place, planned, this_host, tree
+from tests.waiting import wait_until
 from wlmctl.errors import Broken, Cancelled
-from wlmctl.transfer import Verify, copy
-from wlmctl.transport import FileInfo
+from wlmctl.transfer import Verify, behind, copy
+from wlmctl.transport import CHUNK_BYTES, FileInfo
 
 PATIENCE_S = 20.0
 
@@ -32,7 +33,7 @@ def data(tmp_path: Path) -> Path:
 class Hashing(Far):
     """Waits in each digest for ``awaited``."""
 
-    def __init__(self, awaited: Callable[[str], None]) -> None:
+    def __init__(self, awaited: Callable[[str], object]) -> None:
         super().__init__()
         self.awaited = awaited
 
@@ -72,6 +73,75 @@ def test_both_ends_hash_at_the_same_time(tmp_path: Path, data: Path) -> None:
     far = place("far", lambda: Hashing(wait_for_the_other))
     copy(planned(data / "a", tmp_path / "to", source=far, target=far), execution="e1")
     assert (tmp_path / "to").read_bytes() == (data / "a").read_bytes()
+
+
+class Here(type(this_host())):  # type: ignore[misc]
+    """This host, which calls ``heard`` with each chunk that another thread than the sending one has read."""
+
+    def __init__(self, heard: Callable[[bytes], object]) -> None:
+        self.heard, self.sending = heard, threading.current_thread()
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        for chunk in super().read(path, offset):
+            if threading.current_thread() is not self.sending:
+                self.heard(chunk)
+            yield chunk
+
+
+def test_a_source_of_this_host_is_hashed_while_the_far_end_hashes_what_has_arrived(tmp_path: Path, data: Path) -> None:
+    together = threading.Barrier(2)
+    source = place("local", lambda: Here(lambda chunk: len(chunk) == CHUNK_BYTES or together.wait(PATIENCE_S)))
+    far = place("far", lambda: Hashing(lambda _: together.wait(PATIENCE_S)))
+    copy(planned(data / "a", tmp_path / "to", source=source, target=far), execution="e1")
+    assert (tmp_path / "to").read_bytes() == (data / "a").read_bytes()
+
+
+def test_of_a_large_source_of_this_host_only_the_end_is_hashed_when_all_is_sent(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(behind, "_BEHIND_BYTES", CHUNK_BYTES)
+    hashed: list[int] = []
+
+    class Slow(Far):
+        def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+            super().write(path, chunks, info)
+            wait_until(lambda: sum(hashed) == 600_000, "all but the last chunk is hashed", PATIENCE_S)
+
+    source = place("local", lambda: Here(lambda chunk: hashed.append(len(chunk))))
+    copy(planned(data / "a", tmp_path / "to", source=source, target=place("far", Slow)), execution="e1")
+    assert (tmp_path / "to").read_bytes() == (data / "a").read_bytes()
+
+
+def test_a_source_that_is_not_what_was_sent_is_an_error_though_its_size_and_time_are_as_ever(
+    tmp_path: Path, data: Path
+) -> None:
+    time_ns = (data / "a").stat().st_mtime_ns
+
+    class Changing(Far):
+        def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+            super().write(path, chunks, info)
+            with (data / "a").open("r+b") as file:
+                file.seek(-1_000, os.SEEK_END)
+                file.write(b"changed")
+            os.utime(data / "a", ns=(time_ns, time_ns))
+
+    with pytest.raises(Broken, match=f"arrived with another sha256 than local:{data}/a has"):
+        copy(planned(data / "a", tmp_path / "to", target=place("far", Changing)), execution="e1")
+    assert leftovers(tmp_path) == []
+    assert not (tmp_path / "to").exists()
+
+
+def test_nothing_goes_on_hashing_a_source_of_this_host_when_the_sending_broke(tmp_path: Path, data: Path) -> None:
+    class Breaking(Far):
+        def write(self, path: str, chunks: Iterable[bytes], info: FileInfo) -> None:
+            raise Broken("the line was cut")
+
+    with pytest.raises(Broken, match="the line was cut"):
+        copy(planned(data / "a", tmp_path / "to", target=place("far", Breaking)), execution="e1")
+    threads = threading.enumerate
+    wait_until(
+        lambda: not [each for each in threads() if each.name == "wlm-asked"], "the end of the hashing", PATIENCE_S
+    )
 
 
 @pytest.mark.parametrize("slow", ["digest", "write"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+from typing import Any
 
 #: Chunks that may wait to be hashed: they bound memory.
 _WAITING = 8
@@ -29,6 +30,11 @@ class Hashing:
         """The sha256 of all that was fed, which may go on afterwards."""
         self._chunks.join()
         return self._sha256.hexdigest()
+
+    def taken(self) -> Any:
+        """hashlib's object with all that was fed, for somebody else to go on with."""
+        self._chunks.join()
+        return self._sha256
 
     def restart(self) -> None:
         """Forget all that was fed."""

@@ -1,4 +1,4 @@
-"""One file from a source to a temporary path: streamed, counted, hashed on the way, and then compared."""
+"""One file from a source to a temporary path: streamed, counted, and then compared."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import closing
 
 from wlmctl.errors import Broken, Denied, TransportError, WlmctlError
 from wlmctl.transfer.asked import Asked
+from wlmctl.transfer.behind import Behind
 from wlmctl.transfer.hashing import Hashing
 from wlmctl.transfer.items import Item
 from wlmctl.transfer.place import Ends
@@ -24,13 +25,13 @@ from wlmctl.transfer.verify import (
     near_digest,
     tells_digest,
 )
-from wlmctl.transport import Appends, Attributes, FileInfo, Transport
+from wlmctl.transport import Appends, Attributes, FileInfo, Spawns, Transport
 
 
 class Stream:
     """The bytes of one source on their way. ``fault`` is an error of the source's side, or of the tally."""
 
-    def __init__(self, ends: Ends, item: Item, tally: Tally, offset: int, hashing: Hashing | None) -> None:
+    def __init__(self, ends: Ends, item: Item, tally: Tally, offset: int, hashing: Hashing | Behind | None) -> None:
         self._source, self._item, self._tally = ends.source, item, tally
         self._offset, self._hashing = offset, hashing
         self.fault: BaseException | None = None
@@ -75,12 +76,15 @@ def send(
     errors, and ``TaskFailed`` where the source changed.
     """
     hashing = Hashing()
+    behind: Behind | None = None
     try:
         with ends.to.told(item.target):
             begun = begin(ends, item, path, found, hashing, tally.check)
         tally.resumed(begun.offset)
         is_hashed = verify == Verify.SHA256 and begun.is_hashed and not tells_digest(ends.source)
-        stream = Stream(ends, item, tally, begun.offset, hashing if is_hashed else None)
+        if is_hashed and isinstance(ends.source, Spawns):
+            behind = Behind(ends.source, item, begun.offset, hashing.taken())
+        stream = Stream(ends, item, tally, begun.offset, behind or (hashing if is_hashed else None))
         try:
             with ends.to.told(item.target):
                 told_bytes = _write(ends, item, path, stream, begun.offset)
@@ -89,11 +93,15 @@ def send(
             if stream.fault is not None and stream.fault is not error:
                 raise stream.fault from error
             raise
-        sent = hashing.hexdigest() if is_hashed else None
+        sent = hashing.hexdigest() if is_hashed and behind is None else None
+    except BaseException:
+        if behind is not None:
+            behind.give_up()
+        raise
     finally:
         hashing.close()
     if verify == Verify.SHA256:
-        return Comparison(ends, item, path, sent, tally)
+        return Comparison(ends, item, path, sent, behind, tally)
     if verify == Verify.SIZE and told_bytes != item.info.size_bytes:
         with ends.to.told(item.target):
             check_size(ends.to, ends.destination, path, item.info.size_bytes)
@@ -121,13 +129,17 @@ def _write(ends: Ends, item: Item, path: str, stream: Stream, offset: int) -> in
 class Comparison:
     """A file that was sent: both ends tell its sha256 while the next one is sent, and then they are compared.
 
-    ``sent`` is what was hashed on the way; None: the source's machine tells it, or it is read once more.
+    ``sent`` is what was hashed on the way; None: ``behind`` or the source's machine tells it, or it is read once more.
     """
 
-    def __init__(self, ends: Ends, item: Item, path: str, sent: str | None, tally: Tally) -> None:
+    def __init__(
+        self, ends: Ends, item: Item, path: str, sent: str | None, behind: Behind | None, tally: Tally
+    ) -> None:
         self._ends, self._item, self._path, self._sent, self._tally = ends, item, path, sent, tally
         self._arrived = _asked(ends.destination, path)
-        self._kept = _asked(ends.source, item.path) if sent is None and tells_digest(ends.source) else None
+        self._kept = behind.rest() if behind is not None else None
+        if sent is None and tells_digest(ends.source):
+            self._kept = _asked(ends.source, item.path)
 
     def ended(self) -> str:
         """The sha256, which is the same at both ends."""
