@@ -38,7 +38,7 @@ def changing(db: Database, seq: int, now_s: float) -> Iterator[tuple[ExperimentR
     """One transaction that changes one experiment; whoever works on it reads it again afterwards."""
     with db.transaction():
         row = current(db, seq)
-        recorder = Recorder(db, seq, now_s)
+        recorder = Recorder(db, seq, now_s, gather=True)
         yield row, recorder
         recorder.flush(foreign=True)
 
@@ -58,15 +58,15 @@ def cancel(db: Database, seq: int, *, now_s: float, by: str) -> Change:
         state = ExperimentState(row.state)
         if state in EXPERIMENT_FINAL or state is ExperimentState.CANCELLING:
             return Change(row, False, f"{row.id} is {state} already")
-        for task in list(experiments.tasks(db, seq, states=sorted(_NOT_STARTED | _UNDER_WAY))):
-            was = TaskState(task.state)
+        for idx, was in experiments.tasks_in(db, seq, sorted(_NOT_STARTED | _UNDER_WAY)):
             if was in _NOT_STARTED:
                 recorder.task(
-                    task.idx, was, TaskState.CANCELLED, reason=reason, ended=now_s, due=None,
+                    idx, was, TaskState.CANCELLED, reason=reason, ended=now_s, due=None,
                     failure_class=FailureClass.CANCELLED.value,
                 )  # fmt: skip
             else:
-                recorder.task(task.idx, was, TaskState.CANCELLING)
+                recorder.task(idx, was, TaskState.CANCELLING)
+        recorder.settle()
         left = experiments.counts(db, seq).get(TaskState.CANCELLING, 0)
         if left:
             recorder.experiment(state, ExperimentState.CANCELLING, reason=reason)

@@ -163,6 +163,13 @@ def tasks(db: Database, seq: int, *, states: Sequence[str] = ()) -> Iterator[Tas
         yield TaskRow(*row)
 
 
+def tasks_in(db: Database, seq: int, states: Sequence[str]) -> list[tuple[int, TaskState]]:
+    """The experiment's tasks in the given states, in file order: which, and in which of them."""
+    sql = f"SELECT idx, state FROM tasks WHERE exp = ? AND state IN ({', '.join('?' * len(states))}) ORDER BY idx"
+    known = {state.value: state for state in TaskState}
+    return [(idx, known[state]) for idx, state in db.rows(sql, (seq, *states))]
+
+
 class Standing(NamedTuple):
     """How one task stands: what is to be known of all tasks at once."""
 

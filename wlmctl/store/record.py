@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any
@@ -25,7 +26,7 @@ def _update(columns: tuple[str, ...], has_source: bool) -> str:
 
 @cache
 def _quick_encoder() -> Callable[[Any], str]:
-    """Several times as fast, for whoever has imported what it needs anyway."""
+    """Several times as fast, for whoever has imported what it needs."""
     import msgspec
 
     encode = msgspec.json.Encoder().encode
@@ -56,7 +57,7 @@ class Recorder:
         self._n: int = db.row("SELECT events FROM experiments WHERE seq = ?", (exp,))[0] if count is None else count
         self._first = self._n
         self._gather = gather
-        self._encode = _quick_encoder() if gather else _encode
+        self._encode = _quick_encoder() if "msgspec" in sys.modules else _encode
         self._events: list[tuple[Any, ...]] = []
         #: By task: the state in the store as far as it is known, and the new values.
         self._changed: dict[int, tuple[str | None, dict[str, Any]]] = {}
