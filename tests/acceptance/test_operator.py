@@ -225,7 +225,7 @@ def test_ctrl_c_ends_a_command_at_once_though_its_machine_hangs(tmp_path: Path) 
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 15, "its time-out is 30 s"
             assert "Traceback" not in line.said(process)
         assert line.ids() == []
         line.close()

