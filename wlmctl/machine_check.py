@@ -125,11 +125,13 @@ def _tcp(login: Login) -> Check:
 
 def _with_ssh(machine: Machine) -> Iterator[Check]:
     """What a connection of its own shows, whatever transport the machine uses."""
+    from wlmctl.ssh.ahead import Ahead
     from wlmctl.ssh.connection import connect
     from wlmctl.ssh.survey import survey
 
     started = time.monotonic()
     with connect(machine) as ssh:
+        ssh.ahead = Ahead(ssh)  # the host may allow one session at a time
         yield Check("login", "ok", f"{ssh.login}, in {(time.monotonic() - started) * 1000:.0f} ms")
         found, sftp = None, _sftp(machine, ssh)
         needs_shell = machine.shell != "none"
@@ -156,10 +158,9 @@ def _sftp(machine: Machine, ssh: SshTransport) -> Check:
     import paramiko
 
     try:
-        session = paramiko.SFTPClient.from_transport(ssh)
-        if session is None:
-            raise EOFError
-        with session:
+        channel = ssh.channel()
+        channel.invoke_subsystem("sftp")
+        with paramiko.SFTPClient(channel) as session:
             session.normalize(".")
     # SFTPError: what came is no SFTP, such as a notice of maintenance
     except (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError) as error:

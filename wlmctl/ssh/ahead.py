@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -11,11 +12,13 @@ import paramiko
 if TYPE_CHECKING:
     from wlmctl.ssh.transport import SshTransport
 
+_LOOK_EACH_S = 0.01
+
 
 class Ahead:
     """The channels of one connection, of which one more is open than is in use.
 
-    A host that refuses one more is not asked for one ahead again.
+    A host that refuses one more is not asked for one ahead again: there one thread waits for the other's to be closed.
     """
 
     def __init__(self, ssh: SshTransport) -> None:
@@ -23,6 +26,7 @@ class Ahead:
         self._lock = threading.Lock()
         self._next: _Opening | None = None
         self._is_refused = False
+        self._given: list[tuple[paramiko.Channel, int]] = []  # with the thread that uses it
 
     def take(self) -> paramiko.Channel:
         """An open channel; raises what ``open_session`` raises."""
@@ -31,12 +35,33 @@ class Ahead:
         channel = ahead.result() if ahead is not None else None
         if channel is None:
             self._is_refused = self._is_refused or ahead is not None
-            channel = self._ssh.open_session(timeout=self._ssh.timeout_s)
+            channel = self._opened()
         # Only now: where the host allows a single session the command has it.
         with self._lock:
+            self._given = [*self._in_use(), (channel, threading.get_ident())]
             if self._next is None and not self._is_refused:
                 self._next = _Opening(self._ssh)
         return channel
+
+    def _opened(self) -> paramiko.Channel:
+        """One more; where it is refused, once the other threads' are closed and the host has taken notice of that."""
+        refused_at_s = None
+        while True:
+            try:
+                return self._ssh.open_session(timeout=self._ssh.timeout_s)
+            except paramiko.ChannelException:
+                now_s = time.monotonic()
+                refused_at_s = refused_at_s or now_s
+                is_own = any(thread == threading.get_ident() for _, thread in self._in_use())
+                if is_own or not self._given or now_s > refused_at_s + self._ssh.timeout_s:
+                    raise
+            time.sleep(_LOOK_EACH_S)
+            while self._in_use() and self._ssh.is_active():
+                refused_at_s = None
+                time.sleep(_LOOK_EACH_S)
+
+    def _in_use(self) -> list[tuple[paramiko.Channel, int]]:
+        return [(channel, thread) for channel, thread in self._given if not channel.closed]
 
 
 class _Opening(threading.Thread):

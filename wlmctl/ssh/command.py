@@ -25,7 +25,10 @@ _LINGER_S = 2.0
 def open_channel(ssh: SshTransport) -> paramiko.Channel:
     """A new session channel; ``Broken`` where the connection is gone or the host refuses it."""
     try:
-        channel = ssh.ahead.take() if ssh.ahead is not None else ssh.open_session(timeout=ssh.timeout_s)
+        channel = ssh.channel()
+    except paramiko.ChannelException as error:
+        text = f"machine {ssh.login.machine}: the host allows no more sessions at a time (MaxSessions of its sshd)"
+        raise Broken(text) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Broken(f"machine {ssh.login.machine}: no channel: {str(error) or 'connection lost'}") from error
     channel.settimeout(ssh.timeout_s)

@@ -25,6 +25,8 @@ WINDOW_BYTES = 4 * 1024 * 1024
 _KEEPALIVE_S = 15
 #: A rekeying that this side starts can deadlock with a window adjustment; sshd starts them in time.
 _NEVER = 2**62
+#: What sshd says to the wish for one session more than ``MaxSessions``.
+_REFUSED = 2
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 
@@ -73,6 +75,20 @@ class SshTransport(paramiko.Transport):
         from wlmctl.ssh import command  # which opens channels of this
 
         return command.run(self, script, stdin, timeout_s, heard)
+
+    def channel(self) -> paramiko.Channel:
+        """A session channel, from ``ahead`` where there is one; raises what ``open_session`` raises."""
+        return self.ahead.take() if self.ahead is not None else self.open_session(timeout=self.timeout_s)
+
+    def open_session(self, *args: Any, **options: Any) -> paramiko.Channel:
+        """As paramiko's; a refusal is always a ``ChannelException``."""
+        try:
+            return super().open_session(*args, **options)
+        except paramiko.SSHException as error:
+            # paramiko keeps one error for all who ask: another thread may have taken this one's
+            if self.is_active() and str(error) == "Unable to open channel.":
+                raise paramiko.ChannelException(_REFUSED, "Connect failed") from error
+            raise
 
     def _send_user_message(self, data: Any) -> None:
         super()._send_user_message(data)  # type: ignore[misc]

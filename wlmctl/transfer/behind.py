@@ -18,7 +18,7 @@ _LOOK_EACH_S = 0.1
 
 
 class Behind:
-    """The sha256 of ``item``, of which ``offset`` bytes were fed to ``sha256``. It is ended by ``rest`` or ``give_up``."""
+    """The sha256 of ``item``, of which ``offset`` bytes were fed to ``sha256``. ``rest`` or ``give_up`` ends it."""
 
     def __init__(self, source: Transport, item: Item, offset: int, sha256: Any) -> None:
         self._source, self._item, self._sha256 = source, item, sha256
