@@ -20,10 +20,10 @@ class Machines:
         self._fleet, self._sign = fleet, -1 if is_spread else 1
         self._rooms = [rooms[name] for name in sorted(rooms)]
         self._prices = machine_prices([room.view for room in self._rooms])
-        self._labelled = dict[str, set[int]]()
+        self._labelled = defaultdict[str, list[int]](list)
         for number, room in enumerate(self._rooms):
             for label in room.view.labels:
-                self._labelled.setdefault(label, set()).add(number)
+                self._labelled[label].append(number)
         self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
         #: By what tasks need: whether machines, by number, that are not held can do them all.
         self._can_do = defaultdict[tuple[RoleNeed, ...], dict[int, bool]](dict)
@@ -53,7 +53,7 @@ class Machines:
     ) -> Mapping[str, Room]:
         numbers: Iterable[int] = range(len(self._rooms))
         if requires.labels:
-            numbers = sorted(set.intersection(*[self._labelled.get(label, set()) for label in requires.labels]))
+            numbers = sorted(set.intersection(*[set(self._labelled.get(label, ())) for label in requires.labels]))
         if not requires.cpus is requires.memory_bytes is requires.gpus is None:
             numbers = [number for number in numbers if requires.misfit(_offered(self._rooms[number].view)) is None]
         can_do, found = self._can_do[needs], dict[str, Room]()

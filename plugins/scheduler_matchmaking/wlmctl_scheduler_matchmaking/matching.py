@@ -63,7 +63,7 @@ class Matching:
 
     def demand_of(self, group: Group) -> int:
         """The demand class of the group's tasks, where they are."""
-        return self.demand(self.fleet.able_of(group))
+        return self.demand(self.fleet.of_groups[group.id])
 
     # --- within the limits of machines, caps and counters
 
@@ -192,6 +192,16 @@ class Matching:
         self.left[group.id] = left - tasks
         if group.may_start is not None or group.counters:
             self.caps.take(group, tasks)
+
+    def start_each(self, groups: Iterable[Group], demands: Iterable[int], machines: Iterable[str]) -> None:
+        """One more task of each of these groups starts, on its machine."""
+        left = self.left
+        for group, demand, machine in zip(groups, demands, machines, strict=True):
+            rest = left[group.id]
+            self.runs.append((group, len(group.tasks) - rest, 1, demand, machine, ()))
+            left[group.id] = rest - 1
+            if group.may_start is not None or group.counters:
+                self.caps.take(group, 1)
 
     def settle(self, group: Group, reason: Reason) -> None:
         """No more of the group can start, whatever else does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from wlmctl_scheduler_matchmaking.mincost import least_cost
@@ -32,15 +33,19 @@ def nearest(
     of_kind = np.repeat(np.arange(len(suiting)), [len(each) for each in suiting])
     suits = np.zeros((len(suiting), len(room) + 1), bool)  # one place more: for what is no place of any
     suits[of_kind, spot] = True
-    of_role = np.array(kinds, np.int64)
-    whose = np.repeat(np.arange(len(kinds)), [len(data) for data in data_bytes])
-    at = np.array([places.get(name, -1) for data in data_bytes for name in data], np.int64)
-    size = np.array([size_bytes for data in data_bytes for size_bytes in data.values()], np.int64)
+    of_role, roles = np.array(kinds, np.int64), np.arange(len(kinds))
+    on = defaultdict[str, int](lambda: len(room), places)
+    counts, names, sizes = list[int](), list[int](), list[int]()
+    for data in data_bytes:  # each is looked at once: most of the time goes to memory
+        counts.append(len(data))
+        names += map(on.__getitem__, data)
+        sizes += data.values()
+    whose, at, size = np.repeat(roles, counts), np.array(names, np.int64), np.array(sizes, np.int64)
     useful = np.flatnonzero(suits[of_role[whose], at] & (size > 0))
     useful = useful[np.argsort(whose[useful] * len(room) + at[useful])]  # whatever the order in which the data came
     whose, at, size = whose[useful], at[useful], size[useful]
-    counts, places_ = np.fromiter(room.values(), np.int64, len(room)), np.arange(len(room))
-    roles, step = np.arange(len(kinds)), len(room) + len(kinds)
+    takes, places_ = np.fromiter(room.values(), np.int64, len(room)), np.arange(len(room))
+    step = len(room) + len(kinds)
     first_role = len(room) + len(machines)
     sink = first_role + len(kinds)
     worth = step * (1 + size * _STEPS // max(1, size.max(initial=0)))
@@ -50,22 +55,18 @@ def nearest(
         (
             (first_role + whose, at, 1, price[whose] - worth),
             (first_role + roles, len(room) + of_role, 1, price),
-            (len(room) + of_kind, spot, counts[spot], 0),
-            (places_, sink, counts, places_),
+            (len(room) + of_kind, spot, takes[spot], 0),
+            (places_, sink, takes, places_),
         ),
         {**dict.fromkeys(range(first_role, sink), 1), sink: -len(kinds)},
     )
     if flows is None:
         return None
     near, elsewhere, far, _ = flows
-    found: list[str | None] = [None] * len(kinds)
-    names = list(room)
-    for role, place in zip(whose[near > 0].tolist(), at[near > 0].tolist(), strict=True):
-        found[role] = names[place]
-    taken = [list[str]() for _ in machines]
-    for kind, place, tasks in zip(of_kind.tolist(), spot.tolist(), far.tolist(), strict=True):
-        taken[kind] += [names[place]] * tasks
-    others = [iter(each) for each in taken]
-    for role in np.flatnonzero(elsewhere).tolist():
-        found[role] = next(others[kinds[role]])
-    return found
+    found = np.full(len(kinds), len(room))
+    found[whose[near > 0]] = at[near > 0]
+    others = np.flatnonzero(elsewhere)
+    # those of a kind, the first first, go to its places, the first first
+    found[others[np.argsort(of_role[others], kind="stable")]] = np.repeat(spot, far)
+    named: list[str | None] = np.array([*room, None], object)[found].tolist()
+    return named

@@ -23,10 +23,10 @@ _NOTHING = Usage()
 
 def level(group: Group, now_s: float, settings: Settings) -> int:
     """The group's band; higher ones go first."""
-    found = group.priority
-    if settings.ageing_step_s:
+    found, step_s = group.priority, settings.ageing_step_s
+    if step_s and group.age_s >= step_s:
         # a wait weighs less on a task that takes long: else all are soon of one age where waits are long
-        found += int(group.age_s // max(settings.ageing_step_s, group.resources.walltime_s or 0.0))
+        found += int(group.age_s // max(step_s, group.resources.walltime_s or 0.0))
     if group.deadline_s is not None and settings.deadline_margin_s:
         slack_s = group.deadline_s - now_s - (group.resources.walltime_s or 0.0)
         margins = slack_s / settings.deadline_margin_s
@@ -34,7 +34,7 @@ def level(group: Group, now_s: float, settings: Settings) -> int:
             found = max(found, URGENT)
         elif margins < 8:
             found += 3 - int(math.log2(margins))
-    return min(found, STARVING)
+    return found if found < STARVING else STARVING
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,11 +75,13 @@ def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
     """
     largest = max([view.cpus for view in machines if view.cpus is not None], default=0) or 1
     with_gpus = any(view.gpus for view in machines)
-    having = Counter[str]()
-    for view in machines:
-        for label in _labels(view):
-            having[label] += max(1, (view.gpus if with_gpus else view.cpus) or 1)
-    rarity = {view.name: math.fsum([1 / having[label] for label in _labels(view)]) for view in machines}
+    having, labels = defaultdict[str, int](int), [_labels(view) for view in machines]
+    for view, found in zip(machines, labels, strict=True):
+        amount = max(1, (view.gpus if with_gpus else view.cpus) or 1)
+        for label in found:
+            having[label] += amount
+    part = {label: 1 / amount for label, amount in having.items()}
+    rarity = {view.name: math.fsum(map(part.__getitem__, found)) for view, found in zip(machines, labels, strict=True)}
     rarest = max(rarity.values(), default=0.0) or 1.0
     return {
         view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest

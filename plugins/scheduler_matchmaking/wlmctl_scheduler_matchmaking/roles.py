@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
@@ -21,19 +22,27 @@ class Roles:
 
     def __init__(self, snapshot: Snapshot, fleet: Fleet, machines: Machines) -> None:
         self._now_s, self._fleet, self._machines = snapshot.now_s, fleet, machines
-        self._groups = {group.id: group for group in snapshot.groups}
-        self._of = defaultdict[str, list[UnboundRole]](list)
+        self._all, of = snapshot.groups, dict[str, list[UnboundRole]]()
         for role in snapshot.roles:
             for name in role.groups:
-                self._of[name].append(role)
+                if name in of:
+                    of[name].append(role)
+                else:
+                    of[name] = [role]
+        self._of = of
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to.
         self._near = defaultdict[str, set[str]](set)
         for each in snapshot.bindings:
             self._note(each.experiment, each.role, each.machine)
         self.bindings: list[Binding] = []
+        self._noted = 0
         #: How much of what the tasks of these read is where they go.
         self.local_bytes = 0
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Group]:
+        return {group.id: group for group in self._all}
 
     def has(self, group: Group) -> bool:
         """Whether the group waits for a role that is open."""
@@ -41,6 +50,7 @@ class Roles:
 
     def bind(self, group: Group) -> tuple[str | None, tuple[str, ...]] | Reason:
         """Bind the group's open roles; its machine and all that it touches, or why it cannot start by that."""
+        self._note_new()
         touches, machine = group.touches, group.machine
         for role in self._of.get(group.id, ()):
             is_main = group.machine is None and group.unbound == role.role
@@ -53,13 +63,19 @@ class Roles:
             return Reason("role", f"its role {group.unbound} is not open")
         return machine, tuple(dict.fromkeys(touches))
 
-    def alone(self, group: Group) -> UnboundRole | None:
-        """The group's open role, if the choice of its machine alone keeps the group's first task from starting."""
-        roles = self._of.get(group.id)
-        if roles is None or len(roles) > 1 or roles[0].role != group.unbound or len(roles[0].groups) > 1:
-            return None
-        is_free = not (group.touches or group.counters) and group.resources.cpus > 0
-        return roles[0] if is_free and (roles[0].experiment, roles[0].role) not in self._bound else None
+    def alone(self, groups: Iterable[Group]) -> Iterator[tuple[Group, UnboundRole]]:
+        """The groups whose first task only the choice of one open role's machine keeps from starting, and the role."""
+        self._note_new()
+        for group in groups:
+            roles = self._of.get(group.id)
+            if roles is None or len(roles) > 1:
+                continue
+            role = roles[0]
+            is_free = not (group.touches or group.counters) and group.resources.cpus > 0
+            if not is_free or role.role != group.unbound or len(role.groups) > 1:
+                continue
+            if not self._bound or (role.experiment, role.role) not in self._bound:
+                yield group, role
 
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that the group's role may be bound to."""
@@ -81,7 +97,7 @@ class Roles:
             name = room.view.name
             is_reached = self._fleet.able(group.type, group.worker_labels, (*group.touches, name))
             if is_reached and room.most(asked, 1, self._now_s):
-                self.take(role, name)
+                self.take([role], [name])
                 return name
         return no_room(group, [*rooms.values()])
 
@@ -99,11 +115,17 @@ class Roles:
             if room.view.name not in near and room.view.name not in data
         )
 
-    def take(self, role: UnboundRole, machine: str) -> None:
-        """The role is bound to the machine."""
-        self.bindings.append(Binding(role.experiment, role.role, machine))
-        self.local_bytes += role.data_bytes.get(machine, 0)
-        self._note(role.experiment, role.role, machine)
+    def take(self, roles: Sequence[UnboundRole], machines: Sequence[str]) -> None:
+        """Each of the roles is bound to its machine."""
+        for role, machine in zip(roles, machines, strict=True):
+            self.bindings.append(Binding(role.experiment, role.role, machine))
+            self.local_bytes += role.data_bytes.get(machine, 0)
+
+    def _note_new(self) -> None:
+        """Note what has been bound since this was last called: after thousands of bindings nobody may ask any more."""
+        for each in self.bindings[self._noted :]:
+            self._note(each.experiment, each.role, each.machine)
+        self._noted = len(self.bindings)
 
     def _note(self, experiment: str, role: str, machine: str) -> None:
         self._bound[experiment, role] = machine

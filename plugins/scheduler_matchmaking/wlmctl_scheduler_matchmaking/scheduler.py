@@ -87,7 +87,7 @@ class Matchmaking:
         """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
         settings = self._settings
         rooms = {name: Room(view) for name, view in snapshot.machines.items()}
-        demands = [(fleet.of_groups[group.id], len(group.tasks)) for group in groups]
+        demands = ((fleet.of_groups[group.id], len(group.tasks)) for group in groups)
         flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
         machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
         shares = Shares(snapshot, fleet.slots) if settings.fair else None
@@ -97,8 +97,8 @@ class Matchmaking:
             return matching, ()
         reservations = self._reserve(snapshot, groups, matching)
         matching.is_best = packs and bind_together(matching, bands, shares)
-        for band, members in bands:
-            if packs and len(bands) > 1 and not matching.is_best:
+        for band, members in () if matching.is_best else bands:
+            if packs and len(bands) > 1:
                 bind_together(matching, [(band, members)], shares)
             matching.place(band, members)
         return matching, reservations
@@ -121,7 +121,11 @@ class Matchmaking:
         old = [
             group
             for group in groups
-            if after_s and group.age_s >= patience_s(group, after_s) and group.resources.cpus and group.may_start != 0
+            if after_s
+            and group.age_s >= after_s / 2  # nobody's patience ends before
+            and group.age_s >= patience_s(group, after_s)
+            and group.resources.cpus
+            and group.may_start != 0
         ]
         if not old:
             return ()
@@ -144,11 +148,12 @@ def _startable(snapshot: Snapshot, fleet: Fleet, reasons: dict[str, Reason]) -> 
     """The groups of which a task could start but for what others take; the reasons of the others are noted."""
     held = {name for name, view in snapshot.machines.items() if view.held}
     found = list[Group]()
+    fleet.look_at(snapshot.groups)
     for group in snapshot.groups:
         if held and not held.isdisjoint(group.touches):
             name = next(name for name in group.touches if name in held)
             reasons[group.id] = Reason("held", f"machine {name} is held")
-        elif not fleet.able_of(group):
+        elif not fleet.of_groups[group.id]:
             reasons[group.id] = Reason("worker", "no live worker can do it")
         else:
             found.append(group)

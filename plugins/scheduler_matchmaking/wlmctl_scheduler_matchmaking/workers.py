@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -54,7 +54,7 @@ class Fleet:
             self._members[mask] = numbers
         self._totals: dict[int, tuple[int, int]] = {}
         self._known: dict[tuple[str, str], int] = {}
-        #: By group that was asked for, the classes that can do it.
+        #: By group that was looked at, the classes that can do it.
         self.of_groups: dict[str, int] = {}
         self._able: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
 
@@ -71,12 +71,13 @@ class Fleet:
             self._able[key] = mask
         return mask
 
-    def able_of(self, group: Group) -> int:
-        """The classes that can do the group's tasks, where they are."""
-        mask = self.of_groups.get(group.id)
-        if mask is None:
-            mask = self.of_groups[group.id] = self.able(group.type, group.worker_labels, group.touches)
-        return mask
+    def look_at(self, groups: Iterable[Group]) -> None:
+        """Note of each group which classes can do its tasks, where they are."""
+        known, found = self._able, self.of_groups
+        for group in groups:
+            key = group.type, group.worker_labels, group.touches
+            mask = known.get(key)
+            found[group.id] = self.able(*key) if mask is None else mask
 
     def members(self, mask: int) -> Sequence[int]:
         """The numbers of a set of classes, in their order."""
