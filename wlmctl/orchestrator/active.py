@@ -71,7 +71,7 @@ class Active:
     is_end: bool = False
     #: True where an earlier dispatch of the attempt may have begun something, as far as is known.
     is_raised: bool = False
-    #: How an execution failed while what an earlier dispatch has begun may run: it counts once nothing is proven to run.
+    #: How an execution failed while what an earlier dispatch has begun may run: it counts once nothing runs.
     failure: Outcome | None = None
     #: Why it is sent once more.
     again: str | None = None

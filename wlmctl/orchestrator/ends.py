@@ -24,15 +24,16 @@ def order(book: Book, works: Mapping[int, Work], routing: Routing, now: float) -
     ends: dict[str, list[Deferral]] = {}
     for work in works.values():
         for active in work.active.values():
-            if active.timeout_s is None and not active.is_to_end:
+            is_to_end = active.is_to_end
+            if active.timeout_s is None and not is_to_end:
                 continue
             over_s = _time_left_s(active, book.now_s)
             if over_s is not None and not active.timed_out:
                 if over_s > 0:
                     due.append(now + over_s)
                     continue
-                active.timed_out = True
-            if not active.is_to_end:
+                active.timed_out = is_to_end = True
+            if not is_to_end:
                 continue
             again = (active.end_sent_s + END_AGAIN_S) if active.end_sent_s is not None else now
             if again > now:

@@ -15,6 +15,7 @@ from wlmctl.machine import LOCAL, Machine
 from wlmctl.message import Answer, CleanMessage, Deferral, Outcome, PollMessage, ProbeAnswerMessage
 from wlmctl.task import Defers, Gathers, Prepares, Watches
 from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.deferring import is_deferring
 from wlmctl.worker.machines import MachineAway, Machines
 from wlmctl.worker.outcomes import of_answer, of_error, of_poll, unproven
 from wlmctl.worker.places import experiment_folder
@@ -208,7 +209,7 @@ def end(machine: Machine, deferral: Deferral, machines: Machines) -> Outcome:
     """End a deferred task of a machine and prove it."""
     try:
         task_type = plugins.task_type(deferral.type)
-        if not isinstance(task_type, Defers):
+        if not is_deferring(task_type):
             raise TypeError(f"task type {deferral.type} cannot end a deferred task")
         return of_poll(task_type.cancel(deferral.handle, _deferred(machine, machines)), machine.name)
     except Exception as error:  # as above

@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from time import monotonic
-from typing import Any
 
 from msgspec.structs import replace
 
 from wlmctl.batch import MANY
 from wlmctl.message import Deferral, Outcome, ResultMessage, StartedMessage, TaskKey, TaskMessage, encode
 from wlmctl.plugins import task_type
-from wlmctl.task import Defers
 from wlmctl.worker import execution
 from wlmctl.worker.book import Book
 from wlmctl.worker.contact import Contact
 from wlmctl.worker.context import ExecutionContext
+from wlmctl.worker.deferring import is_deferring
 from wlmctl.worker.dispatch import Dispatch
 from wlmctl.worker.machines import Machines
 from wlmctl.worker.outbox import Outbox, Parcel
@@ -207,15 +206,4 @@ def _defers(name: str) -> bool:
         found = task_type(name)
     except Exception:  # the execution says what is wrong with it
         return True
-    return _is_deferring(type(found), found)
-
-
-def _is_deferring(kind: type[Any], found: Any) -> bool:
-    known = _DEFERRING.get(kind)
-    if known is None:
-        known = _DEFERRING[kind] = isinstance(found, Defers)
-    return known
-
-
-#: What was found of each class: to look at the protocol costs more than the rest of an empty execution.
-_DEFERRING: dict[type[Any], bool] = {}
+    return is_deferring(found)
