@@ -84,6 +84,22 @@ def test_credit_zero_stops_the_consumer_and_leaves_what_waits(broker):
     assert channel.receive(20).body == b"b"
 
 
+def test_a_queue_left_and_taken_up_again_is_consumed_whatever_is_acked_meanwhile(broker):
+    channel = broker.channel()
+    channel.declare("q")
+    channel.consume("q", 2)
+    channel.publish("q", b"a")
+    held = channel.receive(20)
+    channel.consume("q", 0)
+    channel.consume("q", 2)
+    channel.ack(held)
+    channel.publish("q", b"b")
+    assert (held := channel.receive(20)) is not None
+    channel.ack(held)
+    channel.consume("q", 0)
+    wait_until(lambda: broker.probe("q").consumers == 0, "the consumer is gone")
+
+
 def test_a_queue_without_credit_needs_no_ack(broker):
     channel = broker.channel()
     channel.declare("wlm.worker.w.control")

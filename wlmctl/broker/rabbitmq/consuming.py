@@ -200,8 +200,8 @@ class ConsumeLine:
                 consumer_tag=plan.add.tag,
                 callback=self._link.guard(plan.add.answered),
             )
-        if subscription.credit == 0:
-            self._subscriptions.pop(subscription.queue, None)
+        if subscription.credit == 0 and self._subscriptions.get(subscription.queue) is subscription:
+            del self._subscriptions[subscription.queue]  # the queue may have a newer one, while this has orphans
 
     def _cancel(self, channel: Channel, tag: str) -> None:
         """What is on its way to the consumer still comes, before the answer."""
