@@ -82,9 +82,7 @@ class Leader:
         permits = AskedPermits()
         pool = ConnectionPool(open_transport or _no_connection, budget=permits, login_of=lambda m: f"u@{m.name}:22")
         defaults = {"heartbeat_s": 0.2, "is_fleet": True}
-        worker = Worker(
-            name, broker, Machines(pool, permits), settings=WorkerSettings(info, **{**defaults, **settings})
-        )
+        worker = Worker(name, broker, Machines(pool), settings=WorkerSettings(info, **{**defaults, **settings}))
         self._workers.append(worker)
         if start:
             worker.start()

@@ -28,7 +28,8 @@ _IDLE_WHILE_WAITING_S = 0.5
 
 
 class Budget(Protocol):
-    """Counts connections to a login, and what ``wlmctl.traffic`` counts, over all processes that share a store."""
+    """Counts connections to a login, commands on it, and what ``wlmctl.traffic`` counts, over all processes that share
+    a store."""
 
     def acquire(self, name: str, limit: int, check: Callable[[], None], priority: int = 0) -> Any:
         """Wait for a permit of this name (calling ``check`` meanwhile, which may raise) and return its token."""
@@ -40,6 +41,10 @@ class Budget(Protocol):
 
     def release(self, token: Any) -> None:
         """Give the permit back."""
+        ...
+
+    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
+        """Count one command; waits (calling ``check``, which may raise) while the last minute had ``per_minute``."""
         ...
 
 
@@ -97,7 +102,7 @@ class ConnectionPool:
         login_of: Callable[[Machine], str] = _login_of,
     ) -> None:
         self._open_transport, self._idle_s = open_transport, idle_s
-        self._budget, self._login_of = budget, login_of
+        self.budget, self._login_of = budget, login_of
         self._changed = threading.Condition()
         self._logins: dict[str, _Login] = {}
         self._order = itertools.count()
@@ -112,13 +117,15 @@ class ConnectionPool:
 
         Of several login nodes one that answers is used, as long as it does. Of those who wait the highest priority is
         first. ``check`` is called every 0.2 s of waiting, and may raise. A connection whose use raises ``Broken`` or
-        ``Unreachable`` is closed; any other goes back. This host's transport is not pooled.
+        ``Unreachable`` is closed; any other goes back. This host's transport is not pooled. Each lease counts as one
+        command of the machine's ``commands_per_minute``, and each login as one more, by which it finds the shell.
         """
         if machine.is_local:
             with self._open_transport(machine) as transport:
                 yield transport
             return
-        lent = self._nodes.through(machine, lambda node: self._take(node, self._name_of(node), check, priority))
+        self._count_command(machine, check)
+        lent = self._nodes.through(machine, lambda node: self._take(machine, node, check, priority))
         login = self._name_of(lent.machine)
         try:
             yield lent.transport
@@ -133,14 +140,14 @@ class ConnectionPool:
     @contextmanager
     def permit(self, machine: Machine, check: Callable[[], None] = _nothing) -> Iterator[None]:
         """The budget's permit for one connection that the caller makes itself and ends within the ``with``."""
-        if self._budget is None or machine.is_local:
+        if self.budget is None or machine.is_local:
             yield
             return
-        token = self._budget.acquire(self._name_of(machine), machine.max_connections, check)
+        token = self.budget.acquire(self._name_of(machine), machine.max_connections, check)
         try:
             yield
         finally:
-            self._budget.release(token)
+            self.budget.release(token)
 
     @contextmanager
     def transfer(
@@ -153,7 +160,7 @@ class ConnectionPool:
     ) -> Iterator[Pace]:
         """What ``wlmctl.traffic.admitted`` says, for a transfer between ``ends``; to be called without a lease."""
         far = [(self._name_of(machine), machine) for machine in ends if not machine.is_local]
-        with admitted(self._budget, far, size_bytes, files, check, priority) as pace:
+        with admitted(self.budget, far, size_bytes, files, check, priority) as pace:
             yield pace
 
     def close_idle(self, for_s: float | None = None) -> None:
@@ -187,18 +194,22 @@ class ConnectionPool:
             self._names[key] = self._login_of(machine)
         return self._names[key]
 
-    def _take(self, machine: Machine, login: str, check: Callable[[], None], priority: int) -> _Open:
-        place = (-priority, next(self._order))
+    def _count_command(self, machine: Machine, check: Callable[[], None]) -> None:
+        if self.budget is not None and machine.commands_per_minute is not None:
+            self.budget.command(self._name_of(machine), machine.commands_per_minute, check)
+
+    def _take(self, machine: Machine, node: Machine, check: Callable[[], None], priority: int) -> _Open:
+        login, place = self._name_of(node), (-priority, next(self._order))
         with self._changed:
             entry = self._logins.setdefault(login, _Login())
             bisect.insort(entry.line, place)
         try:
-            found = self._wait(machine, login, check, entry, place)
+            found = self._wait(node, login, check, entry, place)
         finally:
             with self._changed:
                 entry.line.remove(place)
                 self._changed.notify_all()
-        return found or self._make(machine, login, check, priority)
+        return found or self._make(machine, node, login, check, priority)
 
     def _wait(
         self, machine: Machine, login: str, check: Callable[[], None], entry: _Login, place: tuple[int, int]
@@ -222,7 +233,7 @@ class ConnectionPool:
             if useless is not None:
                 self._drop(login, useless)
 
-    def _make(self, machine: Machine, login: str, check: Callable[[], None], priority: int) -> _Open:
+    def _make(self, machine: Machine, node: Machine, login: str, check: Callable[[], None], priority: int) -> _Open:
         permit = None
 
         def waiting() -> None:
@@ -230,9 +241,10 @@ class ConnectionPool:
             check()
 
         try:
-            if self._budget is not None:
-                permit = self._budget.acquire(login, machine.max_connections, waiting, priority)
-            return _Open(self._open_transport(machine), machine, permit)
+            if self.budget is not None:
+                permit = self.budget.acquire(login, node.max_connections, waiting, priority)
+            self._count_command(machine, waiting)
+            return _Open(self._open_transport(node), node, permit)
         except BaseException:
             self._count_down(login, permit)
             raise
@@ -260,8 +272,8 @@ class ConnectionPool:
         with self._changed:
             self._logins[login].opened -= 1
             self._changed.notify_all()
-        if self._budget is not None and permit is not None:
-            self._budget.release(permit)
+        if self.budget is not None and permit is not None:
+            self.budget.release(permit)
 
     def _close_where(self, is_wanted: Callable[[_Open, str], bool]) -> None:
         with self._changed:

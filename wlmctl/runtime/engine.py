@@ -152,7 +152,7 @@ class Engine:
             channel.declare(queue.format(prefix=config.prefix))
         channel.consume(RESULTS.format(prefix=config.prefix), RESULT_CREDIT)
         permits = Permits(config.store, config.store_login, is_lasting=True)
-        machines = Machines(ConnectionPool(open_transport, budget=permits), permits)
+        machines = Machines(ConnectionPool(open_transport, budget=permits))
         worker = self._worker = Worker(WORKER, broker, machines, settings=WorkerSettings(info, config.prefix))
         orchestrator = Orchestrator(
             db, channel, routing=routing, dispatcher=self._dispatcher(db, routing), held=self._leases,

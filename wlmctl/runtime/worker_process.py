@@ -145,8 +145,7 @@ class WorkerProcess:
 
 def asking_machines(config: Config) -> Machines:
     """Machines as a worker without a store reaches them: permits are asked of the leader, logins are its own."""
-    permits = AskedPermits()
-    return Machines(ConnectionPool(open_transport, budget=permits), permits, config.machines)
+    return Machines(ConnectionPool(open_transport, budget=AskedPermits()), config.machines)
 
 
 def worker_info(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Protocol
 
 from wlmctl.connections import ConnectionPool
 from wlmctl.errors import Unreachable
 from wlmctl.machine import Machine
-from wlmctl.ssh.login import resolved_login
 from wlmctl.transport import Transport
 from wlmctl.worker.places import resolve_scratch
 
@@ -29,24 +27,14 @@ class MachineAway(Exception):
         self.machine, self.reason = machine, reason
 
 
-class Commands(Protocol):
-    """Counts commands on a login over all processes that share a store."""
-
-    def command(self, login: str, per_minute: int, check: Callable[[], None]) -> None:
-        """Count one; waits (calling ``check``, which may raise) while the last minute had ``per_minute``."""
-        ...
-
-
 class Machines:
     """The machines a worker can use: connections to them, and their scratch folders, found out once.
 
     ``own`` is the worker's own inventory: of a machine it may change how to log in, of ``local`` the scratch folder.
     """
 
-    def __init__(
-        self, pool: ConnectionPool, commands: Commands | None = None, own: Mapping[str, Machine] | None = None
-    ) -> None:
-        self.pool, self.commands = pool, commands
+    def __init__(self, pool: ConnectionPool, own: Mapping[str, Machine] | None = None) -> None:
+        self.pool = pool
         self._own = own or {}
         self._scratch: dict[str, str] = {}
 
@@ -62,12 +50,7 @@ class Machines:
 
     @contextmanager
     def transport(self, machine: Machine, check: Callable[[], None], priority: int = FIRST) -> Iterator[Transport]:
-        """A pooled connection; ``MachineAway`` when the machine does not answer or refuses the login.
-
-        Each use counts as one command of the machine's ``commands_per_minute``.
-        """
-        if machine.commands_per_minute is not None and self.commands is not None:
-            self.commands.command(resolved_login(machine), machine.commands_per_minute, check)
+        """A pooled connection; ``MachineAway`` when the machine does not answer or refuses the login."""
         lease = self.pool.lease(machine, check, priority)
         try:
             transport = lease.__enter__()

@@ -72,7 +72,7 @@ class Worker:
             started=lambda dispatch: self._slots.started_message(dispatch),
             settled=self._settled, too_large=self._too_large,
         )  # fmt: skip
-        permits = machines.commands if isinstance(machines.commands, AskedPermits) else None
+        permits = machines.pool.budget if isinstance(machines.pool.budget, AskedPermits) else None
         self._permits = permits
         if permits is not None:
             permits.attach(worker_id, self._say)
