@@ -17,7 +17,7 @@ from tests.services.processes import kill, wrapper_of
 from tests.services.queued_jobs import ONCE, release
 from tests.services.slurm import Slurm, open_slurm, require_slurm
 from tests.waiting import wait_until
-from wlmctl.batch import BatchJob, JobRef
+from wlmctl.batch import BatchJob, JobRef, SubmitsMany
 from wlmctl.errors import Broken
 from wlmctl.machine import Machine
 from wlmctl.plugins import batch_factory, transport_factory
@@ -138,6 +138,33 @@ def test_a_job_whose_end_is_forgotten_is_started_again_by_slurm_and_runs_nothing
     jobs.end(jobs.start("true"))
     wait_until(lambda: not living(slurm, ref), "nothing of it in the queue", 60)
     assert ran(jobs, job) == "ran\n"
+
+
+def test_a_job_that_slurm_shows_as_running_after_its_end_was_forgotten_leaves_the_queue(
+    jobs: Jobs, slurm: Slurm, tmp_path: Path
+) -> None:
+    made = [jobs.job(ONCE), *(jobs.job(ONCE, group="task", pack=2) for _ in range(2))]
+    many = {job.task: job for job in made}
+    assert isinstance(jobs.batch, SubmitsMany)
+    answers = jobs.batch.submitted_many(many, jobs.run(jobs.batch.submit_many(many)))
+    refs = {key: ref for key, ref in answers.items() if not isinstance(ref, Exception)}
+    for job in made[:2]:
+        jobs.wait_for(f"witness-{job.task}")
+    memory = Memory(slurm, tmp_path)
+    release(jobs)
+    assert {type(answer) for answer in jobs.ends(refs).values()} == {Done}
+    memory.bring_back()
+    assert living(slurm, refs[made[0].task]) == ["RUNNING"]
+    slurm.undrain()
+    (Path(jobs.scratch) / "work" / "go").unlink()
+
+    def is_swept() -> bool:
+        jobs.end(jobs.start("true"))
+        return not [name for _, state, name in slurm.queue() if name.startswith("w") and state == "RUNNING"]
+
+    wait_until(is_swept, "nothing of them in the queue", 60)
+    assert {type(answer) for answer in jobs.ends(refs).values()} == {Done}, "what we remove is no word for its end"
+    assert [ran(jobs, job) for job in made] == ["ran\n"] * 3
 
 
 def test_numbers_after_a_reset_of_the_cluster_are_not_believed(jobs: Jobs, slurm: Slurm) -> None:

@@ -45,7 +45,13 @@ OWN = {
     PACK: f"    pack: 4{_COMMAND}",
     GONE: _ENDLESS,
 }
-LAST = "name: last\ntasks: {it: {type: job, machine: cluster, command: 'true'}}\n"
+#: Two jobs, whose polls are further apart than ``lost_after``: what runs and has ended is removed by the second.
+LAST = """
+name: last
+tasks:
+  one: {type: job, machine: cluster, command: sleep 5}
+  other: {type: job, machine: cluster, command: sleep 1, needs: [one]}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,7 @@ class Play:
                 fleet.order("cancel", ids[-1])
         for identifier in ids:
             self._wait(db, identifier, f"{identifier} has ended", _is_over)
-        # a controller that lost its last seconds shows as held what has run, until the next poll
+        # a controller that lost its last seconds shows as held what has run, or as running, until the next polls
         (self.folder / "last.yaml").write_text(LAST)
         self._wait(db, fleet.order("submit", "last.yaml"), "the last job has ended", _is_over)
         wrong = outcome.wrong

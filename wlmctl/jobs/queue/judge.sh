@@ -99,43 +99,53 @@ judge_lost() {
   fi
 }
 
-# swept FOLDER HOW FILE: writes what is to be said of the end of a job that waits, held or -, though it has begun, since
-# the queue's word for what we remove is none for its end. It has ended and was to be run once more, or was ended for
-# that, or the controller has forgotten it.
+# swept FOLDER HOW FILE: writes what is to be said of the end of a job that waits, held or -, though it has begun, or
+# runs though it has ended, since the queue's word for what we remove is none for its end. It has ended and was to be run
+# once more, or was ended for that, or the controller has forgotten it.
 swept() {
   [ -s "$1/$3" ] && return
   if ! ended "$1"; then
     printf '%s\n' "$absent -"
   elif ! is_signalled; then
     echo ENDED -
-  elif [ "$2" = held ]; then
-    printf '%s\n' "$absent -"
-  else
+  elif [ "$2" = - ]; then
     echo REQUEUED -
+  else
+    printf '%s\n' "$absent -"
   fi >"$1/$3"
 }
 
-# Cancels jobs that wait and can do nothing any more: a submit whose client was killed may come into the queue when its
-# token is sealed already, a controller that lost its last seconds may hold again what has run, an administrator may
-# re-queue what has ended. One that is not held and has an owner may run, whatever the queue says.
-sweep_pending() {
-  [ "$pending" ] || return 0
+# Cancels jobs that can do nothing any more: a submit whose client was killed may come into the queue when its token is
+# sealed already, a controller that lost its last seconds may hold again what has run, or show for half an hour that it
+# runs, an administrator may re-queue what has ended. One that waits, is not held and has an owner may run, whatever the
+# queue says.
+sweep_living() {
+  [ "$living" ] || return 0
   while read -r id how folder; do
     folder=${folder#wlm:}
-    case $folder in *.pack)
-      if (pack_is_over "$folder"); then
-        while read -r member; do swept "$member" "$how" swept; done <"$folder"
-        queue_remove "$id"
-      fi
-      continue
+    case $folder in
+    *.pack)
+      (pack_is_over "$folder") && is_left "$how" "$folder.left" || continue
+      while read -r member; do swept "$member" "$how" swept; done <"$folder"
+      ;;
+    *)
+      ended "$folder" || { owner "$folder" && case $how,$ohost in held,* | *,sealed) ;; *) false ;; esac } || continue
+      is_left "$how" "$folder/left" || continue
+      swept "$folder" "$how" swept
       ;;
     esac
-    ended "$folder" || { owner "$folder" && case $how,$ohost in held,* | *,sealed) ;; *) false ;; esac } || continue
-    swept "$folder" "$how" swept
     queue_remove "$id"
-  done <<WLM_PENDING
-$pending
-WLM_PENDING
+  done <<WLM_LIVING
+$living
+WLM_LIVING
+}
+
+# is_left HOW FILE: what runs may only not have ended in the queue yet, when it has ended a moment ago
+is_left() {
+  [ "$1" = runs ] || return 0
+  [ -e "$2" ] || { : >"$2"; return 1; }
+  file_age "$2" "${2%/*}"
+  [ "$age" -ge "$settle" ]
 }
 
 # is_spared FOLDER: it runs where to be removed is to be killed at once, and still has time to end by the mark

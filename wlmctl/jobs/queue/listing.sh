@@ -1,5 +1,6 @@
-# What the queue knows of this login's jobs: after list, job tells of one, and pending is a line for each that waits: its
-# number, held or -, its comment, which says the folder, or for a pack the file with the folders of its members.
+# What the queue knows of this login's jobs: after list, job tells of one, and living is a line for each that waits or
+# runs: its number, held, runs or -, its comment, which says the folder, or for a pack the file with the folders of its
+# members.
 turn=0
 over='BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT'
 
@@ -24,8 +25,10 @@ list() {
   listed=$(queue_list && echo wlm-listed) || return 1
   case $listed in *wlm-listed) ;; *) return 1 ;; esac
   turn=$((turn + 1))
-  pending=$(printf '%s\n' "$listed" |
-    awk -F'|' "$rows"'$2 == "PENDING" && $5 ~ /^wlm:/ { print $1, $6 ~ /^JobHeld/ ? "held" : "-", $5 }')
+  living=$(printf '%s\n' "$listed" | awk -F'|' "$rows"'
+    $5 !~ /^wlm:/ { next }
+    $2 == "RUNNING" { print $1, "runs", $5 }
+    $2 == "PENDING" { print $1, $6 ~ /^JobHeld/ ? "held" : "-", $5 }')
   eval "$(printf '%s\n' "$listed" | awk -F'|' -v turn=$turn -v over="^($over)$" '
     { sub(/_N\/A$/, "", $3); index_of = substr($3, 16) }
     substr($3, 1, 15) !~ /^w[a-z2-7]+$/ || length($3) < 15 || index_of !~ /^(_[0-9]+)?$/ { next }

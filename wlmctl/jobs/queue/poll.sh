@@ -54,7 +54,7 @@ release_again() {
 
 printf '\nwlm-begin %s\n' "$sign"
 list || exit 75
-sweep_pending
+sweep_living
 clock
 began=$now spent=0 some=
 while :; do
