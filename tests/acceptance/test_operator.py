@@ -132,7 +132,7 @@ def test_an_orchestrator_waits_for_a_disk_that_is_full_and_goes_on(cli: CommandL
     wait_until(lambda: "trying again" in cli.said(daemon), "it has noticed")
     assert cli.said(daemon).splitlines()[-1].endswith(f"store {cli.store}: the disk is full; trying again, jobs go on")
     (small_disk / "filler").unlink()
-    cli.run("wait", identifier, timeout_s=40)
+    cli.run("wait", identifier, timeout_s=80)
     assert witness(cli) == once(12)
     daemon.terminate()
     assert daemon.wait(60) == 0
@@ -146,7 +146,7 @@ def test_a_standby_orchestrator_leads_after_the_leader_was_stopped(cli: CommandL
     identifier = cli.run("submit", cli.write("many.yaml", MANY % (12, "0.3"))).stdout.strip()
     wait_until(lambda: witness(cli), "jobs run")
     stop(leader, cli.store)
-    cli.run("wait", identifier, timeout_s=30)
+    cli.run("wait", identifier, timeout_s=80)
     leader.send_signal(signal.SIGCONT)
     wait_until(lambda: "another process leads now" in cli.said(leader), "the old leader has noticed")
     assert witness(cli) == once(12)

@@ -100,7 +100,7 @@ def test_jobs_go_on_after_ctrl_c_and_resume_collects_them(cli):
 
 
 def test_sigterm_ends_a_run_with_143_and_its_jobs_go_on(cli):
-    process = cli.start("run", sweep(cli, count=1, seconds="1"))
+    process = cli.start("run", sweep(cli, count=1, seconds="2"))
     wait_until(lambda: witness(cli), "the job has started")
     process.terminate()
     assert process.wait(60) == 143
