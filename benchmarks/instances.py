@@ -29,6 +29,7 @@ class Size:
 
 
 LARGE = Size("100,000 tasks x 10,000 workers, 50 x 40 classes", 100_000, 10_000, 50, 40, 25)
+MIDDLE = Size("10,000 tasks x 1,000 workers, 50 x 40 classes", 10_000, 1_000, 50, 40, 25)
 WIDE = Size("100,000 tasks x 10,000 workers, 500 x 200 classes", 100_000, 10_000, 500, 200, 350)
 TINY = Size("1,000 tasks x 100 workers, 50 x 40 classes", 1_000, 100, 50, 40, 25)
 
@@ -36,19 +37,7 @@ TINY = Size("1,000 tasks x 100 workers, 50 x 40 classes", 1_000, 100, 50, 40, 25
 def instance(size: Size, seed: int) -> Snapshot:
     """Groups of every task class in every band, and workers, as a core would show them."""
     draw = random.Random(seed)
-    per_task = _zipf(size.tasks, size.task_classes, 1.0, draw)
-    per_worker = _zipf(size.workers, size.worker_classes, 0.5, draw)
-    can: list[set[str]] = [set() for _ in per_worker]
-    for number in range(size.task_classes):
-        wanted = size.workers * draw.uniform(0.01, 0.2)
-        reached = 0
-        for chosen in draw.sample(range(size.worker_classes), size.worker_classes):
-            if reached and reached + per_worker[chosen] > size.workers * 0.25:
-                continue
-            can[chosen].add(f"t{number}")
-            reached += per_worker[chosen]
-            if reached >= wanted:
-                break
+    per_task, per_worker, can = _classes(size, draw)
     machines = frozenset({"m"})
     workers = list[WorkerView]()
     for types, count in zip(map(frozenset, can), per_worker, strict=True):
@@ -66,6 +55,24 @@ def instance(size: Size, seed: int) -> Snapshot:
                 )
     draw.shuffle(workers)
     return Snapshot(0.0, seed, groups, workers, {})
+
+
+def _classes(size: Size, draw: random.Random) -> tuple[list[int], list[int], list[set[str]]]:
+    """How many tasks and workers each class has, and the classes of tasks that each class of workers can do."""
+    per_task = _zipf(size.tasks, size.task_classes, 1.0, draw)
+    per_worker = _zipf(size.workers, size.worker_classes, 0.5, draw)
+    can: list[set[str]] = [set() for _ in per_worker]
+    for number in range(size.task_classes):
+        wanted = size.workers * draw.uniform(0.01, 0.2)
+        reached = 0
+        for chosen in draw.sample(range(size.worker_classes), size.worker_classes):
+            if reached and reached + per_worker[chosen] > size.workers * 0.25:
+                continue
+            can[chosen].add(f"t{number}")
+            reached += per_worker[chosen]
+            if reached >= wanted:
+                break
+    return per_task, per_worker, can
 
 
 def _zipf(total: int, classes: int, exponent: float, draw: random.Random) -> list[int]:
@@ -129,4 +136,31 @@ def near_instance(roles: int, nodes: int, seed: int) -> Snapshot:
             )
             unbound.append(UnboundRole(*key, requires, (groups[-1].id,), data_bytes=there))
     worker = WorkerView("w", frozenset({"job"}), frozenset(machines), 16 * nodes)
+    return Snapshot(0.0, seed, groups, (worker,), machines, roles=unbound)
+
+
+def hosts_instance(size: Size, local: float, seed: int) -> Snapshot:
+    """The tasks and workers of ``instance`` as roles of one task each and machines: a part ``local`` of the roles has
+    data on one to three of the machines that it fits on, equally much on each.
+    """
+    draw = random.Random(seed)
+    per_task, per_worker, can = _classes(size, draw)
+    machines, fitting = dict[str, MachineView](), [list[str]() for _ in per_task]
+    for kinds, count in zip(can, per_worker, strict=True):
+        labels = tuple(sorted(kinds))
+        for _ in range(count):
+            name, cpus = f"n{len(machines):05}", draw.randint(1, 16)
+            machines[name] = MachineView(name, labels, cpus, None, 0, cpus, None, 0)
+            for label in labels:
+                fitting[int(label[1:])].append(name)
+    groups, unbound = list[Group](), list[UnboundRole]()
+    for kind, count in enumerate(per_task):
+        requires = Requirement(labels=(f"t{kind}",))
+        for number in range(count):
+            key, id_ = (f"e{kind}", f"r[{number}]"), f"g{kind}.{number}"
+            hosts = draw.sample(fitting[kind], min(draw.randint(1, 3), len(fitting[kind])))
+            there = dict.fromkeys(hosts if draw.random() < local else (), 1 << 30)
+            groups.append(Group(id_, key[0], "job", (f"{kind}.{number}",), None, (), key[1], order=kind))
+            unbound.append(UnboundRole(*key, requires, (id_,), data_bytes=there))
+    worker = WorkerView("w", frozenset({"job"}), frozenset(machines), 16 * size.workers)
     return Snapshot(0.0, seed, groups, (worker,), machines, roles=unbound)

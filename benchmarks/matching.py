@@ -2,10 +2,10 @@
 
     python -m benchmarks.matching [--quick] [--seeds N] [--only PART]
 
-Parts: slots, solver, pack, near. Times are of the process: from a snapshot to a decision, in which the worker of each
-task is settled, and to make each single assignment of it, as the core does. "prototype" takes the tasks in random
-order, gives each a random able worker that has a free slot left, and never moves one again. "best fit" takes them in
-order of submission, each to the node with the least left over of its cpus and memory.
+Parts: slots, solver, pack, near, hosts. Times are of the process: from a snapshot to a decision, in which the worker
+of each task is settled, and to make each single assignment of it, as the core does. "prototype" takes the tasks in
+random order, gives each a random able worker that has a free slot left, and never moves one again. "best fit" takes
+them in order of submission, each to the node with the least left over of its cpus and memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from wlmctl_scheduler_matchmaking.slots import start_by_slots
 from benchmarks import options
 from benchmarks.bounds import best_fit, most_possible, nearest_possible, prototype
 from benchmarks.figures import Report, Spread
-from benchmarks.instances import BANDS, LARGE, TINY, WIDE, instance, near_instance, nodes_instance
+from benchmarks.instances import (
+    BANDS,
+    LARGE,
+    MIDDLE,
+    TINY,
+    WIDE,
+    hosts_instance,
+    instance,
+    near_instance,
+    nodes_instance,
+)
 from wlmctl.plugins import scheduler_factory
 from wlmctl.scheduler import Decision, Snapshot
 
@@ -157,6 +167,31 @@ def near(report: Report, seeds: Iterable[int], is_quick: bool) -> None:
         report.promise("decision", took.median, 120, unit="ms")
 
 
+def hosts(report: Report, seeds: Iterable[int], is_quick: bool) -> None:
+    """Tasks with one to three preferred hosts each: every one is a role of its own that may be bound to a machine."""
+    for size, share in ((TINY, 1.0),) if is_quick else ((MIDDLE, 1.0), (MIDDLE, 0.2), (LARGE, 1.0), (LARGE, 0.2)):
+        report.title(f"Match-making: {size.name}, {share:.0%} of the tasks with preferred hosts")
+        rows, took, parts, less = list[Sequence[object]](), Spread(), Spread(), Spread()
+        for seed in seeds:
+            snapshot = hosts_instance(size, share, seed)
+            found = Decided(snapshot, 3, solver="ortools")
+            most, most_mib = nearest_possible(snapshot)
+            local_mib = _local_mib(snapshot, found.decision)
+            took.values.append(found.decide_ms)
+            parts.values.append(100 * local_mib / most_mib)
+            less.values.append(most - found.placed)
+            rows.append(
+                (
+                    seed, f"{most:,}", f"{found.placed:,}", f"{most_mib >> 10:,}", f"{local_mib >> 10:,}",
+                    f"{found.decide_ms:.0f}",
+                )
+            )  # fmt: skip
+        report.table(("seed", "most", "placed", "on a preferred host at most", "found", "ms"), rows)
+        report.promise("on a preferred host, of the exact optimum", min(parts.values), 88, at_least=True, unit="%")
+        report.promise("fewer placed than the most", max(less.values), 0, unit="tasks")
+        report.promise("decision", took.median, 120, unit="ms")
+
+
 def _local_mib(snapshot: Snapshot, decision: Decision) -> int:
     data: Mapping[tuple[str, str], Mapping[str, int]] = {
         (role.experiment, role.role): role.data_bytes for role in snapshot.roles
@@ -168,7 +203,7 @@ def measure(report: Report, folder: Path, settings: argparse.Namespace) -> None:
     """The tables of decisions."""
     del folder
     seeds = range(1, 1 + max(1, settings.runs))
-    for part in (slots, solver, pack, near):
+    for part in (slots, solver, pack, near, hosts):
         if settings.only not in part.__name__:
             continue
         if part is not slots and not all(map(find_spec, ("highspy", "ortools"))):
