@@ -123,7 +123,7 @@ class RabbitNode(Rabbit):
         self.launch()
         self.wait()
 
-    def wait(self, timeout_s: float = 90) -> None:
+    def wait(self, timeout_s: float = 180) -> None:
         """Wait until AMQP and the API answer."""
         deadline_s = time.monotonic() + timeout_s
         while not (self._answers() and self._api_answers()):
