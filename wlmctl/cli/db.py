@@ -83,7 +83,7 @@ def copy(ctx: click.Context, source: str, target: str, output: str) -> None:
     with open_database(urls[0], passwords[0], create=False) as old:
         refuse_live(old, "a copy", note)
         with open_database(urls[1], passwords[1]) as new:
-            copied = copy_store(old, new, lambda table: note(f"{table.table}: {table.rows} rows, verified"))
+            copied = copy_store(old, new, lambda table: note(f"{table.table}: {counted(table.rows, 'row')}, verified"))
             rows = sum(table.rows for table in copied)
             if output == "json":
                 tables = [asdict(table) for table in copied]

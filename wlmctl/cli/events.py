@@ -119,7 +119,7 @@ def _line(task: str | None, event: EventRow) -> str:
     what = event.kind if event.target is None else f"{event.source or '-'} -> {event.target}"
     reason = f"  ({shown(event.reason)})" if event.reason else ""
     if event.kind == "progress":
-        reason = f"  ({shown(event.reason or '')} {_how_far(event)})"
+        reason = f"  ({shown(' '.join(filter(None, (event.reason, _how_far(event)))))})"
     if event.kind == "held":  # by a user: who and why, not what
         machine = f"machine {event.values['machine']}: "
         reason = f"  ({machine}{shown((event.reason or '').removeprefix(machine))})"

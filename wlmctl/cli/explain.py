@@ -88,8 +88,8 @@ def _words(expected: ExpectedStart) -> str:
     from wlmctl.runtime.explaining.facts import moment
 
     now = now_s()
-    if expected.latest_s is None:
+    if expected.latest_s is None or expected.latest_s < now:
         return "expected start: it has waited for longer than any of them did"
-    middle = "" if expected.median_s is None else f"{moment(expected.median_s, now)}, "
+    middle = "" if expected.median_s is None or expected.median_s < now else f"{moment(expected.median_s, now)}, "
     latest = moment(expected.latest_s, now)
-    return f"expected start: {middle}at the latest {latest}, by {expected.waits.count} waits of the past"
+    return f"expected start: {middle}by {latest} if it waits no longer than any of {expected.waits.count} before it"

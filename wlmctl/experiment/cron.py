@@ -27,6 +27,7 @@ WORDS = {
 }
 
 CRON_FORM = 'five fields "minute hour day month weekday", or @hourly, @daily, @weekly, @monthly, @yearly'
+_SOMETIMES = "a day that comes at least once in 50 years"
 ZONE_FORM = "a time zone such as UTC or Europe/Berlin"
 
 _FIELDS = {
@@ -102,11 +103,21 @@ def checked_pattern(text: str) -> str:
         due = next(CronSim(fields, _SOME_DAY), None)
     except CronSimError as error:
         name = str(error).removeprefix("Bad ")
-        number = list(_FIELDS).index(name)
-        raise ValueError(f"{_FIELDS[name]} for the {name} instead of '{fields.split()[number]}'") from None
+        number, words = list(_FIELDS).index(name), fields.split()
+        if name == "day-of-month" and _is_known(" ".join((*words[:3], "*", words[4]))):  # 30 February
+            raise ValueError(_SOMETIMES) from None
+        raise ValueError(f"{_FIELDS[name]} for the {name} instead of '{words[number]}'") from None
     if due is None:
-        raise ValueError("a day that comes at least once in 50 years")
+        raise ValueError(_SOMETIMES)
     return fields
+
+
+def _is_known(fields: str) -> bool:
+    try:
+        CronSim(fields, _SOME_DAY)
+    except CronSimError:
+        return False
+    return True
 
 
 def zone(name: str) -> ZoneInfo:
