@@ -231,6 +231,25 @@ def test_a_job_that_grid_engine_submits_though_it_refuses_it_is_removed(login: L
     assert (login.folder / "qdel.calls").read_text().split()[1:] == ["17"]
 
 
+def test_what_slurm_shows_as_running_a_minute_after_its_end_is_removed(login: Login, tmp_path: Path) -> None:
+    ended, runs, rows = tmp_path / "ended", tmp_path / "runs", ""
+    for number, folder in enumerate((ended, runs), 7):
+        folder.mkdir()
+        (folder / "fence").write_text("host boot 1 2 nonce\n")
+        rows += f"{number}|RUNNING|w{'a' * 14}_N/A|n1|wlm:{folder}|None\n"
+    (ended / "exit").write_text("wlm1 0 nonce 0 0 0 self end\n")
+    login.command("squeue", rows)
+    login.command("scancel")
+    look = program(PLUGINS / "batch_slurm", "folder", "listing", "judge") + "nonce=x settle=60\nlist && sweep_living"
+    for _ in range(2):
+        assert login.run("slurm", look).returncode == 0
+        assert not (tmp_path / "scancel.calls").exists(), "its end may be on its way to Slurm"
+    os.utime(ended / "left", (0, 0))
+    login.run("slurm", look)
+    assert (tmp_path / "scancel.calls").read_text().split()[1:] == ["7"]
+    assert (ended / "swept").read_text() == "ENDED -\n", "that it was cancelled is no word for its end"
+
+
 def test_lsf_lists_states_and_reasons(login: Login) -> None:
     login.command("bjobs", (DATA / "lsf-list.txt").read_text())
     rows = login.listed("lsf")
