@@ -6,13 +6,15 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import paramiko
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
 
-from wlmctl.ssh.packets import FastPacketizer, Packets, Parts
+from wlmctl.ssh.messages import Packets, Parts
+from wlmctl.ssh.packets import FastPacketizer
 
 #: How long a reader waits for as much as it asked for before it takes what is there.
 _GATHER_S = 0.05
@@ -119,6 +121,14 @@ def divert(channel: paramiko.Channel, buffer: Pieces | Sink) -> None:
     packetizer = _packetizer(channel)
     if isinstance(packetizer, FastPacketizer):
         packetizer.takers[channel.chanid] = buffer.feed
+        packetizer.openers[channel.chanid] = partial(_open_window, channel)
+
+
+def _open_window(channel: paramiko.Channel, count: int) -> None:
+    """The host takes so many bytes more."""
+    with channel.lock:
+        channel.out_window_size += count
+        channel.out_buffer_cv.notify_all()
 
 
 def undivert(channel: paramiko.Channel) -> None:
@@ -126,6 +136,7 @@ def undivert(channel: paramiko.Channel) -> None:
     packetizer = _packetizer(channel)
     if isinstance(packetizer, FastPacketizer):
         packetizer.takers.pop(channel.chanid, None)
+        packetizer.openers.pop(channel.chanid, None)
 
 
 def _packetizer(channel: paramiko.Channel) -> object:

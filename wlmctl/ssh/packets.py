@@ -15,13 +15,15 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
 from cryptography.exceptions import InvalidTag
-from paramiko.common import MSG_CHANNEL_DATA
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from paramiko.packet import Packetizer
+
+from wlmctl.ssh.messages import ChannelData, Packets, Parts
 
 _BUFFER_BYTES = 256 * 1024
 #: Far above what a peer may send, since we never announce channel packets of more than 32 KiB.
@@ -36,43 +38,10 @@ _LOOK_AGAIN_S = 0.25
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 _U32 = struct.Struct(">I")
-#: How an opened packet begins: the length of the padding, the type, and of channel data the channel and a length.
+#: How an opened packet begins: the length of the padding, the type, then the channel and a length of data or window.
 _HEAD = struct.Struct(">BBII")
 _PADDINGS = [bytes(length) for length in range(2 * _BLOCK_BYTES)]
 _PADDING_LENGTHS = [bytes([length]) for length in range(2 * _BLOCK_BYTES)]
-
-
-class ChannelData(paramiko.Message):
-    """A packet of channel data, whose two fields paramiko asks for: the channel's number and a string."""
-
-    def __init__(self, plain: bytes) -> None:
-        self._plain = plain  # the length of the padding, the type, then the fields
-
-    def get_int(self) -> int:
-        """The number of the channel."""
-        return int.from_bytes(self._plain[2:6], "big")
-
-    def get_binary(self) -> bytes:
-        """The data."""
-        return self._plain[10 : 10 + int.from_bytes(self._plain[6:10], "big")]
-
-
-class Parts(paramiko.Message):
-    """A packet to send, in parts that are put together only when it is sealed."""
-
-    def __init__(self, *parts: bytes | memoryview) -> None:
-        self.parts = parts
-
-    def asbytes(self) -> bytes:
-        """The packet in one piece."""
-        return b"".join(self.parts)
-
-
-class Packets(paramiko.Message):
-    """Several packets, for one call to send them."""
-
-    def __init__(self, packets: Sequence[paramiko.Message]) -> None:
-        self.packets = packets
 
 
 class _Cipher:
@@ -109,6 +78,9 @@ class FastPacketizer(Packetizer):
         self._sock = sock
         #: By the number of a channel who takes its data, past paramiko. To be called by the thread that reads.
         self.takers: dict[int, Callable[[memoryview], None]] = {}
+        #: Likewise who is told how much more may be sent: sshd says so five times for each large request of SFTP.
+        self.openers: dict[int, Callable[[int], None]] = {}
+        self._allowed: dict[int, int] = {}  # by channel what its opener is told as soon as nothing else is at hand
         self._opening: _Cipher | None = None
         self._sealing: _Cipher | None = None
         self._sending = threading.Lock()
@@ -179,6 +151,9 @@ class FastPacketizer(Packetizer):
             self._Packetizer__sequence_number_in = (number + 1) % 2**32
             padding, kind, channel, length = _HEAD.unpack_from(plain)
             message: paramiko.Message
+            if kind == MSG_CHANNEL_WINDOW_ADJUST and channel in self.openers:
+                self._allowed[channel] = self._allowed.get(channel, 0) + length
+                continue
             if kind != MSG_CHANNEL_DATA:
                 message = paramiko.Message(plain[2 : len(plain) - padding])
             elif (take := self.takers.get(channel)) is None:
@@ -187,8 +162,16 @@ class FastPacketizer(Packetizer):
                 take(memoryview(plain)[_HEAD.size : _HEAD.size + length])
                 continue
             message.seqno = number
+            self._allow()
             return kind, message
         return super().read_message()
+
+    def _allow(self) -> None:
+        """Tell who may send more."""
+        while self._allowed:
+            channel, count = self._allowed.popitem()
+            if (tell := self.openers.get(channel)) is not None:
+                tell(count)
 
     def _next(self, cipher: _Cipher) -> bytes:
         """Receive the next packet, and open it."""
@@ -210,6 +193,7 @@ class FastPacketizer(Packetizer):
 
     def _fill(self, count: int) -> None:
         """Receive until ``count`` bytes are there that nobody has read."""
+        self._allow()
         left = self._end - self._start
         if left == 0 or self._start + count > len(self._view):
             self._view[:left] = self._view[self._start : self._end]
