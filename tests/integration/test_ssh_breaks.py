@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF
 from wlmctl_transport_scp import open_scp
 from wlmctl_transport_sftp import open_sftp
 
@@ -159,6 +161,29 @@ def test_reading_asks_ahead_only_within_bounds(site: Site, tmp_path: Path) -> No
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert most < 16 << 20
+
+
+def test_a_command_that_ends_while_it_is_told_that_no_more_input_comes_costs_no_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(site.machine) as ssh:
+        send, heard = ssh._send_user_message, threading.Event()
+        hear = ssh._channel_handler_table[MSG_CHANNEL_CLOSE]  # type: ignore[attr-defined]
+
+        def hear_end(channel: paramiko.Channel, message: paramiko.Message) -> None:
+            hear(channel, message)
+            heard.set()
+
+        def send_late(message: paramiko.Message) -> None:
+            if message.asbytes()[0] == MSG_CHANNEL_EOF and threading.current_thread() is threading.main_thread():
+                assert heard.wait(30), "the command's end has come first"
+            send(message)
+
+        table = {**ssh._channel_handler_table, MSG_CHANNEL_CLOSE: hear_end}  # type: ignore[attr-defined]
+        monkeypatch.setattr(ssh, "_channel_handler_table", table)
+        monkeypatch.setattr(ssh, "_send_user_message", send_late)
+        assert run(ssh, "echo first").stdout == b"first\n"
+        assert run(ssh, "echo second").stdout == b"second\n"
 
 
 def test_a_pool_survives_a_restarted_server(site: Site) -> None:

@@ -43,6 +43,12 @@ def close_channel(channel: paramiko.Channel) -> None:
         channel.close()
 
 
+def end_input(ssh: SshTransport, channel: paramiko.Channel) -> None:
+    """Say that a command gets no more input; nothing where its channel has ended, or that was said before."""
+    with contextlib.suppress(EOFError), ssh.ends.sending(channel):
+        channel.shutdown_write()
+
+
 def start(ssh: SshTransport, script: str) -> tuple[paramiko.Channel, bytes]:
     """Start ``script`` by ``sh``; returns its channel and the mark that its output begins with.
 
@@ -102,12 +108,13 @@ def _drain(
     for _ in _waits(ready, channel):
         moved = _take(channel, out, err)
         if open_stdin and not pending:
-            channel.shutdown_write()
+            end_input(ssh, channel)
             open_stdin = False
         while open_stdin and pending and channel.send_ready() and not channel.recv_ready():
             try:
-                pending = pending[channel.send(bytes(pending[:_PIECE_BYTES])) :]
-            except OSError:  # the command has closed its input: it does not want the rest
+                with ssh.ends.sending(channel):
+                    pending = pending[channel.send(bytes(pending[:_PIECE_BYTES])) :]
+            except (OSError, EOFError):  # the command has closed its input: it does not want the rest
                 open_stdin = False
             moved = True
         now = time.monotonic()

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from wlmctl.ssh.ahead import Ahead
+from wlmctl.ssh.ends import Ends
 from wlmctl.ssh.login import Login
 from wlmctl.ssh.packets import PACKETIZER, FastPacketizer
 from wlmctl.transport import Completed
@@ -43,6 +44,7 @@ class SshTransport(paramiko.Transport):
         self.on_sent: Callable[[], None] | None = None
         #: Where commands take their channels from, for who runs many one after the other.
         self.ahead: Ahead | None = None
+        self.ends = Ends()
         self.users = 0
         self.daemon = True
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
@@ -118,5 +120,14 @@ def _note_exit_signal(channel: Any, message: Message) -> None:
     channel.status_event.set()
 
 
+def _note_end(channel: Any, _: Message) -> None:
+    """Answer it when nothing more goes out for the channel; paramiko itself does so in the midst of that."""
+    channel.transport.ends.end(channel)
+
+
 _handlers = getattr(paramiko.Transport, "_channel_handler_table", {})
-SshTransport._channel_handler_table = {**_handlers, MSG_CHANNEL_REQUEST: _note_exit_signal}  # type: ignore[attr-defined]
+SshTransport._channel_handler_table = {  # type: ignore[attr-defined]
+    **_handlers,
+    MSG_CHANNEL_REQUEST: _note_exit_signal,
+    MSG_CHANNEL_CLOSE: _note_end,
+}

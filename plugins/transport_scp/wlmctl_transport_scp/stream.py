@@ -9,7 +9,7 @@ from typing import Self
 import paramiko
 
 from wlmctl.errors import Broken
-from wlmctl.ssh.command import close_channel, start
+from wlmctl.ssh.command import close_channel, end_input, start
 from wlmctl.ssh.flow import receive, send_all
 from wlmctl.ssh.shell_files import fault
 from wlmctl.ssh.transport import SshTransport
@@ -27,7 +27,7 @@ class Stream:
     """
 
     def __init__(self, ssh: SshTransport, script: str, path: str, first: bytes = b"") -> None:
-        self._path, self._machine, self._timeout_s = path, ssh.login.machine, ssh.timeout_s
+        self._ssh, self._path, self._machine, self._timeout_s = ssh, path, ssh.login.machine, ssh.timeout_s
         self._buffer, self._at = b"", 0  # what has arrived, and how far it is read
         self._channel, self._mark = start(ssh, f"LC_ALL=C; export LC_ALL\n{script}")
         try:
@@ -107,7 +107,7 @@ class Stream:
     def send_end(self) -> None:
         """Say that nothing more comes; a second call does nothing."""
         try:
-            self._channel.shutdown_write()
+            end_input(self._ssh, self._channel)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._ended() from error
 
