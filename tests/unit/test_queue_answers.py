@@ -20,7 +20,6 @@ REF = {"folder": "/f", "token": "t", "name": "w", "walltime_s": 60}
         ("PREEMPTED", "preempted", "preempted by Slurm"),
         ("NODE_FAIL", "infra", "its node failed (Slurm: NODE_FAIL)"),
         ("BOOT_FAIL", "infra", "its node failed (Slurm: BOOT_FAIL)"),
-        ("CANCELLED", "cancelled", "cancelled in Slurm, not by wlmctl: by 1000"),
     ],
 )
 @pytest.mark.parametrize("words", ["lost", "wlm1 0 n 0 0 0 self end", "wlm1 137 n 0 0 0 self end"])
@@ -35,6 +34,18 @@ def test_the_word_of_the_queue_counts_with_and_without_an_exit_file(
 
 def judged(state: str, exit_line: str, stderr: bytes = b"") -> PollAnswer:
     return judge_of("Slurm")(REF, Section(words=exit_line.split(), state=state, stderr=stderr))
+
+
+@pytest.mark.parametrize("words", ["lost", "wlm1 137 n 0 0 0 self end", "wlm1 0 n 1 0 0 self end"])
+def test_a_cancel_in_the_queue_is_believed_unless_the_command_ended_without_any_signal(words: str) -> None:
+    answer = judge_of("Slurm")(REF, Section(words=words.split(), state="CANCELLED", said="by 1000"))
+    assert isinstance(answer, Failed)
+    expected = ("cancelled", "cancelled in Slurm, not by wlmctl: by 1000")
+    assert (answer.failure_class, answer.reason) == expected
+    assert isinstance(judged("CANCELLED", "wlm1 0 n 0 0 0 self end"), Done), "a controller had forgotten that it runs"
+    answer = judged("CANCELLED", "wlm1 3 n 0 0 0 self end")
+    assert isinstance(answer, Failed)
+    assert (answer.failure_class, answer.exit_code) == ("user", 3)
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "COMPLETING", "RUNNING", "ABSENT", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,27 @@ def test_what_slurm_shows_as_running_a_minute_after_its_end_is_removed(login: Lo
     login.run("slurm", look)
     assert (tmp_path / "scancel.calls").read_text().split()[1:] == ["7"]
     assert (ended / "swept").read_text() == "ENDED -\n", "that it was cancelled is no word for its end"
+
+
+@pytest.mark.parametrize(
+    ("begun_s_ago", "booted_s_ago", "said"),
+    [(100, 30, "ABSENT -"), (100, 200, "CANCELLED None"), (4_000, 3_000, "CANCELLED None")],
+)
+def test_what_slurm_cancels_after_a_restart_since_it_has_forgotten_its_start_is_nobodys_cancel(
+    login: Login, tmp_path: Path, begun_s_ago: int, booted_s_ago: int, said: str
+) -> None:
+    job, now_s = tmp_path / "job", int(time.time())
+    job.mkdir()
+    (job / "fence").write_text("host boot 1 2 nonce\n")
+    os.utime(job / "fence", (now_s - begun_s_ago, now_s - begun_s_ago))
+    (job / "gone").write_text("CANCELLED None\n")
+    login.command("squeue", f"7|CANCELLED|w{'a' * 14}_N/A|n1|wlm:{job}|None\n")
+    booted = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now_s - booted_s_ago))
+    login.command("scontrol", f"BOOT_TIME               = {booted}\n")
+    look = program(PLUGINS / "batch_slurm", "folder", "listing", "judge")
+    values = f"nonce=x settle=0 lost_after=0\nlist && judge {job} w{'a' * 14}\n"
+    assert login.run("slurm", f"{look}{values}echo $verdict").stdout == "lost\n"
+    assert (job / "gone").read_text() == f"{said}\n"
 
 
 def test_lsf_lists_states_and_reasons(login: Login) -> None:

@@ -20,7 +20,7 @@ def _judged(queue: str, ref: JobRef, section: Section) -> PollAnswer:
     if exit_file := ExitFile.parse(" ".join(section.words).encode()):
         if section.cancelled:  # it came after the mark of the cancel, and the mark of the signal may be missing
             return Gone("cancelled", section.stdout, section.stderr)
-        return _by_state(queue, ref, section, exit_file.code) or _by_itself(queue, exit_file, ref, section)
+        return _by_state(queue, ref, section, exit_file) or _by_itself(queue, exit_file, ref, section)
     match section.words:
         case [] | ["run"]:
             return Running(stdout=section.stdout, stderr=section.stderr)
@@ -48,8 +48,12 @@ def _judged(queue: str, ref: JobRef, section: Section) -> PollAnswer:
     return Unknown(f"unexpected answer {' '.join(section.words)!r}")
 
 
-def _by_state(queue: str, ref: JobRef, section: Section, exit_code: int | None = None) -> Failed | None:
-    """The failure that the queue's word for the end stands for, whatever the exit code says; None: it is no failure."""
+def _by_state(queue: str, ref: JobRef, section: Section, exit_file: ExitFile | None = None) -> Failed | None:
+    """The failure that the queue's word for the end stands for, whatever the exit code says; None: it is no failure.
+
+    A cancel has signalled the wrapper: else it is the word of a controller that did not know that the job runs.
+    """
+    exit_code = None if exit_file is None else exit_file.code
     match section.state:
         case "TIMEOUT" | "DEADLINE":
             return over_walltime(ref, section, exit_code, f" ({queue}: {section.state})")
@@ -61,7 +65,7 @@ def _by_state(queue: str, ref: JobRef, section: Section, exit_code: int | None =
             return failed(section, f"re-queued in {queue} while it ran", FailureClass.PREEMPTED, exit_code)
         case "NODE_FAIL" | "BOOT_FAIL":
             return failed(section, f"its node failed ({queue}: {section.state})", FailureClass.INFRA, exit_code)
-        case "CANCELLED" | "REVOKED":
+        case "CANCELLED" | "REVOKED" if exit_file is None or exit_file.code > 128 or not exit_file.is_by_itself:
             why = f": {section.said}" if section.said not in ("", "None") else ""
             return failed(section, f"cancelled in {queue}, not by wlmctl{why}", FailureClass.CANCELLED, exit_code)
     return None

@@ -96,7 +96,17 @@ judge_lost() {
     ln "$1/exit.$nonce" "$1/exit" 2>/dev/null || ended "$1" || mv -f "$1/exit.$nonce" "$1/exit"
   else
     verdict=lost
+    unsay_cancelled "$1"
   fi
+}
+
+# unsay_cancelled FOLDER: a controller that was restarted without its last seconds takes for cancelled what it had started
+# in them and ends; that is nobody's cancel. It comes within minutes of the restart.
+unsay_cancelled() {
+  case $(cat "$1/gone") in CANCELLED*) ;; *) return ;; esac
+  : "${booted:=$(queue_booted)}"
+  [ "$booted" ] && [ "$(stat -c %Y "$1/fence")" -le "$booted" ] &&
+    [ $(($(stat -c %Y "$1/gone") - booted)) -lt 600 ] && printf '%s\n' "$absent -" >"$1/gone"
 }
 
 # swept FOLDER HOW FILE: writes what is to be said of the end of a job that waits, held or -, though it has begun, or
