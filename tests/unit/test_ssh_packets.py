@@ -13,6 +13,7 @@ from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from paramiko.packet import Packetizer
 
+from wlmctl.ssh.ends import Ends
 from wlmctl.ssh.flow import Pieces, send_all
 from wlmctl.ssh.messages import Packets, Parts
 from wlmctl.ssh.packets import PACKETIZER, FastPacketizer, is_known
@@ -81,6 +82,7 @@ def test_a_large_piece_goes_out_by_few_calls_and_nothing_waits_for_a_window_with
 
     class Connection:
         packetizer = FastPacketizer(sockets[0])
+        ends = Ends()
 
         def _send_user_message(self, message: paramiko.Message) -> None:
             packets = message.packets if isinstance(message, Packets) else [message]

@@ -185,7 +185,8 @@ def send_all(channel: paramiko.Channel, *parts: bytes | memoryview) -> None:
                 left -= count
                 fields = _FIELDS.pack(MSG_CHANNEL_DATA, channel.remote_chanid, count)
                 packets.append(Parts(fields, *_cut(waiting, count)))
-        _send(channel, *packets)
+        with channel.transport.ends.sending(channel):  # type: ignore[union-attr]
+            _send(channel, *packets)
 
 
 def _cut(parts: deque[bytes | memoryview], count: int) -> Iterator[bytes | memoryview]:
