@@ -231,6 +231,20 @@ def test_thousands_of_open_roles_of_one_user_are_decided_in_a_moment() -> None:
     assert len(decision.bindings) == len(decision.assignments) > 700
 
 
+def test_open_roles_of_thousands_of_experiments_find_one_of_thousands_of_machines_in_a_moment() -> None:
+    names = [f"m{number:04}" for number in range(3_000)]
+    groups = [make_group(f"g{number}", machine=None, unbound="r", order=number) for number in range(3_000)]
+    roles = [UnboundRole(group.experiment, "r", Requirement(), (group.id,)) for group in groups]
+    workers = [make_worker(free_slots=3_000, machines=frozenset(names))]
+    snapshot = make_snapshot(groups, workers, [make_view(name, 2) for name in names], roles=roles)
+    began_s = time.process_time()
+    decision = decide(snapshot, solver="python")
+    assert time.process_time() - began_s < 2, "it is 0.1 s, and was 6 s when each looked at all machines"
+    assert Counter(each.machine for each in decision.bindings).most_common()[:1500] == [
+        (name, 2) for name in names[:1500]
+    ]
+
+
 def test_what_is_not_installed_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ortools", None)
     with pytest.raises(ConfigError) as caught:

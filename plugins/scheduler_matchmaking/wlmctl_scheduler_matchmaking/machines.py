@@ -16,7 +16,9 @@ from wlmctl_scheduler_matchmaking.workers import Fleet
 class Machines:
     """The machines of one decision."""
 
-    def __init__(self, rooms: Mapping[str, Room], fleet: Fleet, *, is_spread: bool) -> None:
+    def __init__(self, rooms: Mapping[str, Room], taken: Sequence[Room], fleet: Fleet, *, is_spread: bool) -> None:
+        #: Of which machines something was taken, one after the other.
+        self.taken = taken
         self._fleet, self._sign = fleet, -1 if is_spread else 1
         self._rooms = [rooms[name] for name in sorted(rooms)]
         self._prices = machine_prices([room.view for room in self._rooms])
@@ -70,16 +72,19 @@ class Machines:
 
         That is the cheapest with the least left over of its cpus and memory (the most, where tasks are spread).
         """
+        return [room for _, _, room in sorted(self.ranks(rooms, asked))]
+
+    def ranks(self, rooms: Iterable[Room], asked: Resources) -> list[tuple[float, str, Room]]:
+        """The same in no order, each with its rank and its name: the least is the best."""
         sign, prices = self._sign, self._prices
         cpus, memory_bytes, gpus = asked.cpus, asked.memory_bytes, asked.gpus
-        found = [
+        return [
             # names differ, so that rooms are not compared
             (prices[room.view.name] + sign * room.left_over(asked), room.view.name, room)
             for room in rooms
             for left in (room.left,)
             if cpus <= left[0] and memory_bytes <= left[1] and gpus <= left[2] and (room.jobs > 0 or not cpus)
         ]
-        return [room for _, _, room in sorted(found)]
 
     def no_fit(self, what: str, requires: Requirement, needs: Sequence[RoleNeed], barred: frozenset[str]) -> str:
         """Why no machine fits, as a sentence."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.machines import Machines
+from wlmctl_scheduler_matchmaking.ranking import Ranking
 from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
@@ -31,8 +33,10 @@ class Roles:
                     of[name] = [role]
         self._of = of
         self._bound = dict[tuple[str, str], str]()
-        #: By experiment, the machines that roles of it are bound to.
-        self._near = defaultdict[str, set[str]](set)
+        #: By experiment, the machines that roles of it are bound to, each once.
+        self._near = defaultdict[str, dict[str, None]](dict)
+        #: By experiment and what is asked: the first so many of these machines, ranked; by None those of the inventory.
+        self._rankings = dict[tuple[str | None, object], tuple[Ranking, int]]()
         for each in snapshot.bindings:
             self._note(each.experiment, each.role, each.machine)
         self.bindings: list[Binding] = []
@@ -92,28 +96,41 @@ class Roles:
         rooms = self._machines.for_role(role, main)
         if not rooms:
             return Reason("role", self._machines.role_needs(role, main))
-        asked = group.resources if is_main else _NOTHING
-        for room in self._best_first(role, rooms, asked):
-            name = room.view.name
-            is_reached = self._fleet.able(group.type, group.worker_labels, (*group.touches, name))
-            if is_reached and room.most(asked, 1, self._now_s):
-                self.take([role], [name])
-                return name
-        return no_room(group, [*rooms.values()])
+        room = self._best(role, group, rooms, group.resources if is_main else _NOTHING)
+        if room is None:
+            return no_room(group, [*rooms.values()])
+        self.take([role], [room.view.name])
+        return room.view.name
 
-    def _best_first(self, role: UnboundRole, rooms: Mapping[str, Room], asked: Resources) -> Iterator[Room]:
-        """Those with most of its data, then those near to what it has to do with, and the others."""
+    def _best(self, role: UnboundRole, group: Group, rooms: Mapping[str, Room], asked: Resources) -> Room | None:
+        """Of those on which it can start: that with most of its data, one near to what it has to do with, or any."""
+        able, labels, touches = self._fleet.able, group.worker_labels, group.touches
+
+        def may(room: Room) -> bool:
+            return bool(able(group.type, labels, (*touches, room.view.name)) and room.most(asked, 1, self._now_s))
+
         data = {name: size_bytes for name, size_bytes in role.data_bytes.items() if size_bytes and name in rooms}
         there = self._machines.ranked([rooms[name] for name in data], asked)
-        yield from sorted(there, key=lambda room: -data[room.view.name])
-        near = {*self._near.get(role.experiment, ())}
-        near.update(name for each in role.groups if each in self._groups for name in self._groups[each].touches)
-        yield from self._machines.ranked([rooms[name] for name in near - data.keys() if name in rooms], asked)
-        yield from (
-            room
-            for room in self._machines.ranked(rooms.values(), asked)
-            if room.view.name not in near and room.view.name not in data
-        )
+        for room in sorted(there, key=lambda room: -data[room.view.name]):
+            if may(room):
+                return room
+        touched = {name for each in role.groups if each in self._groups for name in self._groups[each].touches}
+        here = self._machines.ranks([rooms[name] for name in touched & rooms.keys()], asked)
+        near = [(rank, name) for rank, name, room in here if may(room)]
+        # roles for which the same machines are as good share a ranking; `rooms` live as long as the decision
+        alike = id(rooms), asked, group.type, labels, touches
+        known = self._near.get(role.experiment)
+        if known:
+            ranking, seen = self._rankings.get((role.experiment, alike), (Ranking(self._machines, asked, may), 0))
+            ranking.add([rooms[name] for name in islice(known, seen, None) if name in rooms])
+            self._rankings[role.experiment, alike] = ranking, len(known)
+            near += ranking.first()
+        if not near:
+            if (None, alike) not in self._rankings:
+                self._rankings[None, alike] = Ranking(self._machines, asked, may), len(rooms)
+                self._rankings[None, alike][0].add(rooms.values())
+            near += self._rankings[None, alike][0].first()
+        return rooms[min(near)[1]] if near else None
 
     def take(self, roles: Sequence[UnboundRole], machines: Sequence[str]) -> None:
         """Each of the roles is bound to its machine."""
@@ -129,4 +146,4 @@ class Roles:
 
     def _note(self, experiment: str, role: str, machine: str) -> None:
         self._bound[experiment, role] = machine
-        self._near[experiment].add(machine)
+        self._near[experiment][machine] = None

@@ -28,10 +28,11 @@ class Kept:
 class Room:
     """What is left of one machine."""
 
-    __slots__ = ("_beside", "jobs", "kept", "left", "view", "whole")
+    __slots__ = ("_beside", "_taken", "jobs", "kept", "left", "view", "whole")
 
-    def __init__(self, view: MachineView) -> None:
-        self.view = view
+    def __init__(self, view: MachineView, taken: list[Room]) -> None:
+        #: Of which machines something was taken, one after the other: all that are new write into one list.
+        self.view, self._taken = view, taken
         #: Cpus, bytes of memory and gpus of the empty machine, or of its largest node.
         self.whole = (_amount(view.cpus), _amount(view.memory_bytes), _amount(view.gpus))
         free = (_amount(view.free_cpus), _amount(view.free_memory_bytes), _amount(view.free_gpus))
@@ -84,6 +85,7 @@ class Room:
         """So many such tasks start."""
         if not asked.cpus:
             return
+        self._taken.append(self)
         wanted = (asked.cpus, asked.memory_bytes, asked.gpus)
         for kind, each in enumerate(wanted):
             self.left[kind] -= each * tasks

@@ -86,10 +86,11 @@ class Matchmaking:
     ) -> tuple[Matching, Sequence[Reservation]]:
         """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
         settings = self._settings
-        rooms = {name: Room(view) for name, view in snapshot.machines.items()}
+        taken = list[Room]()
+        rooms = {name: Room(view, taken) for name, view in snapshot.machines.items()}
         demands = ((fleet.of_groups[group.id], len(group.tasks)) for group in groups)
         flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
-        machines = Machines(rooms, fleet, is_spread=settings.placement == "spread")
+        machines = Machines(rooms, taken, fleet, is_spread=settings.placement == "spread")
         shares = Shares(snapshot, fleet.slots) if settings.fair else None
         matching = Matching(snapshot, fleet, flow, rooms, machines, shares, packs=packs)
         if binds_nothing(snapshot, rooms, fleet.slots):

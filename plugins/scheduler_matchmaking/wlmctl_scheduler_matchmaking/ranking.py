@@ -1,0 +1,42 @@
+"""The best of many machines, asked for again and again while they fill."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+
+from wlmctl.task import Resources
+from wlmctl_scheduler_matchmaking.machines import Machines
+from wlmctl_scheduler_matchmaking.rooms import Room
+
+
+class Ranking:
+    """Machines in the order in which one such task should take them.
+
+    What is left of a machine only shrinks while a decision is made: so one that cannot take such a task, or that
+    ``may`` refuses, is never looked at again; and one of which something was taken gets another place.
+    """
+
+    def __init__(self, machines: Machines, asked: Resources, may: Callable[[Room], bool]) -> None:
+        self._machines, self._asked, self._may = machines, asked, may
+        self._rooms = dict[str, Room]()
+        self._heap = list[tuple[float, str]]()
+        self._seen = len(machines.taken)
+
+    def add(self, rooms: Iterable[Room]) -> None:
+        """These are looked at too."""
+        for rank, name, room in self._machines.ranks(rooms, self._asked):
+            self._rooms[name] = room
+            heapq.heappush(self._heap, (rank, name))
+
+    def first(self) -> list[tuple[float, str]]:
+        """The best one alone, its rank and its name; empty where none has room."""
+        taken, self._seen = self._machines.taken[self._seen :], len(self._machines.taken)
+        self.add({name: room for room in taken if (name := room.view.name) in self._rooms}.values())
+        while self._heap:
+            best, room = self._heap[:1], self._rooms[self._heap[0][1]]
+            now = [(rank, name) for rank, name, _ in self._machines.ranks([room], self._asked)]
+            if now == best and self._may(room):
+                return best
+            heapq.heappop(self._heap)  # it has another place by now, or none
+        return []
