@@ -80,7 +80,9 @@ def test_a_cancelled_experiment_leaves_nothing_in_the_queue(cli: CommandLine, sl
     wait_until(lambda: [row[1] for row in slurm.queue() if row[1] != "COMPLETED"].count("RUNNING") == 4, "jobs", 60)
     cli.run("cancel", cli.ids()[0])
     assert running.wait(60) == 5
-    assert {row[1] for row in slurm.queue()} <= {"COMPLETED", "CANCELLED"}
+    ended = {"COMPLETED", "CANCELLED"}
+    assert {row[1] for row in slurm.queue()} <= {*ended, "COMPLETING"}
+    wait_until(lambda: {row[1] for row in slurm.queue()} <= ended, "Slurm has cleaned up behind them")
     ends = {(task["state"], task["reason"]) for task in cli.tasks("one").values()}
     assert ends <= {("cancelled", "cancelled"), ("cancelled", "cancelled before it started")}
 
