@@ -28,7 +28,7 @@ def heard(told):
     """Forget what was told so far, once it is known that all of it has come."""
     while True:
         try:
-            told.get(timeout=0.3)
+            told.get(timeout=1)
         except queue.Empty:
             return
 
