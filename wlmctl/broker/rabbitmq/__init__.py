@@ -9,5 +9,6 @@ from wlmctl.broker.rabbitmq.settings import RabbitSettings, Tls
 
 __all__ = ["RabbitBroker", "RabbitChannel", "RabbitSettings", "Tls"]
 
-# pika tells each failed attempt several times over, with tracebacks; this package says it once, in a line.
-logging.getLogger("pika").setLevel(logging.CRITICAL)
+# pika tells each failed attempt several times over, with tracebacks, and what still arrives for a closed channel as
+# critical; this package says it once, in a line.
+logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
