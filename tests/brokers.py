@@ -35,7 +35,7 @@ class Bench:
         if self.kind == "memory":
             self.broker.restart()
         else:
-            wait_until(lambda: self.rabbit.close_connections(self.vhost.name), "the broker knows the connection", 20)
+            wait_until(lambda: self.rabbit.close_connections(self.vhost.name), "the broker knows the connection", 60)
 
     def close(self):
         for broker in self._brokers:

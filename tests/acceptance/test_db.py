@@ -189,11 +189,12 @@ def test_a_run_an_orchestrator_and_a_wait_outlive_a_server_that_is_killed(tmp_pa
         waiting = line.start("wait", submitted)
         run = line.start("run", "jobs.yaml")
         witness = tmp_path / "witness"
-        wait_until(lambda: "started on local" in line.said(run), "the run has begun", timeout_s=20)
+        wait_until(lambda: "started on local" in line.said(run), "the run has begun", timeout_s=60)
         for count in (1, 12):
-            wait_until(lambda count=count: len(lines(witness)) >= count, "jobs run", timeout_s=20)
+            wait_until(lambda count=count: len(lines(witness)) >= count, "jobs run", timeout_s=60)
             server.stop(signal.SIGKILL)
-            wait_until(lambda: "waiting for it" in line.said(daemon), "the outage is told")
+            for process in (daemon, run):
+                wait_until(lambda process=process: "waiting for it" in line.said(process), "the outage is told")
             server.start()
         assert run.wait(60) == 0, line.said(run)
         assert waiting.wait(60) == 0, line.said(waiting)

@@ -132,7 +132,7 @@ def test_a_second_signal_breaks_off_what_a_worker_does(line: CommandLine) -> Non
     (worker,) = start_workers(line, "one")
     line.write("long.yaml", "name: long\ntasks:\n  a: {type: environment, commands: ['sleep 300']}\n")
     identifier = submit(line, text="long.yaml")
-    wait_until(lambda: line.tasks(identifier)["a"]["state"] == "running", "the step runs", 20)
+    wait_until(lambda: line.tasks(identifier)["a"]["state"] == "running", "the step runs", 60)
     worker.terminate()
     wait_until(lambda: "draining" in line.said(worker), "it drains")
     worker.terminate()
@@ -208,7 +208,7 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, co
     line.environ["WLMCTL_BROKER"] = "amqp://me:planted@127.0.0.1:1/"
     process = line.start(command)
     waits = "waiting for the broker amqp://me@127.0.0.1:1/: connection refused"
-    wait_until(lambda: waits in line.said(process), "it says what it waits for", 20)
+    wait_until(lambda: waits in line.said(process), "it says what it waits for", 60)
     process.terminate()
     assert process.wait(60) == 0
     assert line.said(process).count(waits) == 1
@@ -218,13 +218,13 @@ def test_a_broker_that_is_away_is_waited_for_and_told_once(line: CommandLine, co
 def test_when_the_leader_is_killed_another_orchestrator_goes_on(on_either: CommandLine) -> None:
     line = on_either
     leader = line.start("orchestrator")
-    wait_until(lambda: "this process leads now" in line.said(leader), "one leads", 20)
+    wait_until(lambda: "this process leads now" in line.said(leader), "one leads", 60)
     second = line.start("orchestrator")
-    wait_until(lambda: f"process {leader.pid} on host" in line.said(second), "the other waits", 20)
+    wait_until(lambda: f"process {leader.pid} on host" in line.said(second), "the other waits", 60)
     start_workers(line, "one")
     line.write("slow.yaml", SLOW)
     identifier = submit(line, text="slow.yaml")
-    wait_until(lambda: (line.folder / "began").exists(), "it runs", 20)
+    wait_until(lambda: (line.folder / "began").exists(), "it runs", 60)
     leader.kill()
     (line.folder / "go").touch()
     line.run("wait", identifier, "--timeout", "60")
@@ -239,7 +239,7 @@ def test_when_a_worker_is_killed_another_does_what_it_had(line: CommandLine) -> 
     wait = "while [ ! -e go ]; do sleep 0.1; done"
     line.write("step.yaml", f"name: step\ntasks:\n  a: {{type: environment, commands: [{wait!r}]}}\n")
     identifier = submit(line, text="step.yaml")
-    wait_until(lambda: line.tasks(identifier)["a"]["state"] == "running", "the step runs", 20)
+    wait_until(lambda: line.tasks(identifier)["a"]["state"] == "running", "the step runs", 60)
     start_workers(line, "two")
     first.kill()
     wait_until(lambda: workers(line, "--all")["one"]["state"] == "dead", "it is known to be dead", 60)
@@ -260,7 +260,7 @@ def test_the_brokers_password_is_found_where_the_configuration_says(
     line.environ["WLMCTL_BROKER"] = vhost.url.replace(f":{vhost.password}@", "@")
     line.write("wlmctl.toml", f'broker_password = {{{kind} = "{place}"}}\n')
     process = line.start("worker")
-    wait_until(lambda: "slots for" in line.said(process), "it works", 20)
+    wait_until(lambda: "slots for" in line.said(process), "it works", 60)
     process.terminate()
     assert process.wait(60) == 0
 
@@ -283,10 +283,10 @@ def test_what_runs_when_the_broker_goes_and_comes_back_ends_once(tmp_path: Path)
             (worker,) = start_workers(line, "one")
             line.write("slow.yaml", SLOW)
             identifier = submit(line, text="slow.yaml")
-            wait_until(lambda: (folder / "began").exists(), "it runs", 20)
+            wait_until(lambda: (folder / "began").exists(), "it runs", 60)
             node.kill()
             (folder / "go").touch()
-            wait_until(lambda: "lost the broker" in line.said(worker), "the worker has noticed", 20)
+            wait_until(lambda: "lost the broker" in line.said(worker), "the worker has noticed", 60)
             node.start()
             line.run("wait", identifier, "--timeout", "60")
             assert (folder / "began").read_text() == "x\n"

@@ -96,7 +96,7 @@ def test_watchers_are_told_how_it_stands_with_the_connection(bench, broker):
     broker.watch(states.append)
     epoch = broker.state.epoch
     bench.break_connections()
-    wait_until(lambda: states and states[-1].what == "connected", "it is connected again", 20)
+    wait_until(lambda: states and states[-1].what == "connected", "it is connected again", 60)
     assert "reconnecting" in [state.what for state in states]
     assert broker.state.epoch > epoch
 

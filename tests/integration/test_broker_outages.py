@@ -154,7 +154,7 @@ def test_a_bug_in_what_is_called_back_ends_nothing(line, caplog):
     line.broker.watch(bug)
     line.send([Outgoing("q", b"a", told=bug)])
     line.broker._link.call(bug)  # in the module's own work: it costs the connection
-    wait_until(lambda: line.broker.state.epoch == 2, "it is connected again", 20)
+    wait_until(lambda: line.broker.state.epoch == 2, "it is connected again", 60)
     line.publish("q", b"b")
     line.consume("q", 10)
     assert {line.receive(20).body, line.receive(20).body} == {b"a", b"b"}

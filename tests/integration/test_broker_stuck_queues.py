@@ -81,7 +81,7 @@ def test_results_that_were_not_taken_for_a_while_are_taken_as_soon_as_it_is_over
     line.send([Outgoing("wlm.results", b"x", told=heard.append)])
     time.sleep((PATIENCE_TICKS + 4) * TICK_S)
     node.control("eval", f"sys:resume(erlang:whereis('{place.name}_wlm.results')).")
-    wait_until(lambda: heard, "it is answered", 20)
+    wait_until(lambda: heard, "it is answered", 60)
     assert heard == [None]
     line.publish("wlm.results", b"y", timeout_s=5)
     assert "takes no messages" not in caplog.text

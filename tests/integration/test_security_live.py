@@ -180,7 +180,7 @@ def test_forged_words_about_tasks_change_nothing_and_are_recorded(fleet):
             liar.say(PollAnswerMessage(worker, "local", 0, [Answer(key, Outcome("done"))]))
         liar.say(ProbeAnswerMessage(worker, "local", "forged: away"))
         liar.say(CleanedMessage(worker, "local", keys["step"][0].exp, "forged"))
-    wait_until(lambda: all_read(fleet), "all was read", 20)
+    wait_until(lambda: all_read(fleet), "all was read", 60)
     unchanged(fleet, before)
     told = fleet.line.run("events", fleet.id, "-o", "json").stdout.splitlines()
     refused = [json.loads(event) for event in told if "nonce is wrong" in event]
@@ -205,7 +205,7 @@ def test_words_in_the_name_of_another_hosts_worker_end_in_the_dead_letters(fleet
         liar.say(GoodbyeMessage(worker, "forged by nobody"), user_id=None)
         liar.say(StopMessage([key]))
         said = liar.said
-    wait_until(lambda: len(fleet.dead()) == said, "they are dead letters", 20)
+    wait_until(lambda: len(fleet.dead()) == said, "they are dead letters", 60)
     assert isinstance(decode(json.dumps({**beat, "info": _information(info)}).encode()), HeartbeatMessage)
     reasons = [letter["reason"] for letter in fleet.dead()]
     assert sum(f"was sent by user {fleet.evil_login.user}" in reason for reason in reasons) == 4
@@ -254,8 +254,8 @@ def test_one_bad_message_does_not_take_along_those_it_travels_with(fleet):
     with closing(Liar(fleet.worker_login)) as liar:
         done = encode(ResultMessage(fleet.worker["id"], key, nonce, "x", Outcome("done")))
         liar.say(bundle([b"{}", done, b"[]"]))
-    wait_until(lambda: fleet.states()["step"] == "succeeded", "the good one counts", 20)
-    wait_until(lambda: len(fleet.dead()) == 1, "the body is a dead letter", 20)
+    wait_until(lambda: fleet.states()["step"] == "succeeded", "the good one counts", 60)
+    wait_until(lambda: len(fleet.dead()) == 1, "the body is a dead letter", 60)
     assert fleet.leading.poll() is None
 
 
@@ -265,14 +265,14 @@ def test_a_replayed_result_is_recorded_and_ignored(fleet):
     with closing(Liar(fleet.worker_login)) as liar:
         for _ in range(5):
             liar.say(result)
-        wait_until(lambda: fleet.states()["step"] == "succeeded", "the first counts", 20)
+        wait_until(lambda: fleet.states()["step"] == "succeeded", "the first counts", 60)
         liar.say(ResultMessage(fleet.worker["id"], key, nonce, "x", Outcome("failed", "changed", "user")))
-    wait_until(lambda: all_read(fleet), "all was read", 20)
+    wait_until(lambda: all_read(fleet), "all was read", 60)
 
     def ignored():
         events = fleet.line.run("events", fleet.id, "-o", "json").stdout
         return events.count("came too late and was ignored") >= 5
 
-    wait_until(ignored, "the others are recorded", 20)
+    wait_until(ignored, "the others are recorded", 60)
     assert fleet.states()["step"] == "succeeded"
     assert fleet.leading.poll() is None

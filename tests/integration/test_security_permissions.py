@@ -80,7 +80,7 @@ def fleet(lab):
             channel.consume(own, credit, gone=lambda: None)
     for name in ("one", "two"):
         for queue in lab.own(name):
-            wait_until(lambda queue=queue: getattr(lead.probe(queue), "consumers", 0), f"{queue} is consumed", 20)
+            wait_until(lambda queue=queue: getattr(lead.probe(queue), "consumers", 0), f"{queue} is consumed", 60)
     return lab
 
 
@@ -151,7 +151,7 @@ def test_a_worker_that_comes_before_any_orchestrator_waits_for_one(lab, caplog):
     channel = broker.channel()
     channel.consume(JOBS, 5)
     channel.send([Outgoing(RESULTS, b"result", told=heard.append)])
-    wait_until(lambda: "is not there yet" in broker.state.reason, "it says what it waits for", 20)
+    wait_until(lambda: "is not there yet" in broker.state.reason, "it says what it waits for", 60)
     assert not heard
     leader = lab.broker("lead").channel()
     leader.declare(JOBS)
@@ -203,7 +203,7 @@ def test_a_worker_cannot_read_or_delete_what_is_not_its_own(fleet, queue, caplog
         channel = fleet.broker("one").channel()
         channel.consume(JOBS, 1)
         channel.consume(found, 1)
-        wait_until(lambda found=found: f"queue {found} is not consumed" in caplog.text, "it is said", 20)
+        wait_until(lambda found=found: f"queue {found} is not consumed" in caplog.text, "it is said", 60)
         channel.close()
 
 
