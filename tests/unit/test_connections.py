@@ -138,7 +138,7 @@ def test_no_more_are_open_than_the_machine_allows_and_who_waits_gets_the_next(
             with lock:
                 in_use[0] += 1
                 most[0] = max(most[0], in_use[0])
-            release.wait(10)
+            release.wait(60)
             with lock:
                 in_use[0] -= 1
 
@@ -305,7 +305,7 @@ def test_a_connection_that_comes_too_late_goes_back_and_nobody_waits_for_it(open
     answer = threading.Event()
 
     def late(machine: Machine) -> Transport:
-        answer.wait(10)
+        answer.wait(60)
         return opened(machine)
 
     pool = ConnectionPool(late, login_of=lambda machine: "x")

@@ -36,7 +36,7 @@ def test_both_machines_of_a_copy_are_logged_in_to_at_the_same_time(ends_over) ->
     both = threading.Barrier(2)
 
     def login(machine: Machine) -> Any:
-        both.wait(10)  # broken where one login waits for the other
+        both.wait(60)  # broken where one login waits for the other
         return transport(f"/home/{machine.name}")
 
     source, target = ends_over(login).find([copy_ends.endpoint("alpha:a"), copy_ends.endpoint("beta:b/")])

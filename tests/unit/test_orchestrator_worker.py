@@ -238,7 +238,7 @@ def test_the_time_left_that_a_worker_tells_counts_files_beside_bytes(bench: Benc
 
     def execution(context: TaskContext) -> Any:
         context.progress(files_total=10, files_done=5)
-        left_s.append(wait_until(lambda: next(iter(bench.worker.progress())).left_s, "a rate is known", 10))
+        left_s.append(wait_until(lambda: next(iter(bench.worker.progress())).left_s, "a rate is known"))
         return Done()
 
     bench.type.execution = execution
@@ -268,7 +268,7 @@ def busy(bench: Bench) -> Iterator[threading.Event]:
 
     def execution(context: TaskContext) -> Any:
         executed.append(1)
-        go_on.wait(10)
+        go_on.wait(60)
         return Done()
 
     bench.type.execution = execution
@@ -301,7 +301,7 @@ def test_a_dispatch_to_end_what_may_run_is_not_stopped_before_it_has_proven_it(b
 
     def ending() -> Any:
         began.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return Gone("killed")
 
     bench.type.ending = ending
