@@ -252,17 +252,23 @@ def test_what_slurm_shows_as_running_a_minute_after_its_end_is_removed(login: Lo
 
 
 @pytest.mark.parametrize(
-    ("begun_s_ago", "booted_s_ago", "said"),
-    [(100, 30, "ABSENT -"), (100, 200, "CANCELLED None"), (4_000, 3_000, "CANCELLED None")],
+    ("begun_s_ago", "booted_s_ago", "told_s_ago", "said"),
+    [
+        (100, 30, 0, "ABSENT -"),
+        (100, 200, 0, "CANCELLED None"),
+        (4_000, 3_000, 0, "CANCELLED None"),
+        (100, 30, 60, "CANCELLED None"),
+    ],
 )
 def test_what_slurm_cancels_after_a_restart_since_it_has_forgotten_its_start_is_nobodys_cancel(
-    login: Login, tmp_path: Path, begun_s_ago: int, booted_s_ago: int, said: str
+    login: Login, tmp_path: Path, begun_s_ago: int, booted_s_ago: int, told_s_ago: int, said: str
 ) -> None:
     job, now_s = tmp_path / "job", int(time.time())
     job.mkdir()
     (job / "fence").write_text("host boot 1 2 nonce\n")
     os.utime(job / "fence", (now_s - begun_s_ago, now_s - begun_s_ago))
     (job / "gone").write_text("CANCELLED None\n")
+    os.utime(job / "gone", (now_s - told_s_ago, now_s - told_s_ago))
     login.command("squeue", f"7|CANCELLED|w{'a' * 14}_N/A|n1|wlm:{job}|None\n")
     booted = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now_s - booted_s_ago))
     login.command("scontrol", f"BOOT_TIME               = {booted}\n")

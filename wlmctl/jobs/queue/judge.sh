@@ -105,8 +105,9 @@ judge_lost() {
 unsay_cancelled() {
   case $(cat "$1/gone") in CANCELLED*) ;; *) return ;; esac
   : "${booted:=$(queue_booted)}"
-  [ "$booted" ] && [ "$(stat -c %Y "$1/fence")" -le "$booted" ] &&
-    [ $(($(stat -c %Y "$1/gone") - booted)) -lt 600 ] && printf '%s\n' "$absent -" >"$1/gone"
+  [ "$booted" ] && [ "$(stat -c %Y "$1/fence")" -le "$booted" ] || return 0
+  told_s=$(($(stat -c %Y "$1/gone") - booted))
+  [ $told_s -lt 0 ] || [ $told_s -ge 600 ] || printf '%s\n' "$absent -" >"$1/gone"
 }
 
 # swept FOLDER HOW FILE: writes what is to be said of the end of a job that waits, held or -, though it has begun, or
