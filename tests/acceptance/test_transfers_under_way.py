@@ -85,7 +85,8 @@ def test_status_shows_how_far_a_transfer_is_and_a_cancel_stops_it(farm: Farm, li
 
     def at_its_rate() -> Any:
         now = up(line, identifier)["progress"]
-        return now["bytes_done"] > told["bytes_done"] and 2_000_000 < now["rate_bytes_s"] < 6_000_000 and now
+        is_steady = now and now["bytes_done"] > told["bytes_done"] and 2_000_000 < now["rate_bytes_s"] < 6_000_000
+        return is_steady and now
 
     assert wait_until(at_its_rate, "it goes on, at the rate of its machine", 30)["left_s"] > 2
     shown = next(row for row in line.run("status", identifier).stdout.splitlines() if row.startswith("up"))
