@@ -58,6 +58,7 @@ def stop(process: subprocess.Popen[str], store: Path) -> None:
 
     def is_outside() -> bool:
         process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # all of its threads
         db = sqlite3.connect(store, timeout=0.5, isolation_level=None)
         try:
             db.execute("BEGIN IMMEDIATE")
