@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.machines import Machines
@@ -17,22 +18,24 @@ class Ranking:
     ``may`` refuses, is never looked at again; and one of which something was taken gets another place.
     """
 
-    def __init__(self, machines: Machines, asked: Resources, may: Callable[[Room], bool]) -> None:
-        self._machines, self._asked, self._may = machines, asked, may
+    def __init__(
+        self, machines: Machines, rooms: Mapping[str, Room], asked: Resources, may: Callable[[Room], bool]
+    ) -> None:
+        self._machines, self._all, self._asked, self._may = machines, rooms, asked, may
         self._rooms = dict[str, Room]()
         self._heap = list[tuple[float, str]]()
-        self._seen = len(machines.taken)
+        self._named, self._seen = 0, len(machines.taken)
 
-    def add(self, rooms: Iterable[Room]) -> None:
-        """These are looked at too."""
-        for rank, name, room in self._machines.ranks(rooms, self._asked):
-            self._rooms[name] = room
-            heapq.heappush(self._heap, (rank, name))
+    def first(self, names: Collection[str]) -> list[tuple[float, str]]:
+        """The best one alone, its rank and its name; empty where none has room.
 
-    def first(self) -> list[tuple[float, str]]:
-        """The best one alone, its rank and its name; empty where none has room."""
+        ``names`` are those to choose from, behind which more may come from one call to the next.
+        """
+        if self._named < len(names):
+            self._add([self._all[name] for name in islice(names, self._named, None) if name in self._all])
+            self._named = len(names)
         taken, self._seen = self._machines.taken[self._seen :], len(self._machines.taken)
-        self.add({name: room for room in taken if (name := room.view.name) in self._rooms}.values())
+        self._add({name: room for room in taken if (name := room.view.name) in self._rooms}.values())
         while self._heap:
             best, room = self._heap[:1], self._rooms[self._heap[0][1]]
             now = [(rank, name) for rank, name, _ in self._machines.ranks([room], self._asked)]
@@ -40,3 +43,8 @@ class Ranking:
                 return best
             heapq.heappop(self._heap)  # it has another place by now, or none
         return []
+
+    def _add(self, rooms: Iterable[Room]) -> None:
+        for rank, name, room in self._machines.ranks(rooms, self._asked):
+            self._rooms[name] = room
+            heapq.heappush(self._heap, (rank, name))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 
 from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
@@ -35,8 +34,8 @@ class Roles:
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to, each once.
         self._near = defaultdict[str, dict[str, None]](dict)
-        #: By experiment and what is asked: the first so many of these machines, ranked; by None those of the inventory.
-        self._rankings = dict[tuple[str | None, object], tuple[Ranking, int]]()
+        #: By experiment and what is asked the ranking of these machines; by None of all.
+        self._rankings = dict[tuple[str | None, object], Ranking]()
         for each in snapshot.bindings:
             self._note(each.experiment, each.role, each.machine)
         self.bindings: list[Binding] = []
@@ -119,17 +118,15 @@ class Roles:
         near = [(rank, name) for rank, name, room in here if may(room)]
         # roles for which the same machines are as good share a ranking; `rooms` live as long as the decision
         alike = id(rooms), asked, group.type, labels, touches
-        known = self._near.get(role.experiment)
-        if known:
-            ranking, seen = self._rankings.get((role.experiment, alike), (Ranking(self._machines, asked, may), 0))
-            ranking.add([rooms[name] for name in islice(known, seen, None) if name in rooms])
-            self._rankings[role.experiment, alike] = ranking, len(known)
-            near += ranking.first()
-        if not near:
-            if (None, alike) not in self._rankings:
-                self._rankings[None, alike] = Ranking(self._machines, asked, may), len(rooms)
-                self._rankings[None, alike][0].add(rooms.values())
-            near += self._rankings[None, alike][0].first()
+
+        def first(whose: str | None, names: Collection[str]) -> list[tuple[float, str]]:
+            if (whose, alike) not in self._rankings:
+                self._rankings[whose, alike] = Ranking(self._machines, rooms, asked, may)
+            return self._rankings[whose, alike].first(names)
+
+        if known := self._near.get(role.experiment):
+            near += first(role.experiment, known)
+        near = near or first(None, rooms)
         return rooms[min(near)[1]] if near else None
 
     def take(self, roles: Sequence[UnboundRole], machines: Sequence[str]) -> None:
