@@ -10,7 +10,7 @@ import paramiko
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from paramiko.buffered_pipe import PipeTimeout
-from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.packet import Packetizer
 
 from wlmctl.ssh.ends import Ends
@@ -137,23 +137,6 @@ def test_the_data_of_a_channel_goes_to_who_takes_it_and_all_else_to_paramiko(soc
     kind, message = into.read_message()
     assert (kind, message.asbytes()) == (0x50, b"fields")
     assert message.seqno == 3  # by it the answer to a packet that is not understood names the packet
-
-
-def test_what_a_host_takes_more_of_a_channel_is_told_once_for_all_that_came_together(sockets):
-    out, into = ciphered(FastPacketizer(sockets[0])), ciphered(FastPacketizer(sockets[1]))
-    told: list[tuple[int, int]] = []
-    for channel in (7, 8):
-        into.openers[channel] = lambda count, channel=channel: told.append((channel, count))
-    for channel, count in ((7, 100), (8, 5), (7, 2**31), (9, 1), (7, 30)):
-        fields = (channel.to_bytes(4, "big"), count.to_bytes(4, "big"))
-        out.send_message(Parts(MSG_CHANNEL_WINDOW_ADJUST.to_bytes(1, "big"), *fields))
-    kind, message = into.read_message()
-    assert (kind, message.get_int(), message.get_int()) == (MSG_CHANNEL_WINDOW_ADJUST, 9, 1), "nobody's: paramiko's"
-    assert sorted(told) == [(7, 100 + 2**31), (8, 5)]
-    sockets[0].shutdown(socket.SHUT_WR)
-    with pytest.raises(EOFError):
-        into.read_message()
-    assert sorted(told) == [(7, 30), (7, 100 + 2**31), (8, 5)]
 
 
 def test_a_packet_that_was_changed_or_is_no_packet_ends_the_connection(sockets):

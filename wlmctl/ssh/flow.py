@@ -6,7 +6,6 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import paramiko
@@ -121,14 +120,6 @@ def divert(channel: paramiko.Channel, buffer: Pieces | Sink) -> None:
     packetizer = _packetizer(channel)
     if isinstance(packetizer, FastPacketizer):
         packetizer.takers[channel.chanid] = buffer.feed
-        packetizer.openers[channel.chanid] = partial(_open_window, channel)
-
-
-def _open_window(channel: paramiko.Channel, count: int) -> None:
-    """The host takes so many bytes more."""
-    with channel.lock:
-        channel.out_window_size += count
-        channel.out_buffer_cv.notify_all()
 
 
 def undivert(channel: paramiko.Channel) -> None:
@@ -136,7 +127,6 @@ def undivert(channel: paramiko.Channel) -> None:
     packetizer = _packetizer(channel)
     if isinstance(packetizer, FastPacketizer):
         packetizer.takers.pop(channel.chanid, None)
-        packetizer.openers.pop(channel.chanid, None)
 
 
 def _packetizer(channel: paramiko.Channel) -> object:

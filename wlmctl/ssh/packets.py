@@ -20,7 +20,7 @@ from typing import Any
 
 import paramiko
 from cryptography.exceptions import InvalidTag
-from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.packet import Packetizer
 
 from wlmctl.ssh.messages import ChannelData, Packets, Parts
@@ -38,7 +38,7 @@ _LOOK_AGAIN_S = 0.25
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 _U32 = struct.Struct(">I")
-#: How an opened packet begins: the length of the padding, the type, then the channel and a length of data or window.
+#: How an opened packet begins: the length of the padding, the type, and of channel data the channel and a length.
 _HEAD = struct.Struct(">BBII")
 _PADDINGS = [bytes(length) for length in range(2 * _BLOCK_BYTES)]
 _PADDING_LENGTHS = [bytes([length]) for length in range(2 * _BLOCK_BYTES)]
@@ -78,9 +78,6 @@ class FastPacketizer(Packetizer):
         self._sock = sock
         #: By the number of a channel who takes its data, past paramiko. To be called by the thread that reads.
         self.takers: dict[int, Callable[[memoryview], None]] = {}
-        #: Likewise who is told how much more may be sent: sshd says so five times for each large request of SFTP.
-        self.openers: dict[int, Callable[[int], None]] = {}
-        self._allowed: dict[int, int] = {}  # by channel what its opener is told as soon as nothing else is at hand
         self._opening: _Cipher | None = None
         self._sealing: _Cipher | None = None
         self._sending = threading.Lock()
@@ -151,9 +148,6 @@ class FastPacketizer(Packetizer):
             self._Packetizer__sequence_number_in = (number + 1) % 2**32
             padding, kind, channel, length = _HEAD.unpack_from(plain)
             message: paramiko.Message
-            if kind == MSG_CHANNEL_WINDOW_ADJUST and channel in self.openers:
-                self._allowed[channel] = self._allowed.get(channel, 0) + length
-                continue
             if kind != MSG_CHANNEL_DATA:
                 message = paramiko.Message(plain[2 : len(plain) - padding])
             elif (take := self.takers.get(channel)) is None:
@@ -162,16 +156,8 @@ class FastPacketizer(Packetizer):
                 take(memoryview(plain)[_HEAD.size : _HEAD.size + length])
                 continue
             message.seqno = number
-            self._allow()
             return kind, message
         return super().read_message()
-
-    def _allow(self) -> None:
-        """Tell who may send more."""
-        while self._allowed:
-            channel, count = self._allowed.popitem()
-            if (tell := self.openers.get(channel)) is not None:
-                tell(count)
 
     def _next(self, cipher: _Cipher) -> bytes:
         """Receive the next packet, and open it."""
@@ -193,7 +179,6 @@ class FastPacketizer(Packetizer):
 
     def _fill(self, count: int) -> None:
         """Receive until ``count`` bytes are there that nobody has read."""
-        self._allow()
         left = self._end - self._start
         if left == 0 or self._start + count > len(self._view):
             self._view[:left] = self._view[self._start : self._end]
