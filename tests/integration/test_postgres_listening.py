@@ -56,7 +56,7 @@ def test_a_commit_of_another_is_told_and_an_own_one_is_not(url):
                 told.get(timeout=0.3)
         write(other, 3)
         assert told.empty()
-        assert other.rows(LISTENERS) == []
+        wait_until(lambda: other.rows(LISTENERS) == [], "the server ends the connection that nobody listens on")
 
 
 def test_a_rolled_back_transaction_is_not_told(url):
