@@ -462,8 +462,8 @@ def test_every_cause_is_named(group: Group, code: str, said: str) -> None:
     ("options", "said"),
     [
         ({"agening": "1h"}, "scheduler_options.agening: unknown option of matchmaking, expected one of ageing_step"),
-        ({"ageing_step": "soon"}, "scheduler_options.ageing_step: "),
-        ({"reserve_after": -1}, "scheduler_options.reserve_after: "),
+        ({"ageing_step": "soon"}, "scheduler_options.ageing_step: found 'soon', expected a duration such as"),
+        ({"reserve_after": -1}, "scheduler_options.reserve_after: found -1, expected a duration such as"),
         ({"fair": "yes"}, "scheduler_options.fair: found 'yes', expected true or false"),
         ({"fair": 1}, "scheduler_options.fair: found 1, expected true or false"),
         ({"placement": "tight"}, "scheduler_options.placement: found 'tight', expected pack or spread"),

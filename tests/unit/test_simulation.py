@@ -280,6 +280,12 @@ def test_a_scheduler_gets_the_options_that_it_has() -> None:
             return Decision()
 
     strategy(chosen("picky:mine=2", ["picky"]), of, 0, lambda _: Picky, {"mine": 1})
-    assert seen[-1] == {"ageing_step": "4h", "mine": "2"}
+    assert seen[-1] == {"ageing_step": "4h", "mine": 2}
     strategy(chosen("picky", ["picky"]), of, 0, lambda _: Picky, {"ageing_step": "2h"})
     assert seen[-1] == {"ageing_step": "2h"}
+
+
+def test_an_option_is_what_it_would_be_in_the_configuration() -> None:
+    options = chosen("m:fair=false,steps=20,placement=spread,ageing_step=1h", ["m"]).options
+    assert options == {"fair": False, "steps": 20, "placement": "spread", "ageing_step": "1h"}
+    make("matchmaking:fair=true,steps=20,placement=spread", problem([Job(0, 50, 4)]))

@@ -71,7 +71,7 @@ def test_what_if_changes_the_nodes_of_a_machine() -> None:
         ("machines.cpus", "expected machines.NAME.KEY=VALUE"),
         ("machines.large.speed=2", "unknown key 'speed', expected one of nodes, cpus, memory, gpus"),
         ("machines.larg.cpus=2", "no machine 'larg' in the simulation (did you mean 'large'?)"),
-        ("machines.large.cpus=0", "'0', expected a whole number of at least 1"),
+        ("machines.large.cpus=0", "'0', expected a whole number of 1 to 1,000,000"),
         ("machines.large.memory=much", "'much', expected a size such as"),
     ],
 )

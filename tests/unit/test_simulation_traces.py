@@ -62,6 +62,7 @@ def test_memory_of_the_standard_is_in_kilobytes_for_each_processor(tmp_path: Pat
         ("small2.site.example:ppn=2", ["small2"]),
         ("1:ppn=2:nodecpus16", ["large1", "large2"]),
         ("1:ppn=8", ["large1", "large2"]),
+        ("²:ppn=²", ["small1", "small2", "small3", "small4", "large1", "large2"]),
     ],
 )
 def test_properties_say_which_nodes_a_job_may_have(tmp_path: Path, spec: str, expected: list[str]) -> None:
@@ -152,7 +153,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, lines: list[str], told: str) -> N
     [
         ("0 small 4 4 1\n", "1: 5 fields, expected 6: id name nodes cpus speed memory_KB"),
         ("0 small 4 4 1 8\n0 large none 4 1 8\n", "2: nodes: 'none', expected a number"),
-        ("0 small 0 4 1 8\n", "1: nodes: '0', expected a whole number of at least 1"),
+        ("0 small 0 4 1 8\n", "1: nodes: '0', expected a whole number of 1 to 1,000,000"),
         ("sn,cpu_milli,memory_mib,gpu\n", "1: no column model, expected a first line with"),
         ("sn,cpu_milli,memory_mib,gpu,model\na,1,2\n", "2: 3 fields, expected 5, as above"),
     ],

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from wlmctl.cli import common
 from wlmctl.errors import ExitCode, UsageError
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from wlmctl.simulation.workload import Problem, Workload
 
 
+#: What replaying has no use for, since it asks again about what was shown then.
+_SIMULATED = ("machines", "compress", "scale_machines", "cap_s", "priorities", "changes", "seed", "plot")
+
+
 class Factor(click.ParamType[float]):
     """A factor above 0: ``1.4``, ``1/16``."""
 
@@ -32,8 +37,9 @@ class Factor(click.ParamType[float]):
             found = float(Fraction(value))
         except (ValueError, ZeroDivisionError, OverflowError):
             found = 0.0
-        if not 0 < found <= 1e6:
-            self.fail(f"{in_quotes(str(value))}, expected a number above 0 such as 1.4 or 1/16", param, ctx)
+        if not 1e-6 <= found <= 1e6:
+            expected = "a number above 0 such as 1.4 or 1/16, from 1e-6 to 1e6"
+            self.fail(f"{in_quotes(str(value))}, expected {expected}", param, ctx)
         return found
 
 
@@ -85,9 +91,10 @@ def simulate(
         raise UsageError("simulate: expected one of --trace FILE, --history and --replay FILE")
     if since_s is not None and not history:
         raise UsageError("--since: it is about the history, expected with --history")
-    if plot is not None and replay is not None:
-        raise UsageError("--plot: it is about simulated waits, expected without --replay")
     if replay is not None:
+        for param in ctx.command.params:
+            if param.name in _SIMULATED and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+                raise UsageError(f"{param.opts[0]}: it is about what is simulated, expected without --replay")
         return _replay(replay, strategies, output)
     picture = None if plot is None else _picture(plot)
     installed = plugins.names("scheduler")
@@ -123,17 +130,23 @@ def _play(
     outcomes: list[tuple[str, Outcome]] = []
     code = ExitCode.DONE
     config = common.configuration(ctx)
-    for choice in choices:
-        configured = config.scheduler_options if choice.name == config.scheduler else {}
-        made = strategy(choice, problem, seed, plugins.scheduler_factory, configured)
+    # all of them first: a wrong option of the last is told before the others have played for hours
+    made = [
+        strategy(
+            choice, problem, seed, plugins.scheduler_factory,
+            config.scheduler_options if choice.name == config.scheduler else {},
+        )
+        for choice in choices
+    ]  # fmt: skip
+    for choice, player in zip(choices, made, strict=True):
         with shown_progress(choice.text) as progress:
-            outcome = play(problem, made, progress)
+            outcome = play(problem, player, progress)
         found.append(figures(choice.text, outcome))
         outcomes.append((choice.text, outcome))
         for text in outcome.notes:
             common.note(f"{choice.text}: {text}")
         spent_ms = 1000 * outcome.spent_s / max(1, outcome.decisions)
-        common.note(f"{choice.text}: {outcome.decisions:,} decisions of {spent_ms:.3g} ms each")
+        common.note(f"{choice.text}: {outcome.decisions:,} decision{'s' * (outcome.decisions != 1)} of {spent_ms:.3g} ms each")
         if found[-1].jobs < len(problem.jobs):
             code = ExitCode.FAILED
     if output == "json":
@@ -205,7 +218,7 @@ def _queue_priority(text: str) -> tuple[str, int]:
     from wlmctl.experiment.model import PRIORITIES
 
     name, equals, level = text.rpartition("=")
-    found = PRIORITIES.get(level, int(level) if level.isdecimal() else -1)
+    found = PRIORITIES.get(level, int(level) if level.isdecimal() and len(level) == 1 else -1)
     if not equals or not name or not 0 <= found <= 9:
         expected = f"NAME=LEVEL with a level of 0-9 or {', '.join(PRIORITIES)}"
         raise UsageError(f"--queue-priority {in_quotes(text)}, expected {expected}")

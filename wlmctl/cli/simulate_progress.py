@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from wlmctl.cli.common import note
 from wlmctl.simulation.engine import Progress
+from wlmctl.text import counted
 
 _LINE_EACH_S = 5.0
 _DRAW_EACH_S = 0.1
@@ -34,7 +35,7 @@ class _Lines:
         now_s = time.monotonic()
         if now_s - self._last_s >= _LINE_EACH_S or done == total:
             self._last_s = now_s
-            note(f"{self._name}: {done} of {total} jobs have ended")
+            note(f"{self._name}: {done} of {counted(total, 'job')} {'has' if total == 1 else 'have'} ended")
 
 
 def _bar(name: str) -> Iterator[Progress]:

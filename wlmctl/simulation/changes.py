@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from wlmctl.errors import UsageError
 from wlmctl.quantities import parse_size
-from wlmctl.simulation.workload import Job, Node
+from wlmctl.simulation.workload import MOST, Job, Node
 from wlmctl.suggest import did_you_mean
 from wlmctl.text import in_quotes
 
@@ -48,6 +48,8 @@ def scaled(nodes: Sequence[Node], factor: float) -> list[Node]:
     What rounding takes from the large kinds of a machine goes to its smaller ones, and in the end to the machine that
     lacks most: the sum of gpus (of cpus where nodes have none) is kept, for each machine as far as may be.
     """
+    if len(nodes) * factor > MOST:
+        raise UsageError(f"--scale-machines: {len(nodes) * factor:,.0f} nodes, expected {MOST:,} at most")
     kinds = defaultdict[_Kind, list[Node]](list)
     for node in nodes:
         kinds[node.machine, node.cpus, node.memory_bytes, node.gpus].append(node)
@@ -123,9 +125,10 @@ def _amount(where: str, key: str, value: str) -> int:
         except ValueError as error:
             raise UsageError(f"{where}: {in_quotes(value)}, expected {error}") from error
     least = 1 if key == "cpus" else 0
-    if not value.isdecimal() or int(value) < least:
-        raise UsageError(f"{where}: {in_quotes(value)}, expected a whole number of at least {least}")
-    return int(value)
+    amount = int(value) if value.isdecimal() and len(value) < 16 else -1
+    if not least <= amount <= MOST:
+        raise UsageError(f"{where}: {in_quotes(value)}, expected a whole number of {least} to {MOST:,}")
+    return amount
 
 
 def levels(jobs: Sequence[Job], given: Mapping[str, int]) -> dict[str, int]:

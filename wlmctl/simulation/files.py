@@ -46,9 +46,10 @@ def number(path: Path, line: int, key: str, text: str) -> float:
     return value
 
 
-def whole(path: Path, line: int, key: str, text: str, least: int) -> int:
-    """A whole number of a line, at least ``least``."""
+def whole(path: Path, line: int, key: str, text: str, least: int, most: float = math.inf) -> int:
+    """A whole number of a line, at least ``least`` and at most ``most``."""
     value = number(path, line, key, text)
-    if value != int(value) or value < least:
-        wrong(path, line, key, in_quotes(text), f"a whole number of at least {least}")
+    if value != int(value) or not least <= value <= most:
+        bounds = f"at least {least}" if most == math.inf else f"{least} to {most:,.0f}"
+        wrong(path, line, key, in_quotes(text), f"a whole number of {bounds}")
     return int(value)

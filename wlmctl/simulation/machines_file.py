@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wlmctl.machine import Machine
 from wlmctl.simulation import files
-from wlmctl.simulation.workload import Node
+from wlmctl.simulation.workload import MOST, Node
 
 #: The first columns of Alibaba's list of nodes.
 NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
@@ -36,8 +36,8 @@ def _machines(path: Path) -> list[Node]:
         if len(words) != 6:
             files.wrong(path, line, "", f"{len(words)} field{'s' * (len(words) != 1)}", f"6: {_COLUMNS}")
         name = words[1]
-        count = files.whole(path, line, "nodes", words[2], 1)
-        cpus = files.whole(path, line, "cpus", words[3], 1)
+        count = files.whole(path, line, "nodes", words[2], 1, MOST)
+        cpus = files.whole(path, line, "cpus", words[3], 1, MOST)
         memory_bytes = files.whole(path, line, "memory_KB", words[5], 0) * 1024
         nodes += nodes_of(name, count, cpus, memory_bytes, 0)
     if not nodes:

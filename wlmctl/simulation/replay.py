@@ -10,6 +10,7 @@ from typing import Any
 
 from wlmctl import recording
 from wlmctl.scheduler import Assignment, Binding, Decision, Scheduler, SchedulerFactory
+from wlmctl.simulation import files
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ def replay(
         told.same += difference is None
         if difference is not None and told.difference is None:
             told.difference = f"{path}:{line}: {difference}"
+    if not found:
+        files.wrong(path, None, "", "no decision", "those of a live run, as record_decisions writes them")
     return list(found.values())
 
 

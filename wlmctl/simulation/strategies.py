@@ -25,7 +25,7 @@ _OF_TRACES: Mapping[str, str] = {"ageing_step": "4h", "reserve_after": "4h"}
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A strategy as it was asked for: ``matchmaking``, or ``matchmaking:ageing_step=1h,price=0``."""
+    """A strategy as it was asked for: ``matchmaking``, or ``matchmaking:ageing_step=1h,fair=false``."""
 
     text: str
     name: str
@@ -49,8 +49,15 @@ def chosen(text: str, installed: Sequence[str], yardsticks: Sequence[str] = YARD
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise UsageError(f"--strategy {in_quotes(text)}: {in_quotes(pair)}, expected KEY=VALUE")
-        options[key] = value
+        options[key] = _value(value)
     return Chosen(text, name, options)
+
+
+def _value(text: str) -> Any:
+    """The value as it would stand in the configuration: ``true``, ``false`` and whole numbers are no texts there."""
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if text.isdecimal() and len(text) < 16 else text
 
 
 def strategy(

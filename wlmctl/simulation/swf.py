@@ -66,7 +66,7 @@ def _job(path: Path, line: int, words: list[str]) -> Job | None:
     walltime = walltime_s if walltime_s > 0 else None
     if len(words) == _FIELDS:
         queue = str(int(numbers[14]))
-        bytes_each = int(memory * 1024 * procs) if memory > 0 else 0
+        bytes_each = int(memory) * 1024 * procs if memory > 0 else 0
         return Job(submit_s, run_s, procs, bytes_each, walltime_s=walltime, user=user, queue=queue)
     nodes, cpus, wants, is_exclusive = _node_wishes(words[20], procs)
     return Job(submit_s, run_s, cpus, max(0, int(memory)), 0, nodes, walltime, user, words[19], wants, is_exclusive)
@@ -82,13 +82,13 @@ def _node_wishes(text: str, procs: int) -> tuple[int, int, tuple[str, ...], bool
     nodes, most, wants = 0, 0, list[str]()
     for part in text.split("+"):
         first, *properties = part.split(":")
-        if first.isdigit():
+        if first.isdecimal():
             nodes += int(first)
         else:
             nodes, properties = nodes + 1, [first, *properties]
         for name in properties:
             if name.startswith("ppn="):
-                most = max(most, int(name[4:]) if name[4:].isdigit() else 0)
+                most = max(most, int(name[4:]) if name[4:].isdecimal() else 0)
             elif (want := _want(name)) is not None and want not in wants:
                 wants.append(want)
     nodes = max(1, nodes)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 DAY_S = 86400.0
 
+#: More nodes than this, or more cpus or gpus of one, are a slip of the pen that would take all of the memory.
+MOST = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -25,7 +25,7 @@ class Fifo:
         try:
             self._step_s = parse_duration(str(step))
         except ValueError as error:
-            raise ConfigError(f"scheduler_options.ageing_step: {error}") from error
+            raise ConfigError(f"scheduler_options.ageing_step: found {step!r}, expected {error}") from error
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """Bind each open role to the first machine that fits, then place groups by priority and age."""

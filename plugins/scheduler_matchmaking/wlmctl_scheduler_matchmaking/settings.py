@@ -60,7 +60,7 @@ def _duration(name: str, value: Any) -> float:
     try:
         return parse_duration(str(value))
     except ValueError as error:
-        raise ConfigError(f"scheduler_options.{name}: {error}") from error
+        raise ConfigError(f"scheduler_options.{name}: found {value!r}, expected {error}") from error
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
