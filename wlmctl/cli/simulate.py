@@ -146,7 +146,8 @@ def _play(
         for text in outcome.notes:
             common.note(f"{choice.text}: {text}")
         spent_ms = 1000 * outcome.spent_s / max(1, outcome.decisions)
-        common.note(f"{choice.text}: {outcome.decisions:,} decision{'s' * (outcome.decisions != 1)} of {spent_ms:.3g} ms each")
+        several = "s" * (outcome.decisions != 1)
+        common.note(f"{choice.text}: {outcome.decisions:,} decision{several} of {spent_ms:.3g} ms each")
         if found[-1].jobs < len(problem.jobs):
             code = ExitCode.FAILED
     if output == "json":
