@@ -15,7 +15,7 @@ from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.slots import rounds
 
-#: So many roles are bound together at most: one flow of them takes 1 s, one after the other they take far longer.
+#: So many roles are bound together at most: that takes 1 s, one after the other they take far longer.
 _TOGETHER = 150_000
 
 #: Groups, each with the open role that it waits for, and its kind: the same machines suit all of one kind.
