@@ -54,7 +54,7 @@ def workers(line: CommandLine, *options: str) -> dict[str, dict[str, Any]]:
 def start_workers(line: CommandLine, *names: str, options: tuple[str, ...] = ()) -> list[subprocess.Popen[str]]:
     """Workers with these names, once the orchestrator knows them."""
     started = [line.start("worker", "--name", name, "--slots", "2", *options) for name in names]
-    wait_until(lambda: set(names) <= workers(line).keys(), "the workers are known", 30)
+    wait_until(lambda: set(names) <= workers(line).keys(), "the workers are known", 60)
     return started
 
 
@@ -124,7 +124,9 @@ def test_after_the_end_no_message_and_no_worker_queue_is_left(line: CommandLine)
         worker.terminate()
     assert [worker.wait(60) for worker in started] == [0, 0]
     wait_until(lambda: not any(each["ready"] for each in line.json("queue", "list")["queues"]), "all is read")
-    assert not [each for each in line.json("queue", "list")["queues"] if each["worker"]]
+    wait_until(
+        lambda: not any(each["worker"] for each in line.json("queue", "list")["queues"]), "no worker has a queue"
+    )
 
 
 def test_a_second_signal_breaks_off_what_a_worker_does(line: CommandLine) -> None:
@@ -183,7 +185,7 @@ def test_a_worker_reaches_a_machine_that_it_has_never_seen(
     worker = CommandLine(far.folder, {"WLMCTL_BROKER": vhost.url, **far.env})
     try:
         worker.start("worker", "--name", "far")
-        wait_until(lambda: "far" in workers(line), "the worker is known", 30)
+        wait_until(lambda: "far" in workers(line), "the worker is known", 60)
         line.write("there.yaml", "name: there\ntasks:\n  a: {type: job, machine: alpha, command: hostname}\n")
         identifier = submit(line, text="there.yaml")
         assert line.run("wait", identifier, "--timeout", "60").stdout == f"{identifier} succeeded\n"
@@ -314,7 +316,7 @@ def test_orchestrator_and_worker_say_with_what_they_work(line: CommandLine, vhos
 
 def test_an_orchestrator_with_slots_is_a_worker_too(line: CommandLine) -> None:
     line.start("orchestrator", "--slots", "3")
-    wait_until(lambda: workers(line), "its own worker is known", 30)
+    wait_until(lambda: workers(line), "its own worker is known", 60)
     assert [each["slots"] for each in workers(line).values()] == [3]
     line.run("wait", submit(line), "--timeout", "60")
 

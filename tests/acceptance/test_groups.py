@@ -105,7 +105,7 @@ def test_a_job_of_a_login_node_that_goes_down_is_watched_and_cancelled_through_t
     tasks = cli.tasks(cli.ids()[0])
     assert (tasks["long"]["state"], tasks["long"]["machine"], tasks["short"]["attempt"]) == ("cancelled", "cluster", 1)
     assert (home / "ran").read_text() == "ran\n"
-    assert {row[1] for row in slurm.queue()} <= {"COMPLETED", "CANCELLED"}
+    wait_until(lambda: {row[1] for row in slurm.queue()} <= {"COMPLETED", "CANCELLED"}, "Slurm has cleaned up", 60)
     assert logins(nodes["login2"]) - before <= 2, "no login for each look"
     assert "login node login2 serves instead" in cli.said(running)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.commandline import CommandLine
+from tests.services.relay import Relay
 from tests.services.sshd import Farm, Sshd, open_farm, require_sshd
 from tests.waiting import wait_until
 
@@ -88,7 +89,7 @@ def test_a_job_outlives_the_absence_of_its_machine_and_runs_once(cli: CommandLin
     cli.write(
         "long.yaml",
         "name: long\ntasks:\n  j:\n    type: job\n    machine: alpha\n"
-        "    command: 'echo start >> ~/witness; sleep 3; echo end >> ~/witness'\n"
+        f"    command: 'echo start >> ~/witness; {WAITS}echo end >> ~/witness'\n"
         "    outputs: {w: {file: ~/witness}}\n"
         "  back: {type: stage, needs: [j], from: 'alpha:~/witness', to: 'local:results/'}\n",
     )
@@ -97,6 +98,7 @@ def test_a_job_outlives_the_absence_of_its_machine_and_runs_once(cli: CommandLin
     wait_until(witness.exists, "the job has started")
     alpha.stop()
     wait_until(lambda: "machine alpha is held" in cli.said(process), "alpha is held")
+    (alpha.home / "go").touch()
     wait_until(lambda: "end" in witness.read_text(), "the job has ended all the same")
     alpha.start()
     assert_done(cli, process)
@@ -141,17 +143,20 @@ def test_a_transfer_whose_connection_is_cut_is_tried_again_and_leaves_nothing_ha
     assert task["attempt"] in (1, 2), "the cut is an infrastructure failure, or was mended within the attempt"
 
 
-def test_a_server_stopped_in_the_middle_of_a_transfer_is_waited_for(cli: CommandLine, alpha: Sshd) -> None:
-    config = cli.folder / "wlmctl.toml"
-    config.write_text(config.read_text().replace("cpus = 2", 'cpus = 2\nbandwidth = "20MB"'))  # so that it lasts
+def test_a_server_stopped_in_the_middle_of_a_transfer_is_waited_for(
+    cli: CommandLine, own_farm: Farm, alpha: Sshd
+) -> None:
     (cli.folder / "big").write_bytes(b"x" * (60 << 20))
     cli.write("s.yaml", "name: s\ntasks: {s: {type: stage, from: 'local:big', to: 'alpha:~/big'}}\n")
-    process = cli.start("run", "s.yaml")
-    wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in alpha.home.glob(".big.wlm-*")), "bytes arrive")
-    alpha.stop()
-    wait_until(lambda: "held" in cli.said(process) or "tries again" in cli.said(process), "it is noticed")
-    alpha.start()
-    assert_done(cli, process)
+    with Relay(alpha.address, alpha.port) as relay:
+        own_farm.write_inventory(cli.folder, ways={"alpha": (relay.address, relay.port)})
+        relay.fail("stall", "up", 30 << 20)
+        process = cli.start("run", "s.yaml")
+        wait_until(lambda: relay.has_failed, "a part has arrived", 60)
+        alpha.stop()
+        wait_until(lambda: "held" in cli.said(process) or "tries again" in cli.said(process), "it is noticed", 60)
+        alpha.start()
+        assert_done(cli, process)
     assert (alpha.home / "big").stat().st_size == 60 << 20
     assert [path.name for path in alpha.home.glob("*big*")] == ["big"]
 
@@ -175,7 +180,7 @@ def test_a_cancel_is_proven_when_the_machine_answers_again(cli: CommandLine, alp
 def test_a_timeout_is_enforced_when_the_machine_answers_again(cli: CommandLine, alpha: Sshd) -> None:
     cli.write(
         "t.yaml",
-        "name: t\ntasks: {j: {type: job, machine: alpha, timeout: 4, command: 'echo $$ > ~/pid; sleep 600'}}\n",
+        "name: t\ntasks: {j: {type: job, machine: alpha, timeout: 6, command: 'echo $$ > ~/pid; sleep 600'}}\n",
     )
     process = cli.start("run", "t.yaml")
     pid = int(wait_until(lambda: _read(alpha.home / "pid"), "the job has started"))

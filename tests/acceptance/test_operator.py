@@ -24,8 +24,10 @@ from tests.waiting import wait_until
 MANY = """
 name: many
 tasks:
-  j: {type: job, foreach: {n: 1..%d}, command: 'echo ${n} >> witness; sleep %s'}
+  j: {type: job, foreach: {n: 1..%d}, command: 'echo ${n} >> witness; until [ -e go ]; do sleep 0.1; done'}
 """
+
+ONE = "name: one\ntasks: {j: {type: job, command: 'true'}}\n"
 
 
 @pytest.fixture
@@ -85,9 +87,10 @@ def once(count: int) -> Counter[str]:
 
 
 def test_a_stopped_run_whose_work_was_taken_over_writes_nothing_more_and_ends_with_4(cli: CommandLine) -> None:
-    old = cli.start("run", cli.write("many.yaml", MANY % (16, "0.4")))
+    old = cli.start("run", cli.write("many.yaml", MANY % 16))
     wait_until(lambda: witness(cli), "jobs run")
     stop(old, cli.store)
+    cli.write("go", "")
     (identifier,) = cli.ids()
     new = cli.start("resume", identifier)
     assert new.wait(60) == 0, cli.said(new)
@@ -106,9 +109,10 @@ def test_a_disk_that_fills_up_under_the_store_ends_the_run_with_one_line_and_res
 ) -> None:
     cli.store = small_disk / "wlmctl.db"
     cli.environ["WLMCTL_STORE"] = f"sqlite:///{cli.store}"
-    run = cli.start("run", cli.write("many.yaml", MANY % (12, "0.5")))
+    run = cli.start("run", cli.write("many.yaml", MANY % 12))
     wait_until(lambda: witness(cli), "jobs run")
     fill(small_disk / "filler")
+    cli.write("go", "")
     assert run.wait(60) == 4
     assert cli.said(run).splitlines()[-1] == f"wlmctl: store {cli.store}: the disk is full"
     assert "Traceback" not in cli.said(run)
@@ -126,10 +130,11 @@ def test_a_disk_that_fills_up_under_the_store_ends_the_run_with_one_line_and_res
 def test_an_orchestrator_waits_for_a_disk_that_is_full_and_goes_on(cli: CommandLine, small_disk: Path) -> None:
     cli.store = small_disk / "wlmctl.db"
     cli.environ["WLMCTL_STORE"] = f"sqlite:///{cli.store}"
-    identifier = cli.run("submit", cli.write("many.yaml", MANY % (12, "0.5"))).stdout.strip()
+    identifier = cli.run("submit", cli.write("many.yaml", MANY % 12)).stdout.strip()
     daemon = cli.start("orchestrator", "--slots", "4")
     wait_until(lambda: witness(cli), "jobs run")
     fill(small_disk / "filler")
+    cli.write("go", "")
     wait_until(lambda: "trying again" in cli.said(daemon), "it has noticed")
     assert cli.said(daemon).splitlines()[-1].endswith(f"store {cli.store}: the disk is full; trying again, jobs go on")
     (small_disk / "filler").unlink()
@@ -144,9 +149,10 @@ def test_a_standby_orchestrator_leads_after_the_leader_was_stopped(cli: CommandL
     wait_until(lambda: "leads" in cli.run("doctor", code=None).stdout, "one leads")
     standby = cli.start("orchestrator", "--slots", "4")
     wait_until(lambda: "waiting to take over" in cli.said(standby), "the other waits")
-    identifier = cli.run("submit", cli.write("many.yaml", MANY % (12, "0.3"))).stdout.strip()
+    identifier = cli.run("submit", cli.write("many.yaml", MANY % 12)).stdout.strip()
     wait_until(lambda: witness(cli), "jobs run")
     stop(leader, cli.store)
+    cli.write("go", "")
     cli.run("wait", identifier, timeout_s=80)
     leader.send_signal(signal.SIGCONT)
     wait_until(lambda: "another process leads now" in cli.said(leader), "the old leader has noticed")
@@ -157,9 +163,9 @@ def test_a_standby_orchestrator_leads_after_the_leader_was_stopped(cli: CommandL
 
 
 def test_a_run_whose_stderr_is_full_or_closed_ends_as_the_experiment_does(cli: CommandLine) -> None:
-    cli.write("many.yaml", MANY % (1, "0"))
+    cli.write("one.yaml", ONE)
     for redirection in ("2>/dev/full", "2>&-"):
-        line = f"{' '.join(WLMCTL)} run many.yaml {redirection}"
+        line = f"{' '.join(WLMCTL)} run one.yaml {redirection}"
         assert subprocess.run(line, shell=True, cwd=cli.folder, env=cli.environ, check=False).returncode == 0
     cli.write("bad.yaml", "name: bad\ntasks: {j: {type: job, command: exit 3}}\n")
     line = f"{' '.join(WLMCTL)} run bad.yaml 2>/dev/full"
@@ -167,14 +173,14 @@ def test_a_run_whose_stderr_is_full_or_closed_ends_as_the_experiment_does(cli: C
 
 
 def test_a_run_whose_events_nobody_can_read_is_not_begun(cli: CommandLine) -> None:
-    cli.write("many.yaml", MANY % (1, "0"))
-    line = f"{' '.join(WLMCTL)} run -o json many.yaml > /dev/full"
+    cli.write("one.yaml", ONE)
+    line = f"{' '.join(WLMCTL)} run -o json one.yaml > /dev/full"
     assert subprocess.run(line, shell=True, cwd=cli.folder, env=cli.environ, check=False).returncode == 4
     assert cli.ids() == []
 
 
 def test_run_tells_its_id_first_and_its_end_last_as_json(cli: CommandLine) -> None:
-    done = cli.run("run", "-o", "json", cli.write("many.yaml", MANY % (1, "0")))
+    done = cli.run("run", "-o", "json", cli.write("one.yaml", ONE))
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     (identifier,) = cli.ids()
     assert lines[0] == {"version": 1, "experiment": identifier, "kind": "submitted"}

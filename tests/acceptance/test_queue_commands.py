@@ -36,7 +36,7 @@ def line(tmp_path: Path, rabbit: Rabbit, vhost: Vhost, broker: RabbitBroker) -> 
 def broker(vhost: Vhost) -> Iterator[RabbitBroker]:
     """A broker where an orchestrator has been."""
     broker = RabbitBroker(RabbitSettings(vhost.url))
-    assert broker.wait_connected(30)
+    assert broker.wait_connected(60)
     yield broker
     broker.close()
 
@@ -45,7 +45,7 @@ def bury(broker: RabbitBroker, queue: str, body: bytes, reason: str) -> None:
     """A message of that queue becomes a dead letter."""
     channel = broker.channel()
     channel.declare(queue)
-    channel.publish(queue, body, timeout_s=10)
+    channel.publish(queue, body, timeout_s=60)
     channel.consume(queue, 1)
     delivery = channel.receive(20)
     assert delivery is not None
@@ -69,7 +69,7 @@ def test_queue_list_shows_what_waits_and_who_consumes(line: CommandLine, broker:
     channel = broker.channel()
     for queue in (type_queue("wlm", "job"), worker_queue("wlm", WORKER)):
         channel.declare(queue)
-    channel.publish(type_queue("wlm", "job"), b"1", timeout_s=10)
+    channel.publish(type_queue("wlm", "job"), b"1", timeout_s=60)
     channel.consume(worker_queue("wlm", WORKER), 1)
     wait_until(lambda: broker.probe(worker_queue("wlm", WORKER)).consumers == 1, "the consumer is there")  # type: ignore[union-attr]
     found = queues(line)
@@ -110,7 +110,7 @@ def test_requeue_puts_dead_letters_back_where_they_came_from(line: CommandLine, 
 def test_purge_empties_a_queue_by_its_name(line: CommandLine, broker: RabbitBroker) -> None:
     channel = broker.channel()
     channel.declare("wlm.work.job")
-    channel.publish("wlm.work.job", b"1", timeout_s=10)
+    channel.publish("wlm.work.job", b"1", timeout_s=60)
     assert line.run("queue", "purge", "work.job").stdout == "wlm.work.job: 1 message thrown away\n"
     assert depth(broker, "wlm.work.job") == 0
     assert "no queue 'work.jobs'" in line.run("queue", "purge", "work.jobs", code=3).stderr

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import CommandLine
+from tests.services.relay import Relay
 from tests.services.sshd import Farm, open_farm, require_sshd
-from tests.waiting import wait_until
 
 NAMES = [b"a b", b"q'uote\"", b"new\nline", b"$(touch pwned)", b";ls", b"-rf", b"\xff\xfe", b"~", b"*", b"back\\slash"]
 
@@ -175,13 +175,15 @@ def test_a_setting_that_no_plugin_takes_ends_a_run_before_anything_is_written(
 
 def test_a_connection_cut_in_mid_transfer_costs_a_new_attempt_and_leaves_nothing(cli: CommandLine, farm: Farm) -> None:
     big = cli.folder / "big.bin"
-    big.write_bytes(os.urandom(1 << 20) * 150)
+    big.write_bytes(os.urandom(1 << 20) * 60)
     cli.write("cut.yaml", "name: cut\ntasks: {a: {type: stage, from: local:big.bin, to: beta:in/}}\n")
-    running = cli.start("run", "cut.yaml", "-o", "json")
     home = farm["beta"].home
-    wait_until(lambda: any(path.stat().st_size for path in home.rglob(".big.bin.wlm-*")), "the transfer to begin")
-    farm["beta"].kill_sessions()
-    assert running.wait(60) == 0
+    with Relay(farm["beta"].address, farm["beta"].port) as relay:
+        ways = {"beta": (relay.address, relay.port)}
+        farm.write_inventory(cli.folder, transports={"beta": "scp"}, ways=ways)
+        relay.fail("reset", "up", 30 << 20)
+        cli.run("run", "cut.yaml")
+        assert relay.has_failed
     (arrived,) = home.rglob("big.bin")
     assert arrived.read_bytes() == big.read_bytes()
     assert leftovers(home) == []

@@ -22,7 +22,7 @@ tasks:
     needs: [prepare]
     directory: work
     foreach: {n: 1..%(count)d}
-    command: "echo ${n} >> witness; sleep %(seconds)s; echo done ${n}"
+    command: "echo ${n} >> witness; %(then)s; echo done ${n}"
   collect:
     type: stage
     needs: [simulate]
@@ -39,8 +39,12 @@ def cli(tmp_path, store_url):
     line.close()
 
 
-def sweep(cli, count=12, seconds="0.2"):
-    return cli.write("sweep.yaml", SWEEP % {"count": count, "seconds": seconds})
+#: Until the test lets it go on.
+WAITS = "until [ -e ../go ]; do sleep 0.1; done"
+
+
+def sweep(cli, count=12, then="sleep 0.2"):
+    return cli.write("sweep.yaml", SWEEP % {"count": count, "then": then})
 
 
 def witness(cli):
@@ -88,22 +92,24 @@ def test_a_killed_run_is_resumed_and_no_command_starts_twice(cli, seed):
 
 
 def test_jobs_go_on_after_ctrl_c_and_resume_collects_them(cli):
-    process = cli.start("run", sweep(cli, count=2, seconds="2"))
+    process = cli.start("run", sweep(cli, count=2, then=WAITS))
     wait_until(lambda: sum(witness(cli).values()) == 2, "both jobs have started")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     (identifier,) = cli.ids()
     assert f"wlmctl resume {identifier}" in cli.said(process)
+    cli.write("go", "")
     cli.run("resume", identifier)
     assert witness(cli) == once(2)
     assert cli.state(identifier) == "succeeded"
 
 
 def test_sigterm_ends_a_run_with_143_and_its_jobs_go_on(cli):
-    process = cli.start("run", sweep(cli, count=1, seconds="2"))
+    process = cli.start("run", sweep(cli, count=1, then=WAITS))
     wait_until(lambda: witness(cli), "the job has started")
     process.terminate()
     assert process.wait(60) == 143
+    cli.write("go", "")
     cli.run("resume", cli.ids()[0])
     assert witness(cli) == once(1)
 
@@ -118,14 +124,16 @@ tasks:
     command: |
       mkdir -p busy && mine=$(mktemp busy/XXXXXX)
       ls busy | wc -l >> loads
+      until [ -e go ]; do sleep 0.1; done
       sleep 0.15
       rm "$mine"
       echo %d-${n} >> witness
 """
     processes = [cli.start("run", cli.write(f"c{number}.yaml", text % (number, number))) for number in range(3)]
     wait_until(lambda: len(cli.ids()) == 3, "all three are in the store")
-    wait_until(lambda: (tmp_path / "witness").exists(), "jobs run")
+    wait_until(lambda: (tmp_path / "loads").exists(), "jobs run")
     processes[0].kill()
+    cli.write("go", "")
     for process in processes[1:]:
         assert process.wait(60) == 0, cli.said(process)
     killed = next(name for name in cli.ids() if name.startswith("crowd0"))
@@ -220,10 +228,11 @@ def test_a_timeout_ends_the_attempt_with_its_class(cli):
 
 def test_an_orchestrator_is_fed_through_the_store_and_replaced_when_it_is_killed(cli):
     first = cli.start("orchestrator", "--slots", "4")
-    identifier = cli.run("submit", sweep(cli, count=8, seconds="0.4")).stdout.strip()
+    identifier = cli.run("submit", sweep(cli, count=8, then=WAITS)).stdout.strip()
     wait_until(lambda: witness(cli), "jobs run")
     first.kill()
     first.wait()
+    cli.write("go", "")
     second = cli.start("orchestrator", "--slots", "4")
     cli.run("wait", identifier)
     assert witness(cli) == once(8)

@@ -178,7 +178,7 @@ class Round:
             wrong += checks.once_an_attempt(self.folder, rows)
             wrong += checks.told_in_full(db, {task.exp for _, task in rows})
         wrong += checks.no_bug(self.fleet)
-        wrong += wait_for_nothing(partial(checks.no_process, self.fleet), 10)
+        wrong += wait_for_nothing(partial(checks.no_process, self.fleet), 30)
 
     def _what_is_queued(self, *, of_workers: bool) -> list[str]:
         """What is left in queues, or queues of workers that are gone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.services.processes import send
 from tests.waiting import wait_until
 from wlmctl.errors import Cancelled, SpecError, TaskFailed
 from wlmctl.machine import Machine
@@ -43,7 +44,7 @@ class TestEnvironment(TaskTypeContract):
     def context(self, tmp_path: Path) -> Iterator[FakeContext]:
         context = FakeContext(tmp_path, files={"run.sh": b"#!/bin/sh\necho hi\n"})
         yield context
-        assert not living(context.token), "a process of the task was left"
+        wait_until(lambda: not living(context.token), "no process of the task is left")
 
     @pytest.mark.parametrize(
         ("change", "key"),
@@ -206,6 +207,7 @@ class TestEnvironment(TaskTypeContract):
         results: list[Done] = []
         second = threading.Thread(target=lambda: results.append(execute(task_type, mapping, context.again("e2"))))
         second.start()
+        wait_until(lambda: sleepers(context.token), "its command has looked for the gate")
         (lock,) = Path(context.scratch("compute"), "environments").glob("*.lock")
         wait_until((lock / "owner").exists, "the owner in the lock")
         waiting = Path(context.private_folder("compute"), "environment-e2", "beat")
@@ -213,9 +215,8 @@ class TestEnvironment(TaskTypeContract):
         assert not results, "the second build did not wait for the first"
         gate.touch()
         own = f"environment-{context.execution}/runner".encode()
-        for pid in living(context.token):
-            if own in Path("/proc", str(pid), "cmdline").read_bytes() or b"sleep" in cmdline(pid):
-                subprocess.run(["kill", "-KILL", str(pid)], check=False)
+        runners = [pid for pid in living(context.token) if own in cmdline(pid)]
+        send([*runners, *sleepers(context.token)], signal.SIGKILL)  # the command last, whose end nobody is to see
         first.join(60)
         second.join(60)
         assert [error.failure_class for error in failures] == ["infra"]  # type: ignore[attr-defined]
@@ -255,6 +256,11 @@ def cmdline(pid: int) -> bytes:
         return Path("/proc", str(pid), "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def sleepers(token: str) -> list[int]:
+    """The processes that carry the token and wait for ten minutes."""
+    return [pid for pid in living(token) if cmdline(pid) == b"sleep\x00600\x00"]
 
 
 def living(token: str) -> list[int]:

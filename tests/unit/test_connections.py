@@ -313,5 +313,5 @@ def test_a_connection_that_comes_too_late_goes_back_and_nobody_waits_for_it(open
         pass
     answer.set()
     wait_until(lambda: pool._logins["x"].idle, "it is given back")
-    with soon(pool.lease(NAS), 5) as transport:
+    with soon(pool.lease(NAS), 60) as transport:
         assert transport is cast(Transport, opened.all[0])

@@ -351,7 +351,7 @@ def test_a_second_signal_ends_the_process_at_once(name: str, code: int) -> None:
         f"    os.kill(os.getpid(), signal.{name})\n"
         "    raise SystemExit(99)\n"
     )
-    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == code
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == code
 
 
 def test_a_lost_lease_is_told_in_one_line(play: Callable[[dict[str, int]], Play]) -> None:

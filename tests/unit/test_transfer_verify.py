@@ -18,7 +18,7 @@ from wlmctl.errors import Broken, Cancelled
 from wlmctl.transfer import Verify, behind, copy
 from wlmctl.transport import CHUNK_BYTES, FileInfo
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -198,22 +198,22 @@ def test_a_far_source_is_read_once_whether_it_can_hash_or_not(tmp_path: Path, da
 
 
 def test_a_cancel_does_not_wait_for_a_digest(tmp_path: Path, data: Path) -> None:
-    hashing, released = threading.Event(), threading.Event()
+    hashing, released, ended = threading.Event(), threading.Event(), threading.Event()
 
     def hang(_: str) -> None:
         hashing.set()
         released.wait(PATIENCE_S)
+        ended.set()
 
     def check() -> None:
         if hashing.is_set():
             raise Cancelled("cancelled")
 
     made = planned(data / "a", tmp_path / "to", target=place("far", lambda: Hashing(hang)))
-    began = time.monotonic()
     try:
         with pytest.raises(Cancelled):
             copy(made, execution="e1", check=check)
-        assert time.monotonic() - began < 1.0
+        assert not ended.is_set()
     finally:
         released.set()
     assert leftovers(tmp_path) == []
