@@ -105,15 +105,15 @@ class Leader:
     def resend(self, message: TaskMessage, to: Worker | None = None) -> None:
         """Send this dispatch."""
         queue = worker_queue("wlm", to.id) if to is not None else type_queue("wlm", message.type)
-        self.channel.publish(queue, encode(message), priority=message.priority, timeout_s=20)
+        self.channel.publish(queue, encode(message), priority=message.priority, timeout_s=60)
 
     def order(self, worker: Worker, message: Message) -> None:
         """Send a control message."""
-        self.channel.publish(control_queue("wlm", worker.id), encode(message), timeout_s=20)
+        self.channel.publish(control_queue("wlm", worker.id), encode(message), timeout_s=60)
 
     def mark(self, worker: Worker, message: Message) -> None:
         """Send a mark."""
-        self.channel.publish(marks_queue("wlm", worker.id), encode(message), timeout_s=20)
+        self.channel.publish(marks_queue("wlm", worker.id), encode(message), timeout_s=60)
 
     def listen(self, timeout_s: float = 0.05) -> None:
         """Take what the workers have said by now."""
@@ -123,7 +123,7 @@ class Leader:
             self.said.extend(messages)
             self.channel.ack(delivery)
 
-    def wait(self, kind: type[M], wanted: Callable[[M], bool] = lambda _: True, timeout_s: float = 20) -> M:
+    def wait(self, kind: type[M], wanted: Callable[[M], bool] = lambda _: True, timeout_s: float = 60) -> M:
         """The first message of a kind that fits, among all that were ever said; waits for it."""
 
         def look() -> M | None:
@@ -134,7 +134,7 @@ class Leader:
         assert found is not None
         return found
 
-    def beat(self, worker: Worker, wanted: Callable[[HeartbeatMessage], bool], timeout_s: float = 20) -> Any:
+    def beat(self, worker: Worker, wanted: Callable[[HeartbeatMessage], bool], timeout_s: float = 60) -> Any:
         """The next heartbeat of the worker that fits; earlier ones do not count."""
         self.listen(0)
         before = len(self.said)
@@ -146,7 +146,7 @@ class Leader:
 
         return wait_until(look, "a heartbeat comes", timeout_s)
 
-    def result(self, message: TaskMessage, timeout_s: float = 20) -> ResultMessage:
+    def result(self, message: TaskMessage, timeout_s: float = 60) -> ResultMessage:
         """The result of this dispatch; waits for it."""
         return self.wait(ResultMessage, lambda found: found.key == message.key, timeout_s)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], what: str, timeout_s: float = 30) -> T:
+def wait_until(predicate: Callable[[], T], what: str, timeout_s: float = 60) -> T:
     """Call ``predicate`` until it is true and return its value; after ``timeout_s`` fail, naming ``what``."""
     deadline = time.monotonic() + timeout_s
     while True:

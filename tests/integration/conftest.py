@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from tests.orchestra import Orchestra
 from tests.play import Clock, inventory, play_types
 from tests.services.rabbitmq import require
+from tests.waiting import wait_until
 from wlmctl.broker.rabbitmq import RabbitBroker, RabbitSettings
 from wlmctl.machine import Machine
 
@@ -43,13 +43,13 @@ def connect():
     brokers = []
 
     def connect(url, **settings):
-        brokers.append(RabbitBroker(RabbitSettings(url, **{"heartbeat_s": 1, **settings})))
+        brokers.append(RabbitBroker(RabbitSettings(url, **{"heartbeat_s": 30, **settings})))
         return brokers[-1]
 
     yield connect
     for broker in brokers:
         broker.close()
-        assert not any(thread is broker._link._thread for thread in threading.enumerate()), "its thread has ended"
+        wait_until(lambda thread=broker._link._thread: not thread.is_alive(), "its thread has ended")
 
 
 @pytest.fixture

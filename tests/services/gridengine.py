@@ -23,7 +23,7 @@ from tests.services.processes import send
 _PROGRAMS = Path("/usr/lib/gridengine")
 _SHARED = Path("/usr/share/gridengine")
 _ROOT = Path("/var/lib/gridengine")
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _QUEUE = {
     "qname": "main",
     "hostlist": "localhost",

@@ -113,7 +113,7 @@ class NativeServer(Server):
                 return True
             return False
 
-        wait_until(is_up, f"PostgreSQL answers (see {self.folder}/log)", timeout_s=30)
+        wait_until(is_up, f"PostgreSQL answers (see {self.folder}/log)", timeout_s=120)
 
     def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
@@ -122,6 +122,7 @@ class NativeServer(Server):
                     *self._as, str(self._binaries / "postgres"), "-D", str(self.folder / "data"),
                     "-k", str(self.folder), "-p", str(self.port), "-h", self.address,
                     "-c", "max_connections=200", "-c", "shared_buffers=32MB",
+                    "-c", "wal_writer_delay=10s",  # what is not committed is lost with a killed server
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
@@ -142,7 +143,7 @@ class NativeServer(Server):
         if self._process is not None and self._process.poll() is None:
             started = descendants(self._process.pid)
             self.send(how)
-            self._process.wait(30)
+            self._process.wait(60)
             if how == signal.SIGKILL:  # what it has started notices that only a moment later
                 send(started, signal.SIGKILL)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 
 def with_token(token: str) -> list[int]:
     """The live processes that have this job's token in their environment."""
@@ -45,6 +47,22 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
         if pid > 1:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
+
+
+def stop(pids: Iterable[int]) -> None:
+    """SIGSTOP, and wait until none of their threads runs any more: those of a busy host take a while to hear of it."""
+    stopped = list(pids)
+    send(stopped, signal.SIGSTOP)
+    wait_until(lambda: all(map(_stands_still, stopped)), "every thread has stopped")
+
+
+def _stands_still(pid: int) -> bool:
+    """True for a process of which no thread can run, also for one that is gone."""
+    states = set[str]()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):
+            states.add(stat.read_text(errors="replace").rpartition(")")[2].split()[0])
+    return states <= {"T", "t", "Z", "X"}
 
 
 def descendants(pid: int) -> list[int]:

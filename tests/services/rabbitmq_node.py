@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.services.certificates import Authority
 from tests.services.ports import free_port
+from tests.services.processes import stop
 from tests.services.rabbitmq_api import ADMIN, PASSWORD, Rabbit
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
@@ -172,8 +173,7 @@ class RabbitNode(Rabbit):
 
     def pause(self) -> None:
         """SIGSTOP: connections stay, nothing answers."""
-        for pid in self._pids("beam.smp"):
-            os.kill(pid, signal.SIGSTOP)
+        stop(self._pids("beam.smp"))
 
     def resume(self) -> None:
         """SIGCONT."""
@@ -221,7 +221,7 @@ class RabbitNode(Rabbit):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if self._process is not None:
-            self._process.wait(10)
+            self._process.wait(60)
 
     def processes(self) -> list[int]:
         """The node's own processes."""

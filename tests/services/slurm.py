@@ -21,7 +21,7 @@ from tests.services.processes import send
 from tests.services.sshd import Sshd
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
@@ -79,7 +79,7 @@ class Slurm:
 
     def _settings(self) -> list[str]:
         host = socket.gethostname().partition(".")[0]
-        ports = [free_port("127.0.0.1") for _ in range(len(self.nodes) + 1)]
+        ports = [free_port("0.0.0.0") for _ in range(len(self.nodes) + 1)]
         return [
             "ClusterName=wlm",
             f"SlurmctldHost={host}(127.0.0.1)",

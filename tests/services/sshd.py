@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.services.ports import free_port
-from tests.services.processes import descendants, send
+from tests.services.processes import descendants, send, stop
 
 SSHD = "/usr/sbin/sshd"
 TOKEN = "WLM_TEST_SSHD"
@@ -174,7 +174,7 @@ class Sshd:
 
     def pause(self) -> None:
         """Stop the server and its connections without ending them, as a hanging machine would."""
-        send(self.processes(), signal.SIGSTOP)
+        stop(self.processes())
 
     def resume(self) -> None:
         """Go on after ``pause``."""

@@ -22,7 +22,7 @@ def connect(rabbit: Any) -> Iterator[Connect]:
     vhost, brokers = rabbit.vhost(), list[Any]()
 
     def connect() -> Broker:
-        broker = RabbitBroker(RabbitSettings(vhost.url, heartbeat_s=1))
+        broker = RabbitBroker(RabbitSettings(vhost.url, heartbeat_s=30))
         brokers.append(broker)
         return broker
 

@@ -77,10 +77,14 @@ def test_a_worker_that_is_drained_finishes_hands_back_the_rest_and_says_goodbye(
     wait_until(worker.finished, "it is done")
     for queue in (worker_queue, control_queue, marks_queue):
         assert leader.broker.probe(queue("wlm", "w")) is None
-    # it may come before the broker knows that the worker wants no more, and is handed back then
-    came = [said for said in leader.said if isinstance(said, ReturnedMessage) and said.key == others.key]
-    assert len(came) + leader.broker.probe(type_queue("wlm", "b")).ready == 1  # type: ignore[union-attr]
-    worker.close(1)
+    worker.close(60)
+
+    def places() -> int:
+        """It may come before the broker knows that the worker wants no more, and is handed back then."""
+        came = [said for said in leader.said if isinstance(said, ReturnedMessage) and said.key == others.key]
+        return len(came) + leader.broker.probe(type_queue("wlm", "b")).ready  # type: ignore[union-attr]
+
+    wait_until(lambda: places() == 1, "it waits for others, or was handed back")
     assert "late" not in leader.type.executed
 
 
@@ -136,9 +140,12 @@ def test_a_dispatch_that_is_to_be_alone_waits_for_the_others_and_lets_none_in(
     finally:
         is_alone.set()
     assert leader.result(alone).outcome.what == "done"
-    busy = [each.key for each in leader.said if isinstance(each, ReturnedMessage)]
-    if other.key not in busy:
-        leader.result(other)
+
+    def is_answered() -> bool:
+        leader.listen()
+        return other.key in [said.key for said in leader.said if isinstance(said, ReturnedMessage | ResultMessage)]
+
+    wait_until(is_answered, "the other one is done, or was handed back")
     assert leader.result(leader.send("after")).outcome.what == "done"
 
 
