@@ -35,7 +35,7 @@ def own_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="wo-", dir="/tmp") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         yield Path(folder)
-        assert list(Path(folder).iterdir()) == []
+        wait_until(lambda: list(Path(folder).iterdir()) == [], "no control socket is left")
 
 
 def opened(site: Site, machine: Machine | None = None, **options: Any) -> Any:
@@ -56,12 +56,12 @@ def logins(site: Site) -> int:
 def login_by_hand(site: Site, path: Path) -> Iterator[None]:
     """What a user does who is asked for more than a key: ``ssh -fNM``, once. Keys alone do not do any more."""
     call = ["ssh", "-F", str(site.inventory.ssh_config), "-S", str(path)]
-    subprocess.run([*call, "-fNM", "-oControlPersist=60", "nas"], check=True, capture_output=True, timeout=20)
+    subprocess.run([*call, "-fNM", "-oControlPersist=60", "nas"], check=True, capture_output=True, timeout=60)
     site.sshd.authorized_keys.write_text("")
     try:
         yield
     finally:
-        subprocess.run([*call, "-Oexit", "nas"], check=False, capture_output=True, timeout=20)
+        subprocess.run([*call, "-Oexit", "nas"], check=False, capture_output=True, timeout=60)
 
 
 def test_files_and_commands_share_one_login(site: Site) -> None:
@@ -146,17 +146,22 @@ def test_a_command_whose_connection_breaks_is_broken_and_one_with_code_255_is_no
 
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_a_connection_that_is_closed_breaks_off_the_command_that_another_thread_waits_for(
-    site: Site, own_temporary_folder: Path, by_hand: bool
+    site: Site, own_temporary_folder: Path, tmp_path: Path, by_hand: bool
 ) -> None:
-    path = own_temporary_folder / "by-hand"
+    path, begun = own_temporary_folder / "by-hand", tmp_path / "begun"
     with login_by_hand(site, path) if by_hand else nullcontext():
         transport = opened(site, control_path=str(path))
-        closing = threading.Timer(0.3, transport.close)
+
+        def close() -> None:
+            wait_until(begun.exists, "the command runs")
+            transport.close()
+
+        closing = threading.Thread(target=close)
         closing.start()
         began = time.monotonic()
         with pytest.raises(Broken):
-            transport.run("sleep 30")
-        assert time.monotonic() - began < 15
+            transport.run(f"touch '{begun}'; sleep 60")
+        assert time.monotonic() - began < 40
         closing.join()
 
 

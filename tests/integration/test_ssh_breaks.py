@@ -44,7 +44,7 @@ def test_a_connection_killed_while_it_writes_is_broken_at_once(site: Site, opene
     started = time.monotonic()
     with opener(site.machine, {}) as transport, pytest.raises(Broken):  # type: ignore[operator]
         transport.write(str(tmp_path / "f"), chunks(), replace(info_of(b""), size_bytes=1 << 40))
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 25
 
 
 @OPENERS
@@ -61,19 +61,28 @@ def test_a_connection_killed_while_it_reads_is_broken_at_once(site: Site, opener
             for _ in reading:
                 pass
         wait_until(lambda: not transport.alive(), "the connection counts as lost")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 25
 
 
-def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_alone_is_not(site: Site) -> None:
-    with connect(site.machine, timeout_s=0.5) as ssh:
-        assert run(ssh, "sleep 2; echo awake").stdout == b"awake\n"
-        pausing = threading.Timer(0.7, site.sshd.pause)
+def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_alone_is_not(
+    site: Site, tmp_path: Path
+) -> None:
+    with connect(site.machine) as ssh:
+        ssh.timeout_s = 2
+        assert run(ssh, "sleep 3; echo awake").stdout == b"awake\n"
+
+        def pause() -> None:
+            wait_until((tmp_path / "begun").exists, "the command runs")
+            ssh.timeout_s = 0.5
+            site.sshd.pause()
+
+        pausing = threading.Thread(target=pause)
         pausing.start()
         started = time.monotonic()
         try:
             with pytest.raises(Broken, match=r"machine nas: silent for 1 s"):
-                run(ssh, "sleep 60")
-            assert time.monotonic() - started < 20
+                run(ssh, f"touch '{tmp_path}/begun'; sleep 60")
+            assert time.monotonic() - started < 40
         finally:
             pausing.join()
             site.sshd.resume()
@@ -84,7 +93,7 @@ def test_a_host_that_hangs_is_broken_after_the_timeout(site: Site, opener: objec
     big = tmp_path / "big"
     with big.open("wb") as file:
         file.truncate(1 << 30)
-    with opener(site.machine, {"timeout_s": 1}) as transport:  # type: ignore[operator]
+    with opener(site.machine, {"timeout_s": 3}) as transport:  # type: ignore[operator]
         reading = transport.read(str(big))
         next(reading)
         site.sshd.pause()
@@ -95,7 +104,7 @@ def test_a_host_that_hangs_is_broken_after_the_timeout(site: Site, opener: objec
                     pass
         finally:
             site.sshd.resume()
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 25
 
 
 def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> None:
@@ -107,7 +116,7 @@ def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> N
             run(ssh, "sleep 60")
         killer.wait()
         os.kill(pid, signal.SIGKILL)
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 25
 
 
 def test_a_file_that_shrinks_or_grows_while_it_is_sent_is_broken(site: Site, tmp_path: Path) -> None:
@@ -125,7 +134,7 @@ def test_a_file_that_shrinks_or_grows_while_it_is_sent_is_broken(site: Site, tmp
 @OPENERS
 def test_a_fifo_is_refused_and_hangs_nothing(site: Site, opener: object, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with opener(site.machine, {"timeout_s": 5}) as transport:  # type: ignore[operator]
+    with opener(site.machine, {"timeout_s": 30}) as transport:  # type: ignore[operator]
         seen = transport.stat(str(tmp_path / "fifo"))
         assert seen.kind == "other"
         for offset in (0, 3):
