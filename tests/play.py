@@ -97,9 +97,10 @@ def task_type(name: str) -> TaskType:
 
 
 def play_types(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """Put the play's task types and clock in place of the real ones."""
+    """Put the play's task types and clock in place of the real ones; a scheduler may take what a busy host takes."""
     monkeypatch.setattr("wlmctl.plugins.task_type", task_type)
     monkeypatch.setattr("wlmctl.orchestrator.loop.time", clock)
+    monkeypatch.setattr("wlmctl.orchestrator.watched.LIMIT_S", 120.0)
 
 
 def machine(name: str, **settings: Any) -> Machine:
