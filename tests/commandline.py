@@ -29,7 +29,7 @@ class CommandLine:
         return name
 
     def run(
-        self, *args: str, code: int | None = 0, stdin: str = "", timeout_s: float = 100
+        self, *args: str, code: int | None = 0, stdin: str = "", timeout_s: float = 200
     ) -> subprocess.CompletedProcess[str]:
         """The command to its end; fails unless it exits with ``code`` (None: any)."""
         done = subprocess.run(

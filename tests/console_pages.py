@@ -119,7 +119,7 @@ def run(session: Session, page: Path, folder: Path, env: Mapping[str, str]) -> N
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        timeout=110,
+        timeout=220,
     )
     outputs = re.split(rf"^{_END} (\d+)\n", done.stdout, flags=re.MULTILINE)
     commands = session.commands

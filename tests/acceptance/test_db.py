@@ -18,7 +18,7 @@ from wlmctl.store.schema import _FIRST, SCHEMA_VERSION, statements
 
 JOBS = (
     "name: jobs\ntasks:\n  j:\n    type: job\n    foreach: {n: 1..%d}\n"
-    "    command: 'echo ${n} >> witness; sleep %s; echo out ${n}'\n"
+    "    command: 'echo ${n} >> witness; %s; echo out ${n}'\n"
 )
 
 
@@ -36,12 +36,16 @@ def settings(line):
     line.write("wlmctl.toml", text)
 
 
+#: Until the test lets it go on.
+WAITS = "until [ -e go ]; do sleep 0.1; done"
+
+
 def url_of(line):
     return line.environ["WLMCTL_STORE"]
 
 
 def test_a_store_that_is_whole_has_no_findings(line):
-    line.run("run", line.write("jobs.yaml", JOBS % (3, 0)))
+    line.run("run", line.write("jobs.yaml", JOBS % (3, "true")))
     found = line.json("db", "check")
     assert (found["findings"], found["experiments"], found["schema_version"]) == ([], 1, SCHEMA_VERSION)
     assert line.run("db", "check").stdout.endswith(f"version {SCHEMA_VERSION}, 1 experiment, 0 findings\n")
@@ -93,7 +97,7 @@ def shape(path: Path) -> list[tuple[str, str]]:
 
 
 def test_an_upgrade_is_refused_while_a_process_works_on_the_store(line):
-    process = line.start("run", line.write("jobs.yaml", JOBS % (1, 30)))
+    process = line.start("run", line.write("jobs.yaml", JOBS % (1, "sleep 30")))
     wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
     with open_database(url_of(line)) as db:
         set_version(db, 1)
@@ -113,7 +117,7 @@ def set_version(db, version):
 def test_a_store_grows_from_a_file_to_a_server_and_back_and_works_on_there(tmp_path, postgres):
     line = CommandLine(tmp_path)
     settings(line)
-    line.run("run", line.write("jobs.yaml", JOBS % (3, 0)))
+    line.run("run", line.write("jobs.yaml", JOBS % (3, "true")))
     (identifier,) = line.ids()
     with open_database(line.environ["WLMCTL_STORE"]) as db, db.transaction():
         seq = experiments.find(db, identifier).seq
@@ -150,7 +154,7 @@ def test_a_copy_into_a_store_that_is_not_empty_is_refused(line, new_store):
 
 
 def test_a_copy_is_refused_while_a_process_works_on_the_store_and_names_it(line):
-    process = line.start("run", line.write("jobs.yaml", JOBS % (1, 30)))
+    process = line.start("run", line.write("jobs.yaml", JOBS % (1, "sleep 30")))
     wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
     done = line.run("db", "copy", url_of(line), "sqlite:///not-made.db", code=4)
     assert f"a copy is refused while a process works on it (process {process.pid} on this host)" in done.stderr
@@ -183,19 +187,22 @@ def test_a_run_an_orchestrator_and_a_wait_outlive_a_server_that_is_killed(tmp_pa
     with native_server() as server:
         line = CommandLine(tmp_path, store_url=server.new_database())
         settings(line)
-        line.write("jobs.yaml", JOBS % (10, 0.6))
+        line.write("jobs.yaml", "max_running: 2\n" + JOBS % (10, WAITS))  # both have room on this host
         daemon = line.start("orchestrator", "--slots", "4")
         submitted = line.run("submit", "jobs.yaml").stdout.strip()
         waiting = line.start("wait", submitted)
         run = line.start("run", "jobs.yaml")
         witness = tmp_path / "witness"
         wait_until(lambda: "started on local" in line.said(run), "the run has begun", timeout_s=60)
-        for count in (1, 12):
-            wait_until(lambda count=count: len(lines(witness)) >= count, "jobs run", timeout_s=60)
-            server.stop(signal.SIGKILL)
-            for process in (daemon, run):
-                wait_until(lambda process=process: "waiting for it" in line.said(process), "the outage is told")
-            server.start()
+        wait_until(lambda: lines(witness), "jobs run", timeout_s=60)
+        server.stop(signal.SIGKILL)
+        for process in (daemon, run):
+            wait_until(lambda process=process: "waiting for it" in line.said(process), "the outage is told", 60)
+        line.write("go", "")
+        server.start()
+        wait_until(lambda: len(lines(witness)) >= 12, "jobs run again", timeout_s=60)
+        server.stop(signal.SIGKILL)
+        server.start()
         assert run.wait(60) == 0, line.said(run)
         assert waiting.wait(60) == 0, line.said(waiting)
         daemon.terminate()

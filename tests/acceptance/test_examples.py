@@ -38,7 +38,7 @@ def call(
         env={**os.environ, "PATH": path, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=220,
     )
     assert done.returncode == code, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

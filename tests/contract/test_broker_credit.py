@@ -79,7 +79,7 @@ def test_credit_zero_stops_the_consumer_and_leaves_what_waits(broker):
     wait_until(lambda: broker.probe("q").consumers == 0, "the consumer is gone")
     channel.publish("q", b"b")
     assert nothing_comes(channel)
-    assert broker.probe("q").ready == 1
+    wait_until(lambda: broker.probe("q").ready == 1, "it waits in the queue")
     channel.consume("q", 5)
     assert channel.receive(20).body == b"b"
 
@@ -120,13 +120,12 @@ def test_many_messages_are_received_and_acked_at_once(broker):
     channel.send([Outgoing("q", b"%d" % number) for number in range(250)])
     seen = []
     while len(seen) < 250:
-        batch = channel.receive_many(40, 10)
+        batch = channel.receive_many(40, 60)
         assert 0 < len(batch) <= 40
         seen += [delivery.body for delivery in batch]
         channel.ack(*reversed(batch))
     assert seen == [b"%d" % number for number in range(250)]
     channel.close()
-    wait_until(lambda: broker.probe("q").consumers == 0, "the consumer is gone")
     assert broker.probe("q").ready == 0
 
 
@@ -151,5 +150,5 @@ def test_receiving_ends_with_its_time_out(broker):
     channel.consume("q", 1)
     start_s = time.monotonic()
     assert channel.receive(0.2) is None
-    assert 0.15 < time.monotonic() - start_s < 5
+    assert 0.15 < time.monotonic() - start_s < 30
     assert channel.receive_many(10, 0) == []

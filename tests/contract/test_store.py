@@ -308,7 +308,7 @@ def test_a_transaction_sees_what_was_committed_while_it_waited_for_its_turn(db, 
 
     thread = threading.Thread(target=write)
     thread.start()
-    started.wait(10)
+    assert started.wait(60)
     with db.transaction():
         assert db.row("SELECT value FROM meta WHERE key = 'x'") == ("y",)
         assert db.data_version() != before

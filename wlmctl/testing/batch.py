@@ -195,10 +195,11 @@ class BatchContract:
         assert jobs.text("ran") is None
 
     def test_the_walltime_ends_a_job_with_the_class_time(self, jobs: Jobs) -> None:
-        answer = jobs.end(jobs.start("echo begun; while :; do sleep 0.05; done", walltime_s=1))
+        answer = jobs.end(jobs.start("echo begun; echo ran > ran; while :; do sleep 0.05; done", walltime_s=1))
         assert isinstance(answer, Failed)
         assert answer.failure_class is FailureClass.TIME
-        assert answer.stdout == b"begun\n"
+        if jobs.text("ran"):  # on a busy host the time may be over before the first command has begun
+            assert answer.stdout == b"begun\n"
 
     def test_a_job_within_its_walltime_is_not_disturbed(self, jobs: Jobs) -> None:
         assert isinstance(jobs.end(jobs.start("echo quick", walltime_s=3600)), Done)
