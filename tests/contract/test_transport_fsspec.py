@@ -178,6 +178,22 @@ def test_a_large_file_goes_in_parts_and_a_broken_one_leaves_nothing(s3: Any, buc
         transport.remove("/large")
 
 
+def test_a_large_file_that_breaks_off_leaves_nothing_in_a_folder_of_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def breaks_off() -> Iterator[bytes]:
+        yield b"x" * CHUNK_BYTES
+        raise Broken("cut")
+
+    with opened({"url": f"file://{tmp_path}"}) as transport:
+        with pytest.raises(Broken, match="cut"):
+            transport.write("/large", breaks_off(), info_of(bytes(100 * CHUNK_BYTES)))
+        assert transport.stat("/large") is None
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_of_a_bucket_is_a_machine_of_its_own(bucket: Bucket) -> None:
     bucket.put("above", b"not seen")
     with opened(bucket.options("/deep/folder")) as transport:

@@ -170,6 +170,18 @@ def test_a_kept_symlink_replaces_what_was_there(tmp_path: Path, data: Path) -> N
     assert os.readlink(out / "link") == "elsewhere"
 
 
+@pytest.mark.parametrize("text", ["a", "sub/../a", "{data}/a"])
+def test_a_kept_symlink_never_replaces_what_it_points_at(tmp_path: Path, data: Path, text: str) -> None:
+    (data / "link").symlink_to(text.format(data=data))
+    with pytest.raises(TaskFailed, match=f"link: is a symlink to local:{data}/a, which it would replace"):
+        copied(data / "link", data / "a")
+    assert (data / "a").read_text() == "A"
+    (data / "itself").symlink_to("itself")
+    copied(data / "itself", data / "itself")
+    copied(data / "link", data / "a", symlinks=Symlinks.FOLLOW)
+    assert (data / "a").read_text() == "A"
+
+
 def test_a_circle_of_followed_symlinks_and_a_dangling_one_are_told(tmp_path: Path, data: Path) -> None:
     (data / "sub" / "up").symlink_to("..")
     with pytest.raises(TaskFailed, match="lead round in a circle"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Sequence
 
 from wlmctl.errors import TaskFailed
@@ -37,6 +38,7 @@ def plan(
             for item in listed(source, transport, target, symlinks, excluded):
                 check()
                 _check_outside(item, to, excluded)
+                _check_not_its_own(item, to)
                 gathered.add(item, is_contents=source.spot.is_folder)
     items = tuple(gathered.items)
     del gathered  # its targets by name are the larger part of a large plan
@@ -51,6 +53,16 @@ def _check_outside(item: Item, to: Place, excluded: Exclusion) -> None:
     above, inner = f"{item.path.rstrip('/')}/", item.target
     if inner.startswith(above) and not excluded(inner.removeprefix(above), is_folder=True):
         raise TaskFailed(f"{item.place.shown(item.path)}: would be copied into itself, as {to.shown(inner)}")
+
+
+def _check_not_its_own(item: Item, to: Place) -> None:
+    """``TaskFailed`` for a symlink in the place of what it points at: it would lead to itself, and that be lost."""
+    if item.info.kind != "symlink" or item.place.machine != to.machine:
+        return
+    pointed_at = posixpath.normpath(posixpath.join(posixpath.dirname(item.path), item.info.target or ""))
+    if pointed_at == item.target != item.path:
+        shown = item.place.shown(item.path)
+        raise TaskFailed(f"{shown}: is a symlink to {to.shown(item.target)}, which it would replace")
 
 
 class _Gathered:

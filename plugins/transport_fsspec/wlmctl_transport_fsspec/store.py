@@ -90,7 +90,10 @@ class StoreTransport(StoreNames):
         except BaseException:
             with suppress(Exception):  # what counts is why it ends here
                 file.discard()
-            file.closed = True  # else its end would write what is there
+            try:
+                file.closed = True  # else its end would write what is there
+            except AttributeError:  # a file of this host, or of memory: discarded, it writes nothing at its end
+                file.close()
             raise
 
     def read_many(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
