@@ -1,27 +1,26 @@
-"""The assignments of a decision, made when they are asked for: a hundred thousand need not lie in memory at once."""
+"""The assignments and the bindings of a decision, made when they are asked for."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import chain, islice, repeat
-from typing import Any, overload
 
-from wlmctl.scheduler import Assignment
+from wlmctl.scheduler import Assignment, Binding, UnboundRole
 from wlmctl_scheduler_matchmaking.flow import Flow, bits
-from wlmctl_scheduler_matchmaking.matching import Run
+from wlmctl_scheduler_matchmaking.made import Made
+from wlmctl_scheduler_matchmaking.runs import Runs
 from wlmctl_scheduler_matchmaking.workers import Fleet, WorkerClass
 
 
-class Assigned(Sequence[Assignment]):
+class Assigned(Made[Assignment]):
     """The assignments of runs, with ``workers`` for the tasks of each demand class; without, any that can do them."""
 
-    def __init__(self, runs: Sequence[Run], workers: Mapping[int, Sequence[str]]) -> None:
+    def __init__(self, runs: Runs, workers: Mapping[int, Sequence[str]]) -> None:
         self._runs, self._workers = runs, workers
 
     def __len__(self) -> int:
-        return sum([count for _, _, count, _, _, _ in self._runs])
+        return self._runs.tasks
 
     def __iter__(self) -> Iterator[Assignment]:
         used = dict.fromkeys(self._workers, 0)
@@ -34,27 +33,22 @@ class Assigned(Sequence[Assignment]):
             for task, worker in zip(group.tasks[first : first + count], workers, strict=False):
                 yield Assignment(task, machine, worker, more)
 
-    @overload
-    def __getitem__(self, index: int) -> Assignment: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Assignment]: ...
-    def __getitem__(self, index: int | slice) -> Assignment | Sequence[Assignment]:
-        return self._made[index]
 
-    @cached_property
-    def _made(self) -> Sequence[Assignment]:
-        return list(self)
+class Bound(Made[Binding]):
+    """The bindings of roles to machines; more may come."""
 
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
+    def __init__(self) -> None:
+        self.roles, self.machines = list[UnboundRole](), list[str]()
 
-    __hash__ = None  # type: ignore[assignment]
+    def __len__(self) -> int:
+        return len(self.roles)
 
-    def __repr__(self) -> str:
-        return repr(list(self))
+    def __iter__(self) -> Iterator[Binding]:
+        for role, machine in zip(self.roles, self.machines, strict=True):
+            yield Binding(role.experiment, role.role, machine)
 
 
-def assigned(runs: Sequence[Run], flow: Flow, fleet: Fleet, placement: str | None) -> Assigned:
+def assigned(runs: Runs, flow: Flow, fleet: Fleet, placement: str | None) -> Assigned:
     """The runs with a worker for each task, as the flow has it.
 
     Where the able workers cost the same, and no tasks compete for them but such as all of them can do, any will do:

@@ -20,7 +20,8 @@ class Machines:
         #: Of which machines something was taken, one after the other.
         self.taken = taken
         self._fleet, self._sign = fleet, -1 if is_spread else 1
-        self._rooms = [rooms[name] for name in sorted(rooms)]
+        self._names = sorted(rooms)
+        self._rooms = [rooms[name] for name in self._names]
         self._prices = machine_prices([room.view for room in self._rooms])
         self._labelled = defaultdict[str, list[int]](list)
         for number, room in enumerate(self._rooms):
@@ -58,13 +59,13 @@ class Machines:
             numbers = sorted(set.intersection(*[set(self._labelled.get(label, ())) for label in requires.labels]))
         if not requires.cpus is requires.memory_bytes is requires.gpus is None:
             numbers = [number for number in numbers if requires.misfit(_offered(self._rooms[number].view)) is None]
-        can_do, found = self._can_do[needs], dict[str, Room]()
+        can_do, rooms, names = self._can_do[needs], self._rooms, self._names
         for number in numbers:
-            room = self._rooms[number]
             if number not in can_do:
-                can_do[number] = not room.view.held and self._unable(room, needs) is None
-            if can_do[number] and room.view.name not in barred:
-                found[room.view.name] = room
+                can_do[number] = not rooms[number].view.held and self._unable(rooms[number], needs) is None
+        found = {names[number]: rooms[number] for number in numbers if can_do[number]}
+        for name in barred:
+            found.pop(name, None)
         return found
 
     def ranked(self, rooms: Iterable[Room], asked: Resources) -> list[Room]:

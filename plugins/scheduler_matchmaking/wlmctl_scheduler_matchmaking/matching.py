@@ -15,14 +15,11 @@ from wlmctl_scheduler_matchmaking.packing import Packing
 from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.roles import Roles
 from wlmctl_scheduler_matchmaking.rooms import Caps, Room
+from wlmctl_scheduler_matchmaking.runs import Runs
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
 #: A share of an owner's tasks is placed before it is looked again who has least: in at least so many parts.
 _PARTS = 8
-
-#: Tasks of a group that start: the first of them, how many, their demand class, their machine, and more where each
-#: takes several. A plain tuple: there are thousands.
-Run = tuple[Group, int, int, int, str | None, tuple[str, ...]]
 
 
 class Matching:
@@ -44,7 +41,7 @@ class Matching:
         self.caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
         self.roles = Roles(snapshot, fleet, machines)
-        self.runs: list[Run] = []
+        self.runs = Runs()
         self.left: dict[str, int] = {group.id: len(group.tasks) for group in snapshot.groups}
         #: Why a group got no further, where it is not for want of slots.
         self.reasons: dict[str, Reason] = {}
@@ -188,20 +185,21 @@ class Matching:
     def start(self, group: Group, tasks: int, demand: int, machine: str | None, more: tuple[str, ...] = ()) -> None:
         """So many more tasks of the group start."""
         left = self.left[group.id]
-        self.runs.append((group, len(group.tasks) - left, tasks, demand, machine, more))
+        self.runs.add((group, len(group.tasks) - left, tasks, demand, machine, more))
         self.left[group.id] = left - tasks
         if group.may_start is not None or group.counters:
             self.caps.take(group, tasks)
 
-    def start_each(self, groups: Iterable[Group], demands: Iterable[int], machines: Iterable[str]) -> None:
+    def start_each(self, groups: Sequence[Group], demands: Sequence[int], machines: Sequence[str]) -> None:
         """One more task of each of these groups starts, on its machine."""
-        left = self.left
-        for group, demand, machine in zip(groups, demands, machines, strict=True):
+        left, firsts = self.left, list[int]()
+        for group in groups:
             rest = left[group.id]
-            self.runs.append((group, len(group.tasks) - rest, 1, demand, machine, ()))
+            firsts.append(len(group.tasks) - rest)
             left[group.id] = rest - 1
             if group.may_start is not None or group.counters:
                 self.caps.take(group, 1)
+        self.runs.add_each(groups, firsts, demands, machines)
 
     def settle(self, group: Group, reason: Reason) -> None:
         """No more of the group can start, whatever else does."""

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from wlmctl.scheduler import Binding, Group, Reason, Snapshot, UnboundRole
+from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
+from wlmctl_scheduler_matchmaking.assigned import Bound
 from wlmctl_scheduler_matchmaking.machines import Machines
 from wlmctl_scheduler_matchmaking.ranking import Ranking
 from wlmctl_scheduler_matchmaking.reasons import no_room
@@ -23,14 +24,13 @@ class Roles:
 
     def __init__(self, snapshot: Snapshot, fleet: Fleet, machines: Machines) -> None:
         self._now_s, self._fleet, self._machines = snapshot.now_s, fleet, machines
-        self._all, of = snapshot.groups, dict[str, list[UnboundRole]]()
+        self._all, first = snapshot.groups, dict[str, UnboundRole]()
+        #: By group that waits for one, an open role, and for those that wait for several the others.
+        self._first, self._others = first, defaultdict[str, list[UnboundRole]](list)
         for role in snapshot.roles:
             for name in role.groups:
-                if name in of:
-                    of[name].append(role)
-                else:
-                    of[name] = [role]
-        self._of = of
+                if first.setdefault(name, role) is not role:
+                    self._others[name].append(role)
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to, each once.
         self._near = defaultdict[str, dict[str, None]](dict)
@@ -38,10 +38,14 @@ class Roles:
         self._rankings = dict[tuple[str | None, object], Ranking]()
         for each in snapshot.bindings:
             self._note(each.experiment, each.role, each.machine)
-        self.bindings: list[Binding] = []
+        self.bindings = Bound()
         self._noted = 0
-        #: How much of what the tasks of these read is where they go.
-        self.local_bytes = 0
+
+    @property
+    def local_bytes(self) -> int:
+        """How much of what the tasks of the roles that have got a machine read is where they go."""
+        bound = zip(self.bindings.roles, self.bindings.machines, strict=True)
+        return sum(role.data_bytes.get(machine, 0) for role, machine in bound)
 
     @cached_property
     def _groups(self) -> Mapping[str, Group]:
@@ -49,13 +53,13 @@ class Roles:
 
     def has(self, group: Group) -> bool:
         """Whether the group waits for a role that is open."""
-        return group.id in self._of
+        return group.id in self._first
 
     def bind(self, group: Group) -> tuple[str | None, tuple[str, ...]] | Reason:
         """Bind the group's open roles; its machine and all that it touches, or why it cannot start by that."""
         self._note_new()
         touches, machine = group.touches, group.machine
-        for role in self._of.get(group.id, ()):
+        for role in self._of(group):
             is_main = group.machine is None and group.unbound == role.role
             name = self._bound.get((role.experiment, role.role)) or self._choose(role, group, is_main)
             if isinstance(name, Reason):
@@ -66,23 +70,29 @@ class Roles:
             return Reason("role", f"its role {group.unbound} is not open")
         return machine, tuple(dict.fromkeys(touches))
 
-    def alone(self, groups: Iterable[Group]) -> Iterator[tuple[Group, UnboundRole]]:
-        """The groups whose first task only the choice of one open role's machine keeps from starting, and the role."""
+    def _of(self, group: Group) -> Iterable[UnboundRole]:
+        return (self._first[group.id], *self._others.get(group.id, ())) if group.id in self._first else ()
+
+    def alone(self, groups: Iterable[Group]) -> Iterator[UnboundRole | None]:
+        """Of each group the open role whose machine's choice alone keeps its first task from starting, if one does."""
         self._note_new()
         for group in groups:
-            roles = self._of.get(group.id)
-            if roles is None or len(roles) > 1:
-                continue
-            role = roles[0]
-            is_free = not (group.touches or group.counters) and group.resources.cpus > 0
-            if not is_free or role.role != group.unbound or len(role.groups) > 1:
-                continue
-            if not self._bound or (role.experiment, role.role) not in self._bound:
-                yield group, role
+            role = self._first.get(group.id)
+            if role is not None and (
+                group.touches
+                or group.counters
+                or not group.resources.cpus
+                or role.role != group.unbound
+                or len(role.groups) > 1
+                or group.id in self._others
+                or (self._bound and (role.experiment, role.role) in self._bound)
+            ):
+                role = None
+            yield role
 
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that the group's role may be bound to."""
-        roles = [role for role in self._of.get(group.id, ()) if role.role == group.unbound]
+        roles = [role for role in self._of(group) if role.role == group.unbound]
         return self._machines.for_role(roles[0], [group]).values() if roles else ()
 
     def _choose(self, role: UnboundRole, group: Group, is_main: bool) -> str | Reason:
@@ -131,15 +141,15 @@ class Roles:
 
     def take(self, roles: Sequence[UnboundRole], machines: Sequence[str]) -> None:
         """Each of the roles is bound to its machine."""
-        for role, machine in zip(roles, machines, strict=True):
-            self.bindings.append(Binding(role.experiment, role.role, machine))
-            self.local_bytes += role.data_bytes.get(machine, 0)
+        self.bindings.roles += roles
+        self.bindings.machines += machines
 
     def _note_new(self) -> None:
         """Note what has been bound since this was last called: after thousands of bindings nobody may ask any more."""
-        for each in self.bindings[self._noted :]:
-            self._note(each.experiment, each.role, each.machine)
-        self._noted = len(self.bindings)
+        bound = self.bindings
+        for role, machine in zip(bound.roles[self._noted :], bound.machines[self._noted :], strict=True):
+            self._note(role.experiment, role.role, machine)
+        self._noted = len(bound)
 
     def _note(self, experiment: str, role: str, machine: str) -> None:
         self._bound[experiment, role] = machine

@@ -44,10 +44,11 @@ def wishes(
     import numpy as np
 
     places = {name: number for number, name in enumerate(room)}
-    suits = np.zeros((len(machines), len(room) + 1), bool)  # one place more: for what is no place of any
+    on = defaultdict[str, int](lambda: len(room), places)  # one place more: for what is no place of any
+    suits = np.zeros((len(machines), len(room) + 1), bool)
     for kind, names in enumerate(machines):
-        suits[kind, [places[name] for name in names if name in places]] = True
-    on = defaultdict[str, int](lambda: len(room), places)
+        suits[kind, [*map(on.__getitem__, names)]] = True
+    suits[:, -1] = False
     counts, names_, sizes = list[int](), list[int](), list[int]()
     for data in data_bytes:  # each is looked at once: most of the time goes to memory
         counts.append(len(data))
