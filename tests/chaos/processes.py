@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 #: Seconds between an end and the next start.
 PAUSE_S = 0.3
 
@@ -32,6 +34,7 @@ class Supervised:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
+            self._begin_bytes = log.tell()
             return subprocess.Popen(
                 self._argv, cwd=self._folder, env=dict(self._env), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
@@ -71,15 +74,21 @@ class Supervised:
         """Ask it to end and start it no more; its exit code, None when it had to be killed."""
         with self._lock:
             self._is_wanted = False
-            running = self._process.poll() is None
-        if not running:
-            return self._process.returncode
+            code = self._process.poll()
+            if code is not None:  # it was about to be started again
+                return 0 if self._process.pid in self._expected else code
+        wait_until(self._is_up, f"{self.name} has started", timeout_s)
         self.send(signal.SIGTERM)
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             return None
+
+    def _is_up(self) -> bool:
+        """True once the process has said something: from then on it ends in order when it is told to."""
+        lines = self.log.read_bytes()[self._begin_bytes :].splitlines()
+        return self._process.poll() is not None or any(b" --- " not in line for line in lines)
 
     def kill(self) -> None:
         """End it as a crash would, for good."""
