@@ -52,9 +52,11 @@ def test_a_message_held_beyond_the_ack_time_out_goes_back_and_the_channel_goes_o
         channel = broker.channel(lost=epochs.append)
         channel.declare("q")
         channel.consume("q", 1)
+        wait_until(lambda: broker.probe("q").consumers, "it consumes")
+        node.set_ack_timeout(1_800_000)  # that of channels which are opened from now on
         channel.publish("q", b"long")
         held = channel.receive(20)
-        again = channel.receive(30)
+        again = channel.receive(60)
         assert (again.body, again.redelivered, again.epoch > held.epoch) == (b"long", True, True)
         assert epochs == [again.epoch]
         channel.ack(held)
@@ -154,7 +156,7 @@ def test_tls_that_is_refused_is_said_at_once(node, place, connect, tmp_path):
 )
 def test_a_broker_that_is_not_there_is_waited_for(connect, host, reason, caplog):
     broker = connect(f"amqp://u:planted@{host}:{free_port('127.0.0.1')}/v")
-    wait_until(lambda: reason in broker.state.reason, "it says what it waits for", 30)
+    wait_until(lambda: reason in broker.state.reason, "it says what it waits for")
     assert not broker.wait_connected(0.5)
     assert broker.state.what == "connecting"
     assert sum(reason in record.getMessage() for record in caplog.records) == 1
@@ -181,7 +183,7 @@ def test_a_port_that_is_no_broker_is_waited_for(connect, answer):
         threading.Thread(target=accept, daemon=True).start()
         broker = connect(f"amqp://127.0.0.1:{server.getsockname()[1]}/")
         expected = "does not answer" if answer == "silence" else "closes the connection before AMQP begins"
-        wait_until(lambda: expected in broker.state.reason, "it says what it waits for", 30)
+        wait_until(lambda: expected in broker.state.reason, "it says what it waits for")
         assert broker.state.what == "connecting"
         server.shutdown(socket.SHUT_RDWR)
         for connection in held:
