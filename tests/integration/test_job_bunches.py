@@ -86,7 +86,7 @@ def leaves_a_line(number: int) -> dict[str, Any]:
 
 def witnessed(site: Path, count: int) -> list[str]:
     """The lines of all jobs, once so many have ended."""
-    wait_until(lambda: len(list(site.rglob("exit"))) == count, f"the ends of {count} jobs", 60)
+    wait_until(lambda: len(list(site.rglob("exit"))) == count, f"the ends of {count} jobs", 120)
     (witness,) = site.rglob("witness")
     return sorted(witness.read_text().split(), key=int)
 
@@ -112,7 +112,7 @@ def test_jobs_whose_common_submit_stays_unknown_each_end_or_are_seen_to_have_run
     assert {(outcome.what, outcome.failure_class, outcome.reason) for outcome in outcomes} == {
         ("failed", "infra", "the connection was lost")
     }
-    wait_until(lambda: all(row[1] in ("CANCELLED", "COMPLETED") for row in slurm.queue()), "an empty queue", 30)
+    wait_until(lambda: all(row[1] in ("CANCELLED", "COMPLETED") for row in slurm.queue()), "an empty queue")
     again = executed(together(site, [leaves_a_line(9) for _ in range(4)]))
     assert [outcome.what for outcome in again] == ["deferred"] * 4
     assert not any("9" in path.read_text().split() for path in site.rglob("witness")), "their attempts are over"

@@ -72,7 +72,7 @@ class Place:
             answer = JobType().poll({"it": handle}, Asking(self.machine))["it"]
             return [] if isinstance(answer, Running | Unknown) else [answer]
 
-        return wait_until(ended, "the job ends", 30)[0]
+        return wait_until(ended, "the job ends")[0]
 
     def path(self, name: str) -> Path:
         return self.folder / self.machine.name / "experiment" / name
@@ -194,7 +194,7 @@ def test_the_end_of_a_local_job_is_an_event(tmp_path: Path) -> None:
     assert descriptor is not None
     assert select.select([descriptor], [], [], 0)[0] == []
     place.path("go").touch()
-    assert select.select([descriptor], [], [], 10)[0] == [descriptor]
+    assert select.select([descriptor], [], [], 60)[0] == [descriptor]
     os.close(descriptor)
     assert isinstance(JobType().poll({"it": handle}, Asking(place.machine, wait_s=0))["it"], Done)
     ended = JobType().watch(handle)

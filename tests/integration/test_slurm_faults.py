@@ -88,7 +88,7 @@ def test_a_job_that_is_requeued_after_its_end_keeps_its_end_and_leaves_the_queue
     release(jobs)
     wait_until(lambda: states(slurm, ref) == ["COMPLETED"], "its end")
     slurm.run("scontrol", "requeue", slurm_id(job))
-    assert states(slurm, ref) == ["PENDING"]
+    wait_until(lambda: states(slurm, ref) == ["PENDING"], "it waits once more")
     jobs.end(jobs.start("true"))
     wait_until(lambda: states(slurm, ref) == ["CANCELLED"], "it waits for nothing any more")
     assert jobs.end(ref).__class__.__name__ == "Done", "what we cancel ourselves is no word for its end"
@@ -98,7 +98,7 @@ def test_a_job_that_is_requeued_after_its_end_keeps_its_end_and_leaves_the_queue
 def test_a_recorded_id_that_is_anothers_job_by_now_is_not_believed(jobs: Jobs, slurm: Slurm) -> None:
     job = jobs.job(ONCE)
     Path(job.folder).mkdir(parents=True)
-    other = slurm.run("sbatch", "--parsable", "--job-name=other", "--output=/dev/null", "--wrap", "sleep 30").strip()
+    other = slurm.run("sbatch", "--parsable", "--job-name=other", "--output=/dev/null", "--wrap", "sleep 600").strip()
     Path(job.folder, "jobid").write_text(f"{other}\n")
     answer = failed(jobs.end(jobs.submit(job)))
     assert answer.failure_class is FailureClass.INFRA
