@@ -201,7 +201,7 @@ def test_a_copy_that_a_silent_machine_keeps_waiting_can_be_interrupted(
         far = farm.write_inventory(inventory.folder, transports={"beta": "scp"}, ways=ways)
         relay.fail("stall", "up", 8_000_000)
         process = begin(far, "local:big", f"{machine}:silent-{machine}")
-        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 30)
+        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 60)
         began_s = time.monotonic()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

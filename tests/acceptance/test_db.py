@@ -98,7 +98,7 @@ def shape(path: Path) -> list[tuple[str, str]]:
 
 def test_an_upgrade_is_refused_while_a_process_works_on_the_store(line):
     process = line.start("run", line.write("jobs.yaml", JOBS % (1, "sleep 30")))
-    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
+    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 60)
     with open_database(url_of(line)) as db:
         set_version(db, 1)
     done = line.run("db", "upgrade", code=4)
@@ -155,7 +155,7 @@ def test_a_copy_into_a_store_that_is_not_empty_is_refused(line, new_store):
 
 def test_a_copy_is_refused_while_a_process_works_on_the_store_and_names_it(line):
     process = line.start("run", line.write("jobs.yaml", JOBS % (1, "sleep 30")))
-    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 30)
+    wait_until(lambda: (line.folder / "witness").exists(), "the job runs", 60)
     done = line.run("db", "copy", url_of(line), "sqlite:///not-made.db", code=4)
     assert f"a copy is refused while a process works on it (process {process.pid} on this host)" in done.stderr
     assert not (line.folder / "not-made.db").exists()

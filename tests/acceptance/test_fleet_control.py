@@ -28,7 +28,7 @@ def line(tmp_path: Path, vhost: Vhost) -> Iterator[CommandLine]:
     line.start("orchestrator")
     for number in range(2):
         line.start("worker", "--name", f"w{number}", "--slots", "4")
-    wait_until(lambda: len(line.json("worker", "list")["workers"]) == 2, "the workers are known", 30)
+    wait_until(lambda: len(line.json("worker", "list")["workers"]) == 2, "the workers are known", 60)
     yield line
     line.close()
 

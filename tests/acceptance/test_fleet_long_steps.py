@@ -43,14 +43,14 @@ def test_a_channel_that_is_closed_since_ack_timeout_is_too_long_is_told_by_docto
     try:
         line.start("orchestrator")
         line.start("worker", "--name", "w", "--slots", "1")
-        wait_until(lambda: len(line.json("worker", "list")["workers"]) == 1, "the worker is known", 30)
+        wait_until(lambda: len(line.json("worker", "list")["workers"]) == 1, "the worker is known", 60)
         identifier = line.run("submit", "long.yaml").stdout.strip()
 
         def told() -> list[str]:
             found = [check for check in line.json("doctor", code=None)["checks"] if "406" in check["text"]]
             return [check["text"] for check in found if check["level"] == "problem"]
 
-        wait_until(lambda: bool(told()), "doctor tells of the closed channel", 30)
+        wait_until(lambda: bool(told()), "doctor tells of the closed channel", 60)
         (folder / "go").touch()
         assert line.run("wait", identifier, "--timeout", "60").stdout == f"{identifier} succeeded\n"
         assert (folder / "began").read_text() == "x\n"
@@ -71,9 +71,9 @@ def test_a_step_longer_than_the_ack_timeout_and_three_leases_without_an_orchestr
     try:
         leader = line.start("orchestrator")
         workers = [line.start("worker", "--name", name, "--slots", "2") for name in ("one", "two")]
-        wait_until(lambda: len(line.json("worker", "list")["workers"]) == 2, "the workers are known", 30)
+        wait_until(lambda: len(line.json("worker", "list")["workers"]) == 2, "the workers are known", 60)
         identifier = line.run("submit", "long.yaml").stdout.strip()
-        wait_until(lambda: (folder / "began").exists(), "the step has begun", 30)
+        wait_until(lambda: (folder / "began").exists(), "the step has begun", 60)
         began_s = time.monotonic()
         leader.kill()
         away_until_s = began_s + 3 * LEASE_S

@@ -32,7 +32,7 @@ def start_fleet(line: CommandLine, workers: int, slots: int) -> None:
     line.start("orchestrator")
     for number in range(workers):
         line.start("worker", "--name", f"w{number}", "--slots", str(slots))
-    wait_until(lambda: len(line.json("worker", "list")["workers"]) == workers, "the workers are known", 30)
+    wait_until(lambda: len(line.json("worker", "list")["workers"]) == workers, "the workers are known", 60)
 
 
 def submit(line: CommandLine, name: str, text: str) -> str:

@@ -76,7 +76,7 @@ def test_a_task_that_kills_its_workers_is_quarantined_and_the_others_succeed(lin
                 started[name] = line.start("worker", "--name", name, "--slots", "2")
 
     supervise()
-    wait_until(lambda: len(line.json("worker", "list")["workers"]) == 3, "the workers are known", 30)
+    wait_until(lambda: len(line.json("worker", "list")["workers"]) == 3, "the workers are known", 60)
     line.write("mixed.yaml", FILE.replace("AFTER", str(after_s)))
     identifier = line.run("submit", "mixed.yaml").stdout.strip()
 

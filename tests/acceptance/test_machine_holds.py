@@ -184,7 +184,7 @@ def test_a_fleet_with_a_held_machine_uses_the_other_one_of_its_group_and_release
         cli.start("orchestrator")
         for number in range(2):
             cli.start("worker", "--name", f"w{number}", "--slots", "2")
-        wait_until(lambda: len(cli.json("worker", "list")["workers"]) == 2, "the workers are known", 30)
+        wait_until(lambda: len(cli.json("worker", "list")["workers"]) == 2, "the workers are known", 60)
         any_of = cli.write("any.yaml", "name: any\ntasks: {it: {type: job, machine: lab, command: 'true'}}\n")
         bound = cli.run("submit", any_of).stdout.strip()
         named = cli.run("submit", cli.write("far.yaml", JOBS.format(name="far"))).stdout.strip()

@@ -67,7 +67,7 @@ def test_a_job_of_slurm_that_no_store_knows_is_found_in_the_queue(slurm: Slurm, 
         job, _ = cli.json("orphans", "cluster")["orphans"]
         assert job["job"] in [number for number, state, _ in slurm.queue() if state == "RUNNING"]
         cli.run("orphans", "cluster", "--cancel", "--older", "0")
-        wait_until(lambda: [row[1] for row in slurm.queue() if row[0] == job["job"]] == ["CANCELLED"], "its end", 30)
+        wait_until(lambda: [row[1] for row in slurm.queue() if row[0] == job["job"]] == ["CANCELLED"], "its end", 60)
     finally:
         cli.close()
 

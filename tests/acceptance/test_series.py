@@ -48,7 +48,7 @@ def line_of_store(tmp_path: Path, store_url: str) -> Iterator[CommandLine]:
 def start(line: CommandLine) -> subprocess.Popen[str]:
     """An orchestrator that leads."""
     process = line.start("orchestrator")
-    wait_until(lambda: "orchestrator with" in line.said(process), "the orchestrator has started", 30)
+    wait_until(lambda: "orchestrator with" in line.said(process), "the orchestrator has started", 60)
     return process
 
 
@@ -81,7 +81,7 @@ def ended(line: CommandLine, series: str, count: int) -> list[dict[str, Any]]:
         all_of_it = of_series(line, series)
         return all_of_it if [each["state"] for each in all_of_it] == ["succeeded"] * count else []
 
-    return wait_until(found, f"{count} experiments of {series} have succeeded", 30)
+    return wait_until(found, f"{count} experiments of {series} have succeeded", 60)
 
 
 def test_a_due_time_is_kept_within_a_second_and_once_through_kills(line_of_store: CommandLine) -> None:
@@ -115,7 +115,7 @@ def test_what_came_while_nobody_led_is_missed_or_with_catchup_made_up_for(line: 
         due_in(line, series, -170)
     began = time.time()
     start(line)
-    wait_until(lambda: len(of_series(line, catching)) >= 3, "the missed ones are made up for", 30)
+    wait_until(lambda: len(of_series(line, catching)) >= 3, "the missed ones are made up for", 60)
     assert all(seconds(each["start_due"]) > began - 31 for each in of_series(line, missing))
 
     def note() -> str:

@@ -51,7 +51,7 @@ def begin(line: CommandLine, source: str, target: str) -> tuple[str, subprocess.
         (one,) = line.json("status")["experiments"] or [{"id": ""}]
         return one["id"] if one["id"] and up(line, one["id"])["state"] == "running" else ""
 
-    return wait_until(found, "the transfer is under way", 30), process
+    return wait_until(found, "the transfer is under way", 60), process
 
 
 def up(line: CommandLine, identifier: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def cancelled_in_s(line: CommandLine, identifier: str) -> float:
     """How long it takes from the cancel until the task has ended, by the store's own word."""
     line.run("cancel", identifier)
     began_s = time.time()
-    wait_until(lambda: up(line, identifier)["state"] == "cancelled", "the transfer is cancelled", 30)
+    wait_until(lambda: up(line, identifier)["state"] == "cancelled", "the transfer is cancelled", 60)
     return datetime.fromisoformat(up(line, identifier)["ended"]).timestamp() - began_s
 
 
@@ -79,7 +79,7 @@ def hashing(farm: Farm, name: str) -> list[str]:
 
 def test_status_shows_how_far_a_transfer_is_and_a_cancel_stops_it(farm: Farm, line: CommandLine) -> None:
     identifier, _ = begin(line, "local:big", "alpha:/tmp/" + line.folder.parent.name)
-    told = wait_until(lambda: up(line, identifier)["progress"], "the store knows how far it is", 30)
+    told = wait_until(lambda: up(line, identifier)["progress"], "the store knows how far it is", 60)
     assert told["bytes_total"] == 240_000_000
     assert 0 < told["bytes_done"] < 240_000_000
     assert (told["files_done"], told["files_total"], told["what"]) == (0, 1, "copying")
@@ -89,7 +89,7 @@ def test_status_shows_how_far_a_transfer_is_and_a_cancel_stops_it(farm: Farm, li
         is_steady = now and now["bytes_done"] > told["bytes_done"] and 2_000_000 < now["rate_bytes_s"] < 6_000_000
         return is_steady and now
 
-    assert wait_until(at_its_rate, "it goes on, at the rate of its machine", 30)["left_s"] > 2
+    assert wait_until(at_its_rate, "it goes on, at the rate of its machine", 60)["left_s"] > 2
     shown = next(row for row in line.run("status", identifier).stdout.splitlines() if row.startswith("up"))
     assert "copying" in shown
     assert "of 229 MiB" in shown
@@ -105,7 +105,7 @@ def test_a_cancel_stops_a_transfer_with_a_machine_that_has_fallen_silent(farm: F
         farm.write_inventory(line.folder, ways={"beta": (relay.address, relay.port)})
         relay.fail("stall", "up", 8_000_000)
         identifier, _ = begin(line, "local:big", "beta:~/silent")
-        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 30)
+        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 60)
         assert cancelled_in_s(line, identifier) < PROMISED_S
     assert not (machine.home / "silent").exists()
     assert leftovers(machine.home) == []
@@ -117,7 +117,7 @@ def test_a_cancel_does_not_wait_for_a_digest_at_the_far_end(farm: Farm, line: Co
             file.truncate(40 << 30)
     identifier, _ = begin(line, "alpha:~/huge", "beta:~/huge")
     for name in ("alpha", "beta"):
-        wait_until(partial(hashing, farm, name), f"{name} computes a digest", 30)
+        wait_until(partial(hashing, farm, name), f"{name} computes a digest", 60)
     assert cancelled_in_s(line, identifier) < PROMISED_S
 
 
@@ -129,7 +129,7 @@ def test_a_run_that_is_interrupted_goes_on_with_what_it_has_sent(farm: Farm, lin
     def has_sent() -> bool:
         return any(path.stat().st_size > 5_000_000 for path in home.glob(".again.wlm-*"))
 
-    wait_until(has_sent, "a part has arrived", 30)
+    wait_until(has_sent, "a part has arrived", 60)
     running.send_signal(signal.SIGINT)
     assert running.wait(60) == 130
     assert not (home / "again").exists()
