@@ -112,13 +112,13 @@ def test_the_recipe_makes_a_fleet_that_works(hosts, tmp_path):
         submit = [environment.folder / "bin" / "wlmctl", "submit", "experiment.yaml"]
         wait_until(lambda: (node.queue("wlm", "wlm.work.job") or {}).get("consumers"), "the worker consumes", 60)
         id_ = subprocess.run(submit, cwd=folder, env=client, check=True, capture_output=True, text=True).stdout.strip()
-        wait = [environment.folder / "bin" / "wlmctl", "wait", id_, "--timeout", "60"]
+        wait = [environment.folder / "bin" / "wlmctl", "wait", id_, "--timeout", "120"]
         done = subprocess.run(wait, cwd=folder, env=client, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr + logs()
         assert (folder / "answer").read_text() == "42\n"
     finally:
         for process in processes:
             process.terminate()
-        codes = [process.wait(30) for process in processes]
+        codes = [process.wait(60) for process in processes]
     assert codes == [0, 0], logs()
     assert not any(password in logs() for password in passwords.values())

@@ -53,7 +53,7 @@ class Site:
 
     def run(self, *arguments: str) -> str:
         process = self.start(*arguments)
-        out, told = process.communicate(timeout=60)
+        out, told = process.communicate(timeout=150)
         assert process.returncode == 0, told
         return out
 
@@ -83,7 +83,7 @@ def site(inventory: Inventory) -> Iterator[Site]:
 
 def summary(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The last line of a copy with ``-o json``."""
-    out, told = process.communicate(timeout=60)
+    out, told = process.communicate(timeout=150)
     assert process.returncode == 0, told
     done: dict[str, Any] = json.loads(out.splitlines()[-1])
     return done
@@ -137,7 +137,7 @@ def test_who_waits_behind_a_killed_transfer_goes_on(site: Site) -> None:
     long = site.start("copy", big, "alpha:big3", "--bwlimit", "1MB")
     wait_until(lambda: site.permits("transfer ") == 1, "the long transfer has its slot", 30)
     long.kill()
-    long.wait(10)
+    long.wait(60)
     other = site.start("copy", big, "alpha:big4", "-o", "json")
     assert summary(other)["files"] == 1
 

@@ -42,7 +42,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progra
         machine.authorized_keys.write_text(f'environment="PATH={folder}:{os.environ["PATH"]}" {keys}')
         for name, value in farm.write_inventory(tmp_path / "inventory").env.items():
             monkeypatch.setenv(name, value)
-        return Ends(farm, pool, tmp_path, {"odd": "scp"}, timeout_s=2)
+        return Ends(farm, pool, tmp_path, {"odd": "scp"}, timeout_s=10)
 
     yield start
     pool.close_all()
@@ -69,7 +69,9 @@ def test_what_ends_early_on_its_way_down_is_not_delivered(programs: Programs, da
 
 @pytest.mark.parametrize("script", [_DROPS, _CONFIRMS], ids=["drops the rest", "confirms and keeps nothing"])
 def test_what_does_not_arrive_whole_is_not_delivered(programs: Programs, data: Path, script: str) -> None:
-    error = told(programs(scp=script), "local", data / "big", "odd")
+    ends = programs(scp=script)
+    ends.timeout_s = 2  # which is waited for
+    error = told(ends, "local", data / "big", "odd")
     assert isinstance(error, RETRIED), error
 
 

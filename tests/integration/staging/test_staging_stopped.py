@@ -23,7 +23,7 @@ _SIZE_BYTES = 12_000_000
 
 @dataclass
 class Slow:
-    """A machine ``nas`` at the end of a slow line, and a command that copies a file to it or from it."""
+    """A machine ``nas`` at the end of a line that gets stuck, and a command that copies a file to it or from it."""
 
     relay: Relay
     server: Sshd
@@ -37,14 +37,18 @@ class Slow:
         return up if self.way == "up" else [f"nas:{self.folder}/big", "local:out"]
 
     def started(self, *command: str) -> subprocess.Popen[str]:
-        """The command, once a good part of the file has passed."""
-        before = self.relay.passed_bytes(self.way)
+        """The command, once a good part of the file has arrived; no more of it does on this connection."""
+        self.relay.fail("stall", self.way, after_bytes=10_000_000)
         process = subprocess.Popen(
             [sys.executable, "-m", "wlmctl", *command],
             cwd=self.folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        wait_until(lambda: self.relay.passed_bytes(self.way) > before + 9_000_000, "9 MB have passed", 30)
+        wait_until(lambda: self.relay.has_failed and self.arrived_bytes() > 8_000_000, "it is stuck behind 8 MB")
         return process
+
+    def arrived_bytes(self) -> int:
+        """How much there is under temporary names."""
+        return sum(path.stat().st_size for path in leftovers(self.folder))
 
     def lose_connection(self) -> None:
         """All connections end, and the client hears of it when it runs again."""
@@ -59,8 +63,8 @@ def slow(own_farm: Farm, tmp_path: Path) -> Iterator[Callable[[str, Way], Slow]]
 
     def start(kind: str, way: Way) -> Slow:
         server = own_farm[kind]
-        relays.append(Relay(server.address, server.port, bytes_per_s=4_000_000))
-        machine = f'host = "{kind}"\ntransport = "{kind}"\ntransport_options = {{ timeout_s = 5 }}\n'
+        relays.append(Relay(server.address, server.port))
+        machine = f'host = "{kind}"\ntransport = "{kind}"\ntransport_options = {{ timeout_s = 60 }}\n'
         inventory = own_farm.write_inventory(tmp_path, ways={kind: (relays[-1].address, relays[-1].port)})
         inventory.config.write_text(f'store = "sqlite:///wlmctl.db"\n[machines.nas]\n{machine}')
         (tmp_path / "big").write_bytes(os.urandom(_SIZE_BYTES))
@@ -80,14 +84,14 @@ def test_a_copy_that_is_stopped_while_its_connection_dies_tells_it_and_the_next_
     copying.send_signal(signal.SIGSTOP)
     line.lose_connection()
     copying.send_signal(signal.SIGCONT)
-    out, err = copying.communicate(timeout=60)
+    out, err = copying.communicate(timeout=100)
     assert copying.returncode in (1, 4), (out, err)
     assert len(err.splitlines()) == 1, err
     assert "nas" in err
     assert not (line.folder / "out").exists()
     again = subprocess.run(
         [sys.executable, "-m", "wlmctl", "copy", *line.endpoints, "-o", "json"],
-        cwd=line.folder, env=line.env, capture_output=True, check=False, text=True, timeout=60,
+        cwd=line.folder, env=line.env, capture_output=True, check=False, text=True, timeout=100,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert (line.folder / "out").read_bytes() == (line.folder / "big").read_bytes()
@@ -105,10 +109,11 @@ def test_a_copy_that_is_killed_is_gone_on_with_by_the_same_command(
     copying = line.started("copy", *line.endpoints)
     copying.kill()
     copying.communicate()
+    line.lose_connection()
     assert not (line.folder / "out").exists()
     again = subprocess.run(
         [sys.executable, "-m", "wlmctl", "copy", *line.endpoints, "-o", "json"],
-        cwd=line.folder, env=line.env, capture_output=True, check=False, text=True, timeout=60,
+        cwd=line.folder, env=line.env, capture_output=True, check=False, text=True, timeout=100,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert (line.folder / "out").read_bytes() == (line.folder / "big").read_bytes()
@@ -138,7 +143,7 @@ def test_an_experiment_whose_worker_is_stopped_while_its_connection_dies_succeed
     running.send_signal(signal.SIGSTOP)
     line.lose_connection()
     running.send_signal(signal.SIGCONT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=100)
     assert running.returncode == 0, (out, err)
     assert (line.folder / "out").read_bytes() == (line.folder / "big").read_bytes()
     assert leftovers(line.folder) == []
