@@ -12,7 +12,7 @@ from tests.commandline import CommandLine
 from tests.services.rabbitmq import RabbitNode, open_node
 from tests.waiting import wait_until
 
-ACK_TIMEOUT_S, LEASE_S = 10, 4
+ACK_TIMEOUT_S, LEASE_S = 10, 6
 
 #: An environment's commands run in the step itself, which keeps its message or its lease until they end.
 FILE = """
