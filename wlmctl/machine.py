@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from wlmctl.quantities import format_size
+from wlmctl.text import in_bytes
+
 LOCAL = "local"
 
 #: The transports that log in to a host: a machine that uses one has a host.
@@ -105,8 +108,17 @@ class Requirement:
         for name in ("cpus", "memory_bytes", "gpus"):
             wanted, offered = getattr(self, name), getattr(machine, name)
             if wanted is not None and (offered or 0) < wanted:
-                return f"has {offered or 0} {name.removesuffix('_bytes')}, {wanted} are required"
+                if name == "memory_bytes":
+                    return _too_little_memory(offered or 0, wanted)
+                return f"has {offered or 0} {name}, {wanted} are required"
         return None
+
+
+def _too_little_memory(offered_bytes: int, wanted_bytes: int) -> str:
+    offered, wanted = format_size(offered_bytes), format_size(wanted_bytes)
+    if offered == wanted:  # as rounded
+        offered, wanted = in_bytes(offered_bytes), in_bytes(wanted_bytes)
+    return f"has {offered} of memory, {wanted} are required"
 
 
 def groups_of(machines: Iterable[Machine]) -> dict[str, list[str]]:

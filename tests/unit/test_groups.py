@@ -85,6 +85,13 @@ def test_a_group_stands_for_a_role_that_each_of_its_machines_fits(tmp_path: Path
     assert role.misfit(LAB["beta"]) is None
 
 
+def test_too_little_memory_is_told_as_people_write_it() -> None:
+    role = Requirement(memory_bytes=64 * 2**30)
+    assert role.misfit(Machine("m", memory_bytes=2**31)) == "has 2.0 GiB of memory, 64.0 GiB are required"
+    nearly = role.misfit(Machine("m", memory_bytes=64 * 2**30 - 1))
+    assert nearly == "has 68,719,476,735 bytes of memory, 68,719,476,736 bytes are required"
+
+
 def test_a_name_that_is_neither_machine_nor_group_is_told_what_there_is(tmp_path: Path) -> None:
     (found,) = mistakes(tmp_path, job("machine: lba"), machines=LAB)
     assert "no role or machine 'lba', expected one of alpha, beta, lab, local (did you mean 'lab'?)" in found

@@ -214,6 +214,12 @@ def test_counters_are_shared_over_all_machines() -> None:
     assert started(slots(groups, 9)) == [], "a counter that is not named has nothing left"
 
 
+def test_what_a_counter_has_left_is_told_less_what_the_same_decision_takes() -> None:
+    decision = decide(slots([make_group("a", 3, counters=(("matlab", 1),))], 9, counters={"matlab": 2}))
+    assert len(decision.assignments) == 2
+    assert decision.reasons["a"].text == "it takes 1 of the counter matlab, of which 0 are left"
+
+
 # --- machines of their own
 
 

@@ -125,15 +125,16 @@ class Caps:
 
     def most(self, group: Group, wanted: int) -> tuple[int, Reason | None]:
         """How many of ``wanted`` tasks of the group may start, and why no more, if not all."""
-        most, reason = min(wanted, self.left(group.experiment)), None
-        if most < wanted:
-            reason = Reason("max_running", "the experiment's max_running is reached")
+        most, short = min(wanted, self.left(group.experiment)), None
         for name, each in group.counters:
             left = self._counters.get(name, 0) - self._taken.get(name, 0)
             if each > 0 and max(0, left) // each < most:
-                most = max(0, left) // each
-                reason = Reason("counter", f"it takes {each} of the counter {name}, of which {max(0, left)} are left")
-        return most, reason
+                most, short = max(0, left) // each, (name, each, max(0, left))
+        if short is not None:
+            name, each, left = short  # less what those of the group take that may start
+            text = f"it takes {each} of the counter {name}, of which {left - most * each} are left"
+            return most, Reason("counter", text)
+        return most, Reason("max_running", "the experiment's max_running is reached") if most < wanted else None
 
     def left(self, experiment: str) -> int:
         """How many more tasks of the experiment may start."""
