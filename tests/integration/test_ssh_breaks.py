@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
@@ -226,6 +229,22 @@ def test_many_connections_at_once_are_all_made_though_the_server_drops_some(
     machine = Machine("strict", host="strict")
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(lambda _: says_hello(machine), range(8)))
+
+
+def test_a_connection_that_is_dropped_before_it_is_seen_is_made_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, dropped = socket.create_connection, list[object]()
+
+    def drop_once(*arguments: Any, **options: Any) -> socket.socket:
+        if not dropped:
+            dropped.append(arguments)
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(socket, "create_connection", drop_once)
+    assert says_hello(site.machine)
+    assert dropped
 
 
 def test_a_server_without_sftp_or_shell_says_what_to_set(site: Site, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _handshake_once(login: Login, way: Sequence[Login], timeout_s: float) -> Ssh
     elif login.proxy_command:
         sock = ProxySocket(login.proxy_command, what)
     else:
-        sock = open_socket(login.host, login.port, what, timeout_s)
+        sock = _socket(login, what, timeout_s)
     transport = SshTransport(sock, login, timeout_s)
     if jump is not None:
         transport.on_close = lambda: _jumps.give_back(way, jump)
@@ -118,6 +118,15 @@ def _handshake_once(login: Login, way: Sequence[Login], timeout_s: float) -> Ssh
         transport.close()
         raise
     return transport
+
+
+def _socket(login: Login, what: str, timeout_s: float) -> socket.socket:
+    try:
+        return open_socket(login.host, login.port, what, timeout_s)
+    except Unreachable as error:
+        if isinstance(error.__cause__, ConnectionResetError):  # it was dropped before this process could see it
+            raise Broken(str(error)) from error
+        raise
 
 
 def _through(jump: SshTransport, login: Login, timeout_s: float) -> paramiko.Channel:
