@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from typing import Any
 
@@ -150,7 +151,8 @@ def test_a_packet_that_was_changed_or_is_no_packet_ends_the_connection(sockets):
         into.read_message()
 
 
-def test_a_reader_and_a_writer_notice_at_once_that_their_connection_is_closed(sockets):
+def test_a_reader_and_a_writer_notice_at_once_that_their_connection_is_closed(sockets, monkeypatch):
+    monkeypatch.setattr("wlmctl.ssh.packets._LOOK_AGAIN", struct.pack("ll", 600, 0))  # not by that
     packetizer = ciphered(FastPacketizer(sockets[0]))
     ended = []
 
@@ -172,6 +174,17 @@ def test_a_reader_and_a_writer_notice_at_once_that_their_connection_is_closed(so
     for thread in threads:
         thread.join(60)
     assert sorted(ended) == ["reader", "writer"]
+
+
+def test_a_silent_peer_gets_a_keepalive_while_it_is_waited_for(sockets):
+    packetizer = ciphered(FastPacketizer(sockets[0]))
+
+    def end() -> None:
+        sockets[1].shutdown(socket.SHUT_WR)
+
+    packetizer.set_keepalive(0.1, end)
+    with pytest.raises(EOFError):
+        packetizer.read_message()
 
 
 def test_a_peer_that_takes_nothing_ends_a_send(sockets):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import select
 import socket
 import struct
 import threading
@@ -31,8 +30,8 @@ _LARGEST_PACKET_BYTES = _BUFFER_BYTES - 64
 _BLOCK_BYTES, _TAG_BYTES = 16, 16
 #: What a connection has in its hands at most; so much freed memory stays with the process, twice over.
 _IN_HAND_BYTES = 8 * 1024 * 1024
-#: How long a wait for the peer lasts before a look whether the connection was closed or needs a keepalive.
-_LOOK_AGAIN_S = 0.25
+#: So long (a timeval) a call waits for the peer before a look whether the connection was closed or needs a keepalive.
+_LOOK_AGAIN = struct.pack("ll", 0, 250_000)
 
 #: Of Linux: acknowledge now what has been read.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -82,22 +81,25 @@ class FastPacketizer(Packetizer):
         self._sealing: _Cipher | None = None
         self._sending = threading.Lock()
         #: Held while the descriptor is asked for and used: once it is closed another connection may have its number.
-        self._reading, self._writing = threading.Lock(), threading.Lock()
+        self._reading, self._writing, self._closing = threading.Lock(), threading.Lock(), threading.Lock()
         self._view = memoryview(b"")
         self._start = self._end = 0  # of what has arrived and is not yet read
-        self._readable: select.poll | None = None
-        if isinstance(sock, socket.socket):  # the way through a jump host is a channel of paramiko's
-            self._readable, self._writable = select.poll(), select.poll()
-            self._readable.register(sock, select.POLLIN)
-            self._writable.register(sock, select.POLLOUT)
+        self._is_socket = isinstance(sock, socket.socket)  # the way through a jump host is a channel of paramiko's
+        if self._is_socket:
+            # The calls themselves wait for the peer: to try, to poll and to try again are three, and at each of them
+            # the interpreter's lock may change hands. paramiko's own calls, which poll first, work as before.
+            for timeout in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                sock.setsockopt(socket.SOL_SOCKET, timeout, _LOOK_AGAIN)
+            os.set_blocking(sock.fileno(), True)
 
     def close(self) -> None:
         """End the connection; whoever waits for the peer notices at once."""
-        with self._reading, self._writing:
-            if self._readable is not None:
+        with self._closing:
+            if self._is_socket:
                 with contextlib.suppress(OSError):
-                    self._sock.shutdown(socket.SHUT_RDWR)
-            super().close()
+                    self._sock.shutdown(socket.SHUT_RDWR)  # which ends their calls, and so their hold on it
+            with self._reading, self._writing:
+                super().close()
 
     def set_inbound_cipher(self, *args: Any, **options: Any) -> None:
         """Change the cipher of what arrives; called between two packets."""
@@ -190,7 +192,7 @@ class FastPacketizer(Packetizer):
         """Wait for the peer to send something, and receive it."""
         while True:
             try:
-                if self._readable is not None:
+                if self._is_socket:
                     with self._reading:
                         count = os.readv(self._sock.fileno(), (into,))
                 else:
@@ -198,10 +200,9 @@ class FastPacketizer(Packetizer):
                     count = len(data)
                     into[:count] = data
             except (BlockingIOError, TimeoutError):
-                if self._readable is None or not self._readable.poll(_LOOK_AGAIN_S * 1000):
-                    if self.closed or self.handshake_timed_out():
-                        raise EOFError from None
-                    self._check_keepalive()  # type: ignore[attr-defined]
+                if self.closed or self.handshake_timed_out():
+                    raise EOFError from None
+                self._check_keepalive()  # type: ignore[attr-defined]
                 continue
             except OSError as error:
                 if self.closed:
@@ -216,25 +217,27 @@ class FastPacketizer(Packetizer):
     def _acknowledge(self) -> None:
         """Do not let sshd wait for our delayed ack: until it has run something it sends nothing more while anything is
         unacknowledged, such as its list of host keys, and would answer the wish for the first channel 40 ms later."""
-        if self._readable is not None and _QUICKACK is not None:
+        if self._is_socket and _QUICKACK is not None:
             with self._reading, contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _put(self, waiting: list[bytes | memoryview]) -> None:
-        if self._readable is None:
+        if not self._is_socket:
             self.write_all(b"".join(waiting))
             return
         self._Packetizer__keepalive_last = time.time()
+        taken_s = time.monotonic()
         while waiting:
             try:
                 with self._writing:
                     count = os.writev(self._sock.fileno(), waiting)
             except BlockingIOError:
-                if not self._writable.poll(self.longest_silence_s * 1000) or self.closed:
+                if self.closed or time.monotonic() > taken_s + self.longest_silence_s:
                     raise EOFError from None
                 continue
             except OSError as error:
                 raise EOFError from error
+            taken_s = time.monotonic()
             while waiting and count >= len(waiting[0]):
                 count -= len(waiting.pop(0))
             if count:
