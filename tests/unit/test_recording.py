@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wlmctl import plugins
-from wlmctl.errors import ConfigError
+from wlmctl.errors import ConfigError, PluginError
 from wlmctl.recording import Recorder, read
 from wlmctl.scheduler import Assignment, Decision, Snapshot
 from wlmctl.simulation.replay import replay
@@ -53,6 +53,19 @@ def test_another_decision_is_named_with_its_line(tmp_path: Path) -> None:
     (told,) = replay(tmp_path / "log", plugins.scheduler_factory)
     assert (told.decisions, told.same) == (2, 1)
     assert told.difference == (f"{tmp_path}/log:2: g/1 on elsewhere by any worker was decided, and is not any more")
+
+
+def test_a_scheduler_that_throws_while_decisions_are_replayed_is_named_with_the_line(tmp_path: Path) -> None:
+    class Throws:
+        def __init__(self, options: object) -> None:
+            pass
+
+        def assign(self, snapshot: Snapshot) -> Decision:
+            raise ValueError("no\nluck")
+
+    record(tmp_path / "log", "fifo")
+    with pytest.raises(PluginError, match=rf"^scheduler mine fails at {tmp_path}/log:1: ValueError: no luck$"):
+        replay(tmp_path / "log", lambda _: Throws, ("mine", {}))
 
 
 def test_a_file_that_cannot_be_written_is_a_mistake_of_the_settings(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -236,6 +237,22 @@ def test_a_scheduler_that_throws_is_named() -> None:
             raise ValueError("no\nluck")
 
     with pytest.raises(PluginError, match=r"^scheduler mine fails in the simulation: ValueError: no luck$"):
+        play(Broken(), problem([Job(0, 50, 4)]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda: None, "TypeError: it answered NoneType, expected Decision"),
+        (lambda: sys.exit(7), "SystemExit: 7"),
+    ],
+)
+def test_a_scheduler_that_answers_nothing_or_ends_the_process_is_named(answer: Any, told: str) -> None:
+    class Broken:
+        def assign(self, snapshot: Snapshot) -> Decision:
+            return cast(Decision, answer())
+
+    with pytest.raises(PluginError, match=rf"^scheduler mine fails in the simulation: {told}$"):
         play(Broken(), problem([Job(0, 50, 4)]))
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
-from wlmctl.errors import PluginError, WlmctlError
 from wlmctl.scheduler import Assignment, Decision, Scheduler
+from wlmctl.simulation.asking import decided
 from wlmctl.simulation.engine import RunningJob, Start
 from wlmctl.simulation.picture import Picture
 from wlmctl.simulation.site import Site
@@ -73,20 +73,11 @@ class PluginStrategy:
     def _ask(self, site: Site, now_s: float) -> Decision:
         snapshot = self._picture.snapshot(site, now_s)
         began_s = time.thread_time()
-        try:
-            decision = self._scheduler.assign(snapshot)
-            assignments = list(decision.assignments)
-        except WlmctlError:
-            raise
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise PluginError(
-                f"scheduler {self._name} fails in the simulation: {type(error).__name__}: {text}"
-            ) from error
+        decision = decided(self._name, self._scheduler, snapshot, "in the simulation")
         self.spent_s += time.thread_time() - began_s
         self.decisions += 1
         self._picture.reservations = tuple(decision.reservations)
-        return Decision(assignments, reservations=decision.reservations, look_again_s=decision.look_again_s)
+        return decision
 
     def _look_again(self, decision: Decision, now_s: float, is_idle: bool) -> None:
         self._in_vain = self._in_vain + 1 if is_idle else 0

@@ -11,6 +11,7 @@ from typing import Any
 from wlmctl import recording
 from wlmctl.scheduler import Assignment, Binding, Decision, Scheduler, SchedulerFactory
 from wlmctl.simulation import files
+from wlmctl.simulation.asking import decided
 
 
 @dataclass(slots=True)
@@ -34,7 +35,8 @@ def replay(
         if key not in schedulers:
             schedulers[key] = factory(name)(options)
         told = found.setdefault(name, Replayed(name))
-        difference = next(_differences(recorded.decision, schedulers[key].assign(recorded.snapshot)), None)
+        now = decided(name, schedulers[key], recorded.snapshot, f"at {path}:{line}")
+        difference = next(_differences(recorded.decision, now), None)
         told.decisions += 1
         told.same += difference is None
         if difference is not None and told.difference is None:
