@@ -12,8 +12,8 @@ from wlmctl_scheduler_matchmaking.wishes import STEPS, Wishes, wishes
 if TYPE_CHECKING:
     from wlmctl_scheduler_matchmaking.wishes import Numbers
 
-#: One flow of so many roles and wishes (of 5,000 roles or so) takes 20 to 50 ms, and of more ever longer for each.
-_EXACTLY = 15_000
+#: One flow of so many roles and wishes (of 3,000 roles or so) takes 10 to 30 ms, and of more ever longer for each.
+_EXACTLY = 10_000
 
 
 def nearest(
