@@ -221,7 +221,11 @@ def test_a_machine_that_is_kept_for_a_task_that_waits_for_longer_names_that_task
 
 def test_a_deadline_is_told_beside_the_cause(play: Orchestra) -> None:
     seq = play.submit("deadline: +2h\nmax_running: 1\ntasks: {a: {type: step}, b: {type: step}}")
-    assert fact(told(play.step(), seq, "b"), "deadline")["until"] == "2023-11-15T00:30:00.000Z"
+    said = fact(told(play.step(), seq, "b"), "deadline")
+    assert said["until"] == "2023-11-15T00:30:00.000Z"
+    assert said["text"].startswith("the experiment is to be done by ")
+    play.clock.now_s += 3 * 3600
+    assert fact(told(play, seq, "b"), "deadline")["text"].startswith("the experiment was to be done by ")
 
 
 class Reserving:

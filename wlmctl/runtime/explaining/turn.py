@@ -162,7 +162,8 @@ def _order(scene: Scene, found: Findings) -> None:
     age = f", ready since {moment(since_s, scene.now_s)}" if since_s is not None else ""
     deadline_s = scene.experiment.deadline_s(row.start_due or row.created)
     if deadline_s is not None:
-        text = f"the experiment is to be done by {moment(deadline_s, scene.now_s)}"
+        is_or_was = "is" if scene.now_s <= deadline_s else "was"
+        text = f"the experiment {is_or_was} to be done by {moment(deadline_s, scene.now_s)}"
         found.note("deadline", text, until=deadline_s)
     before = sum(count for *_, count in rows)
     whose = listed(f"{count} of {name} (priority {level}, {user})" for name, user, level, count in rows)
