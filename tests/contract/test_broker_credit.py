@@ -126,6 +126,7 @@ def test_many_messages_are_received_and_acked_at_once(broker):
         channel.ack(*reversed(batch))
     assert seen == [b"%d" % number for number in range(250)]
     channel.close()
+    wait_until(lambda: broker.probe("q").consumers == 0, "the consumer is gone")
     assert broker.probe("q").ready == 0
 
 
