@@ -45,6 +45,7 @@ def nearly_nearest(asked: Wishes) -> Numbers | None:
     cells = asked.kinds[asked.whose] * classes.many + classes.of_place[asked.at]
     lots = classes.of_role[asked.whose]
     found = _granted(asked, [(asked.at, takes), (cells, quotas.reshape(-1)), (lots, going)])
+    # of room, quotas and lots there is left now what the others get
     others = np.flatnonzero(found < 0)
     others = others[_turns(classes.of_role[others]) < going[classes.of_role[others]]]
     by_class = np.argsort(classes.of_place, kind="stable")
@@ -136,6 +137,7 @@ def _counts(asked: Wishes, classes: _Classes, wished: Numbers) -> tuple[Numbers,
     of_class[:, classes.of_place] = asked.suits
     able, at = np.nonzero(of_class)
     all_of = np.bincount(classes.of_place, asked.takes, many).astype(np.int64)
+    # the nodes: portions of the order of submission, lots, kinds, classes of places, and the sink
     lot = len(portions)
     kind, class_ = lot + lots, lot + lots + kinds
     sink = class_ + many
