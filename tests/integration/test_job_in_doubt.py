@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from wlmctl_batch_shell import system
 
 from tests.services.commands_only import CommandsOnly
 from tests.services.processes import with_token
@@ -69,6 +70,7 @@ def test_a_submit_whose_answer_is_lost_is_tried_again_as_the_same_attempt(
 def test_an_attempt_whose_submit_stays_unknown_fails_only_once_it_cannot_start_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(system, "CANCEL_WAIT_S", 30.0)  # what is not proven by then is ended later, as any other job
     context = losing(tmp_path, 3, monkeypatch, "echo ran >> witness; sleep 60")
     outcome = execute(context, Watcher(lambda *_: None))
     assert (outcome.what, outcome.failure_class, outcome.reason) == ("failed", "infra", "the connection was lost")
