@@ -7,10 +7,12 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.services.ports import free_port
+from tests.services.relay import Failure, Relay
 from tests.services.ssh_site import Site, says_hello, site
 from tests.services.sshd import make_key
 from tests.waiting import wait_until
@@ -20,6 +22,7 @@ from wlmctl.ssh import resolved_login
 from wlmctl.ssh.command import run
 from wlmctl.ssh.connection import connect, scan_host_key, trust
 from wlmctl.ssh.known_hosts import Trust
+from wlmctl.ssh.transport import SshTransport
 from wlmctl.testing.transport import content_of
 
 __all__ = ["site"]
@@ -118,6 +121,33 @@ def test_a_wrong_key_is_a_refused_login_that_lists_what_was_offered(site: Site, 
     wrong = make_key(tmp_path / "wrong")
     with pytest.raises(LoginRefused, match=str(wrong)):
         says_hello(replace(site.machine, key=str(wrong)))
+
+
+@pytest.mark.parametrize("how", ["reset", "end"])
+def test_a_connection_that_breaks_during_the_login_is_no_refusal(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Failure
+) -> None:
+    with Relay(site.sshd.address, site.sshd.port) as relay:
+        inventory = site.farm.write_inventory(tmp_path / "far", ways={"nas": (relay.address, relay.port)})
+        monkeypatch.setenv("WLMCTL_SSH_CONFIG", str(inventory.ssh_config))
+        offer = SshTransport.auth_publickey
+
+        def breaking(transport: SshTransport, *key: Any) -> list[str]:
+            relay.fail(how, "down", 1)
+            return offer(transport, *key)
+
+        monkeypatch.setattr(SshTransport, "auth_publickey", breaking)
+        with pytest.raises(Unreachable, match="the login broke off") as broken:
+            says_hello(site.machine)
+    assert not isinstance(broken.value, LoginRefused)
+
+
+def test_a_host_that_ends_the_connection_after_a_wrong_key_has_refused_the_login(site: Site, tmp_path: Path) -> None:
+    strict = site.farm.add("strict", options=["MaxAuthTries 1"])
+    site.farm.write_inventory(site.inventory.folder)
+    wrong = make_key(tmp_path / "wrong")
+    with pytest.raises(LoginRefused, match="the host ended the connection"):
+        says_hello(Machine(strict.name, host=strict.name, key=str(wrong)))
 
 
 def test_an_unknown_host_key_is_refused_with_what_to_do(site: Site) -> None:

@@ -15,11 +15,12 @@ from wlmctl.errors import LoginRefused, Unreachable
 from wlmctl.secret import reveal
 from wlmctl.ssh.login import Login
 from wlmctl.ssh.shell import what_it_says
+from wlmctl.ssh.transport import SshTransport
 
 log = logging.getLogger(__name__)
 
 
-def authenticate(transport: paramiko.Transport, login: Login) -> None:
+def authenticate(transport: SshTransport, login: Login) -> None:
     """Log in with the first key that the host takes; ``LoginRefused`` lists what was offered."""
     offered: list[str] = []
     notes: list[str] = []
@@ -32,13 +33,11 @@ def authenticate(transport: paramiko.Transport, login: Login) -> None:
             except paramiko.BadAuthenticationType as error:
                 notes.append(f"the host takes no keys, only {_ways(error.allowed_types)}")
                 break
-            except paramiko.AuthenticationException:
-                if not transport.is_active():
-                    notes.append("the host ended the connection after these")
-                    break
-                continue
             except (paramiko.SSHException, OSError, EOFError) as error:
-                if not transport.is_active() and len(offered) > 1:
+                if transport.is_active() and isinstance(error, paramiko.AuthenticationException):
+                    continue
+                # some hosts end a connection without a word, but after the first key only a fault does
+                if not transport.is_active() and (transport.is_dismissed or len(offered) > 1):
                     notes.append("the host ended the connection after these")
                     break
                 raise Unreachable(f"machine {login.machine}: {login}: the login broke off: {error}") from error

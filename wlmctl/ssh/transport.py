@@ -45,6 +45,8 @@ class SshTransport(paramiko.Transport):
         #: Where commands take their channels from, for who runs many one after the other.
         self.ahead: Ahead | None = None
         self.ends = Ends()
+        #: Whether the host has said that it ends the connection, as it does after too many keys.
+        self.is_dismissed = False
         self.users = 0
         self.daemon = True
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
@@ -91,6 +93,10 @@ class SshTransport(paramiko.Transport):
             if self.is_active() and str(error) == "Unable to open channel.":
                 raise paramiko.ChannelException(_REFUSED, "Connect failed") from error
             raise
+
+    def _parse_disconnect(self, message: Message) -> None:
+        self.is_dismissed = True
+        super()._parse_disconnect(message)  # type: ignore[misc]
 
     def _send_user_message(self, data: Any) -> None:
         super()._send_user_message(data)  # type: ignore[misc]
