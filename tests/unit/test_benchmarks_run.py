@@ -47,7 +47,7 @@ def test_match_making_is_measured_beside_greedy() -> None:
     said = quickly("matching")
     assert "| seed | slots | placed | prototype |" in said
     assert "more than the prototype's greedy" in said
-    for part in ("the same assignments", "of the LP bound", "by one flow", "on a preferred host at most"):
+    for part in ("the same assignments", "of the LP bound", "together", "on a preferred host at most"):
         assert f"| {part} |" in said or "left out: " in said
 
 
