@@ -151,5 +151,5 @@ def test_receiving_ends_with_its_time_out(broker):
     channel.consume("q", 1)
     start_s = time.monotonic()
     assert channel.receive(0.2) is None
-    assert 0.15 < time.monotonic() - start_s < 30
+    assert 0.15 < time.monotonic() - start_s < 5
     assert channel.receive_many(10, 0) == []

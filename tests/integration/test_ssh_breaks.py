@@ -47,7 +47,7 @@ def test_a_connection_killed_while_it_writes_is_broken_at_once(site: Site, opene
     started = time.monotonic()
     with opener(site.machine, {}) as transport, pytest.raises(Broken):  # type: ignore[operator]
         transport.write(str(tmp_path / "f"), chunks(), replace(info_of(b""), size_bytes=1 << 40))
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 20
 
 
 @OPENERS
@@ -64,7 +64,7 @@ def test_a_connection_killed_while_it_reads_is_broken_at_once(site: Site, opener
             for _ in reading:
                 pass
         wait_until(lambda: not transport.alive(), "the connection counts as lost")
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 20
 
 
 def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_alone_is_not(
@@ -73,19 +73,20 @@ def test_a_host_that_hangs_under_a_silent_command_is_told_and_a_silent_command_a
     with connect(site.machine) as ssh:
         ssh.timeout_s = 2
         assert run(ssh, "sleep 3; echo awake").stdout == b"awake\n"
+        paused_s = list[float]()
 
         def pause() -> None:
             wait_until((tmp_path / "begun").exists, "the command runs")
             ssh.timeout_s = 0.5
+            paused_s.append(time.monotonic())
             site.sshd.pause()
 
         pausing = threading.Thread(target=pause)
         pausing.start()
-        started = time.monotonic()
         try:
             with pytest.raises(Broken, match=r"machine nas: silent for 1 s"):
                 run(ssh, f"touch '{tmp_path}/begun'; sleep 60")
-            assert time.monotonic() - started < 40
+            assert time.monotonic() - paused_s[0] < 20
         finally:
             pausing.join()
             site.sshd.resume()
@@ -107,7 +108,7 @@ def test_a_host_that_hangs_is_broken_after_the_timeout(site: Site, opener: objec
                     pass
         finally:
             site.sshd.resume()
-        assert time.monotonic() - started < 25
+        assert time.monotonic() - started < 20
 
 
 def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> None:
@@ -119,7 +120,7 @@ def test_a_command_whose_connection_is_killed_is_broken_at_once(site: Site) -> N
             run(ssh, "sleep 60")
         killer.wait()
         os.kill(pid, signal.SIGKILL)
-        assert time.monotonic() - started < 25
+        assert time.monotonic() - started < 20
 
 
 def test_a_file_that_shrinks_or_grows_while_it_is_sent_is_broken(site: Site, tmp_path: Path) -> None:
