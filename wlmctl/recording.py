@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from wlmctl.text import shown
 log = logging.getLogger(__name__)
 
 VERSION = 1
+
+#: The end of a line whose writer was ended in the middle, so that the next decision has a line of its own.
+_TORN = b" torn\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self._path, self._is_broken = path, False
         try:
-            with path.open("ab"):
-                pass
+            _end_torn_line(path)
         except OSError as error:
             raise ConfigError(f"record_decisions: {shown(str(path))}: {error.strerror or error}") from error
         self._encoder = msgspec.json.Encoder(enc_hook=list)  # ids of tasks are made when they are asked for
@@ -72,12 +75,24 @@ class _Recording:
         return decision
 
 
+def _end_torn_line(path: Path) -> None:
+    """Make the file, or end its last line where it has no end."""
+    with path.open("ab") as file:
+        if path.is_file() and file.tell():
+            with path.open("rb") as there:
+                there.seek(-1, os.SEEK_END)
+                if there.read() != b"\n":
+                    file.write(_TORN)
+
+
 def read(path: Path) -> Iterator[tuple[int, Recorded]]:
-    """The decisions of a file, each with its line; ``InvalidFile`` for what is none. A torn last line is left out."""
+    """The decisions of a file, each with its line; ``InvalidFile`` for what is none. Torn lines are left out."""
     decoder = msgspec.json.Decoder(Recorded)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if line.endswith(_TORN):
+                    continue
                 try:
                     yield number, decoder.decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -161,6 +161,7 @@ def test_a_picture_is_drawn_beside_the_table(line: CommandLine) -> None:
         (("--replay", "none", "--compress", "2"), "--compress: it is about what is simulated, expected without"),
         (("--replay", "none", "--seed", "0"), "--seed: it is about what is simulated, expected without --replay"),
         (("--replay", "/dev/null"), "/dev/null: no decision, expected those of a live run, as record_decisions"),
+        (("--trace", "small.swf", "--compress", "1e999999999"), "such as 1.4 or 1/16, from 1e-6 to 1e6"),
         (("--trace", "small.swf", "--compress", "1e-300"), "such as 1.4 or 1/16, from 1e-6 to 1e6"),
         (("--trace", "small.swf", "--scale-machines", "1e6"), "--scale-machines: 6,000,000 nodes, expected 1,000,000"),
         (("--trace", "small.swf", "--what-if", f"machines.small.cpus={'9' * 5000}"), "whole number of 1 to 1,000,000"),

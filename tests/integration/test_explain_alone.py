@@ -110,10 +110,19 @@ def test_a_held_machine_is_named_with_its_reason_and_its_next_probe(play: Orches
     assert found["probe_due"] is not None
 
 
+def test_a_machine_that_is_being_tried_again_is_not_told_to_be_tried_in_the_past(play: Orchestra) -> None:
+    seq = play.submit("tasks: {a: {type: step, machine: nas}}")
+    play.step().end("a", away("nas"))
+    assert "it is tried again at " in text(play.step(), seq, "a")
+    play.clock.now_s += 60  # and no answer yet
+    assert text(play, seq, "a").endswith("it is tried again now")
+
+
 def test_a_hold_names_its_machine_once(play: Orchestra) -> None:
     seq = play.submit("tasks: {a: {type: step, machine: nas}}")
     play.step().end("a", Outcome("unreachable", "machine nas: eve@nas:22: refused", machine="nas"))
     assert text(play.step(), seq, "a").count("machine nas") == 1
+    assert play.rows(seq)["a"].reason == "machine nas is held: eve@nas:22: refused"
 
 
 def test_a_role_that_fits_nothing_says_what_rules_out_each_machine(play: Orchestra) -> None:
@@ -125,6 +134,15 @@ def test_a_role_that_fits_nothing_says_what_rules_out_each_machine(play: Orchest
         "local": "has no label storage", "m": "has no label storage", "one": "has no label storage",
         "nas": "has 4 cpus, 64 are required",
     }  # fmt: skip
+
+
+def test_a_machine_that_is_too_small_for_the_task_does_not_fit_its_role(play: Orchestra) -> None:
+    role = "machines: {r: {requires: {labels: [storage]}}}"
+    seq = play.submit(f"{role}\ntasks: {{a: {{type: play, machine: r, resources: {{cpus: 16}}}}}}")
+    found = told(play.step(), seq, "a")
+    assert found["why"]["code"] == "role"
+    assert found["why"]["machines"]["nas"] == "has 4 cpus, 16 are required"
+    assert "role_open" not in [each["code"] for each in found["facts"]]
 
 
 def test_a_role_whose_only_machine_is_held_says_so(play: Orchestra) -> None:

@@ -42,6 +42,17 @@ def test_what_is_read_is_what_was_shown_and_answered(tmp_path: Path) -> None:
         assert list(recorded.decision.assignments) == list(decision.assignments)
 
 
+def test_a_line_whose_writer_was_ended_in_the_middle_costs_no_other_decision(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    record(path, "fifo", 2)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert len(list(read(path))) == 1
+    record(path, "fifo", 3)
+    assert [line for line, _ in read(path)] == [1, 3, 4, 5]
+    (told,) = replay(path, plugins.scheduler_factory)
+    assert (told.decisions, told.difference) == (4, None)
+
+
 def test_another_decision_is_named_with_its_line(tmp_path: Path) -> None:
     class Other:
         def assign(self, snapshot: Snapshot) -> Decision:

@@ -64,6 +64,12 @@ def test_what_if_changes_the_nodes_of_a_machine() -> None:
     assert [node.gpus for node in what_if(NODES, "machines.large3.gpus=2")] == [0] * 10 + [2, 0]
 
 
+def test_what_if_takes_hundreds_of_thousands_of_nodes() -> None:
+    many = what_if(NODES, "machines.small.nodes=300000")
+    assert sum(node.cpus == 9 for node in what_if(many, "machines.small.cpus=9")) == 300_000
+    assert len(what_if(many, "machines.small.nodes=200000")) == 200_004
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

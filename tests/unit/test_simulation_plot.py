@@ -71,3 +71,6 @@ def test_a_name_or_folder_that_will_not_do_is_told_before_anything_is_simulated(
         check(tmp_path / "p.pdf")
     with pytest.raises(UsageError, match="there is no folder"):
         check(tmp_path / "none" / "p.svg")
+    (tmp_path / "p.svg").mkdir()
+    with pytest.raises(UsageError, match="it is a folder, expected a file"):
+        check(tmp_path / "p.svg")

@@ -139,6 +139,7 @@ GOOD = swf_line(1, 0, 60, 2)
         ([GOOD, "1 2 3"], "small.swf:2: 3 fields, expected 18 fields of the Standard Workload Format, or 21"),
         ([GOOD, GOOD.replace(" 60 ", " soon ", 1)], "small.swf:2: field 4: 'soon', expected a number"),
         ([GOOD, GOOD.replace(" 60 ", " nan ", 1)], "small.swf:2: field 4: 'nan', expected a number"),
+        ([f"; MaxProcs: {'9' * 5000}", GOOD], f"small.swf:1: MaxProcs: '{'9' * 57}'..., expected a number"),
         ([], "small.swf: no job that ran, expected a trace in the Standard Workload Format, or Alibaba's CSV"),
     ],
 )
@@ -170,6 +171,17 @@ def test_a_wrong_pod_is_named(tmp_path: Path) -> None:
     path = write_pods(tmp_path, ["a,many,100,1,460,,LS,Running,10,100,20"], ["n0,8000,4096,1,T4"])
     with pytest.raises(InvalidFile, match=r"pods.csv:2: cpu_milli: 'many', expected a number"):
         from_trace(path, None, {})
+
+
+def test_a_row_that_is_no_csv_is_named(tmp_path: Path) -> None:
+    path = write_pods(tmp_path, ["a\rb,1000,100,1,460,,LS,Running,10,100,20"], ["n0,8000,4096,1,T4"])
+    with pytest.raises(InvalidFile, match=r"pods.csv:2: new-line character seen in unquoted field"):
+        from_trace(path, None, {})
+
+
+def test_a_job_that_asks_for_more_than_any_number_fits_nowhere(tmp_path: Path) -> None:
+    assert the_job(tmp_path, swf_line(1, 0, 60, 2, spec=f"1:ppn={'9' * 5000}")).cpus >= 10**9
+    assert the_job(tmp_path, swf_line(1, 0, 60, 2, spec=f"{'9' * 5000}:ppn=1")).nodes >= 10**9
 
 
 def test_a_broken_gzip_file_is_named(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Factor(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
         try:
-            found = float(Fraction(value))
+            found = float(Fraction(value) if "/" in str(value) else value)  # of 1e999999999 a fraction is never made
         except (ValueError, ZeroDivisionError, OverflowError):
             found = 0.0
         if not 1e-6 <= found <= 1e6:

@@ -84,7 +84,8 @@ def result(
             routing.fleet.hold(book.db, outcome.machine, outcome.reason, now, book.now_s)
             active.end_sent_s = None
             if not active.is_to_end:
-                ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {outcome.reason}")
+                why = outcome.reason.removeprefix(f"machine {outcome.machine}: ")
+                ending.hand_back(book, work, active, f"machine {outcome.machine} is held: {why}")
             else:
                 work.send_again(active)
         case "unknown" if outcome.machine:  # it may run there: its machine is held, and the attempt keeps its place

@@ -112,10 +112,13 @@ def what_if(nodes: Sequence[Node], text: str) -> list[Node]:
         raise UsageError(f"{where}: no machine {in_quotes(name)} in the simulation ({hint})")
     amount = _amount(where, key, value)
     if key == "nodes":
-        kept = [node for node in nodes if node not in meant]
+        kept = [node for node in nodes if name not in (node.machine, node.name)]
         return [*kept, *_so_many(meant, amount)]
     field = "memory_bytes" if key == "memory" else key
-    return [replace(node, **{field: amount}) if node in meant else node for node in nodes]  # type: ignore[arg-type]
+    return [
+        replace(node, **{field: amount}) if name in (node.machine, node.name) else node  # type: ignore[arg-type]
+        for node in nodes
+    ]
 
 
 def _amount(where: str, key: str, value: str) -> int:

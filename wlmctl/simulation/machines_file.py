@@ -73,16 +73,23 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterable[tuple[int, Mapping[st
     """The rows of a CSV file with these columns first, numbered by their line."""
     numbered = files.lines(path)
     line, text = next(numbered, (1, ""))
-    header = next(csv.reader([text]), [])
+    header = _cells(path, line, text)
     if missing := [name for name in columns if name not in header]:
         files.wrong(path, line, "", f"no column {missing[0]}", f"a first line with {','.join(columns)}")
     for line, text in numbered:
-        cells = next(csv.reader([text]), [])
+        cells = _cells(path, line, text)
         if not cells:
             continue
         if len(cells) != len(header):
             files.wrong(path, line, "", f"{len(cells)} field{'s' * (len(cells) != 1)}", f"{len(header)}, as above")
         yield line, dict(zip(header, cells, strict=True))
+
+
+def _cells(path: Path, line: int, text: str) -> list[str]:
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:
+        files.wrong(path, line, "", str(error), "a row of a CSV file")
 
 
 def inventory_nodes(machines: Mapping[str, Machine]) -> list[Node]:

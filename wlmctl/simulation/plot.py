@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +29,10 @@ def check(path: Path) -> None:
         raise UsageError("--plot: matplotlib is not installed, expected pip install 'wlmctl[plot]'")
     if not path.parent.is_dir():
         raise UsageError(f"--plot {in_quotes(str(path))}: there is no folder {shown(str(path.parent))}")
+    if path.is_dir():
+        raise UsageError(f"--plot {in_quotes(str(path))}: it is a folder, expected a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--plot {in_quotes(str(path))}: it cannot be written")
 
 
 def draw(path: Path, outcomes: Sequence[tuple[str, Outcome]]) -> None:

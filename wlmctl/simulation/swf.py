@@ -38,7 +38,7 @@ def read_swf(path: Path) -> SwfTrace:
     for line, text in files.lines(path):
         if text.startswith(";"):
             if found := _HEADER.match(text):
-                header[found[1]] = int(found[2])
+                header[found[1]] = files.whole(path, line, found[1], found[2], 0)
             continue
         words = text.split()
         if not words:
@@ -83,16 +83,21 @@ def _node_wishes(text: str, procs: int) -> tuple[int, int, tuple[str, ...], bool
     for part in text.split("+"):
         first, *properties = part.split(":")
         if first.isdecimal():
-            nodes += int(first)
+            nodes += _count(first)
         else:
             nodes, properties = nodes + 1, [first, *properties]
         for name in properties:
             if name.startswith("ppn="):
-                most = max(most, int(name[4:]) if name[4:].isdecimal() else 0)
+                most = max(most, _count(name[4:]) if name[4:].isdecimal() else 0)
             elif (want := _want(name)) is not None and want not in wants:
                 wants.append(want)
     nodes = max(1, nodes)
     return nodes, most or math.ceil(procs / nodes), tuple(sorted(wants)), how == "excl"
+
+
+def _count(digits: str) -> int:
+    """The number; of more than any machine has, one is as good as another."""
+    return int(min(float(digits), 1e15))
 
 
 def _want(name: str) -> str | None:

@@ -15,6 +15,8 @@ from wlmctl.text import counted
 #: Reasons of schedulers that the store itself confirms or refutes: they are causes only where that is found.
 _DERIVED = frozenset({"role", "held", "worker", "max_running"})
 
+_AMOUNTS = ("cpus", "memory_bytes", "gpus")
+
 _TASK_ID = re.compile(r"\b(\d{1,9})\.(\d{1,9})\b")
 
 
@@ -40,7 +42,7 @@ def _roles(scene: Scene, found: Findings) -> bool:
     """Roles without a machine: what rules out each machine that there is; True where there are none."""
     open_roles = [role for role in scene.instance.roles if scene.machine_of(role) is None]
     for role in open_roles:
-        requires = scene.experiment.roles[role].requires or Requirement()
+        requires = _with_own_needs(scene, role, scene.experiment.roles[role].requires or Requirement())
         misfits = {name: _misfit(scene, machine, requires) for name, machine in scene.machines.items()}
         ruled_out = {name: text for name, text in misfits.items() if text is not None}
         name = scene.role_key(role)
@@ -58,12 +60,21 @@ def _roles(scene: Scene, found: Findings) -> bool:
     return not open_roles
 
 
+def _with_own_needs(scene: Scene, role: str, requires: Requirement) -> Requirement:
+    """What the role requires, and at least what the task takes of its machine: no smaller one is a match."""
+    if role != scene.instance.roles[0] or not scene.is_counted:
+        return requires
+    asked = scene.instance.resources
+    each = {name: max(getattr(requires, name) or 0, getattr(asked, name)) for name in _AMOUNTS}
+    return Requirement(requires.labels, **{name: amount or None for name, amount in each.items()})
+
+
 def _misfit(scene: Scene, machine: Machine, requires: Requirement) -> str | None:
     """Why a role cannot be bound to the machine now."""
     if machine.name in scene.holds:
         return "is held"
     known = room.with_own_capacity(scene, machine)
-    asked = {name: getattr(requires, name) for name in ("cpus", "memory_bytes", "gpus")}
+    asked = {name: getattr(requires, name) for name in _AMOUNTS}
     unknown = {name for name, wanted in asked.items() if wanted and getattr(known, name) is None}
     labels_and_known = Requirement(requires.labels, **{k: None if k in unknown else v for k, v in asked.items()})
     return labels_and_known.misfit(known)
@@ -79,7 +90,9 @@ def held(scene: Scene, found: Findings) -> None:
         if hold.by is not None:
             text += f"wlmctl machine release {name} ends that"
         else:
-            text += f"it is tried again at {moment(hold.probe_due_s or scene.now_s, scene.now_s)}"
+            due_s = hold.probe_due_s or scene.now_s
+            # an attempt that gets no answer takes longer than it takes until the next one is due
+            text += "it is tried again " + (f"at {moment(due_s, scene.now_s)}" if due_s > scene.now_s else "now")
         found.cause(
             "held", text, machine=name, since=hold.since_s, probe_due=hold.probe_due_s, by=hold.by, until=hold.until_s
         )
