@@ -101,11 +101,33 @@ def test_a_dry_run_writes_nothing(inventory: Inventory, data: Path) -> None:
     assert (made["kind"], made["files"]) == ("plan", 2)
 
 
+def test_a_dry_run_tells_apart_what_is_there_already(farm: Farm, inventory: Inventory, data: Path) -> None:
+    (data / "link").symlink_to("a.txt")
+    assert run(inventory, "local:data", "alpha:there").returncode == 0
+    (data / "new").write_text("new")
+    (farm["alpha"].home / "there" / "a.txt").write_text("B")
+    os.utime(farm["alpha"].home / "there" / "a.txt", (0, 0))
+    said = run(inventory, "local:data", "alpha:there", "--dry-run").stdout.splitlines()
+    assert said[-1] == (
+        "1 file, 3 bytes would be copied, and of 3 more, 1,000,001 bytes, what has another content than is there"
+    )
+    assert sum(line.endswith(" bytes, the same size is there)") for line in said) == 1
+    by_size = run(inventory, "local:data", "alpha:there", "--dry-run", "--verify", "size").stdout.splitlines()
+    assert by_size[-1] == "2 files, 4 bytes would be copied, 2 there already"
+    anyway = run(inventory, "local:data", "alpha:there", "--dry-run", "--verify", "none").stdout.splitlines()
+    assert anyway[-1] == "3 files, 1,000,004 bytes would be copied, 1 there already"
+    *items, made = lines(run(inventory, "local:data", "alpha:there", "--dry-run", "-o", "json").stdout)
+    assert {Path(item["source"]).name for item in items if item["alike"]} == {"a.txt", "b", "link"}
+    assert (made["files"], made["alike"], made["alike_bytes"]) == (4, 3, 1_000_001)
+    assert (farm["alpha"].home / "there" / "a.txt").read_text() == "B"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (("data", "alpha:x"), 2, "data: names no machine"),
         (("local:data", "out"), 2, "out: names no machine"),
+        (("", "alpha:x"), 2, "'': is empty, expected MACHINE:PATH"),
         (("local:data/*", "alpha:x"), 2, "need a destination with a final slash"),
         (("local:data", "local:x", "alpha:y"), 2, "need a destination with a final slash"),
         (("local:data", "nowhere:x"), 3, "no machine 'nowhere'"),
@@ -189,6 +211,19 @@ def test_an_interrupted_copy_leaves_no_partial_file_and_the_same_command_goes_on
     assert done["sent_bytes"] + done["resumed_bytes"] == 40_000_000
     assert (target / "big").read_bytes() == big.read_bytes()
     assert leftovers(farm[machine].home) == []
+
+
+def test_a_copy_that_is_interrupted_during_its_login_says_that_nothing_was_written(
+    farm: Farm, inventory: Inventory, data: Path
+) -> None:
+    with Relay(farm["alpha"].address, farm["alpha"].port) as relay:
+        far = farm.write_inventory(inventory.folder, ways={"alpha": (relay.address, relay.port)})
+        relay.fail("stall", "up", 100)
+        process = begin(far, "local:data", "alpha:never")
+        wait_until(lambda: relay.has_failed, "the machine has fallen silent", 60)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, "wlmctl: interrupted before anything was written\n")
 
 
 @pytest.mark.parametrize("machine", ["alpha", "beta"])

@@ -56,6 +56,16 @@ def test_a_plan_counts_files_and_bytes(tmp_path: Path, data: Path) -> None:
     assert made.new_roots == {f"{tmp_path}/out/data"}
 
 
+@pytest.mark.parametrize("to", ["at/fifo", "at/"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, data: Path, to: str) -> None:
+    (data / "a").rename(data / "fifo")
+    (tmp_path / "at").mkdir()
+    os.mkfifo(tmp_path / "at" / "fifo")
+    with pytest.raises(TaskFailed, match=r"at/fifo: is a FIFO, a socket or a device, which is not replaced"):
+        copied(data / "fifo", f"{tmp_path}/{to}")
+    assert (tmp_path / "at" / "fifo").is_fifo()
+
+
 @pytest.mark.parametrize(("source", "to"), [("data", "data/"), ("data/", "data/sub/new"), ("", "data/x")])
 def test_a_folder_that_would_go_into_itself_is_refused(tmp_path: Path, data: Path, source: str, to: str) -> None:
     with pytest.raises(TaskFailed, match=f"would be copied into itself, as local:{tmp_path}/data/"):

@@ -58,9 +58,9 @@ def copy(
     With -o json one object a line, the summary last.
     """
     from wlmctl.cli.copy_ends import Ends, endpoint
-    from wlmctl.cli.copy_progress import shown_progress, tell_plan, tell_summary
+    from wlmctl.cli.copy_progress import shown_progress, tell_dry_run, tell_plan, tell_summary
     from wlmctl.runtime.reach import connections
-    from wlmctl.transfer import Source, Symlinks, Verify, command_name, plan
+    from wlmctl.transfer import Source, Symlinks, Verify, command_name, likely_there, plan
     from wlmctl.transfer import copy as carry_out
 
     if not sources:
@@ -81,20 +81,26 @@ def copy(
     with connections(with_all_machines(ctx)) as pool:
         in_use = InUse(pool.break_off)
         ends = Ends(ctx, pool, check, in_use)
-        *begins, end = ends.find([*named, to])
-        execution = command_name(each.name for each in [*begins, end])
-        made = plan(
-            [Source(each.place, each.spot) for each in begins],
-            end.place,
-            end.spot,
-            symlinks=Symlinks(symlinks),
-            exclude=exclude,
-            check=check,
-            execution=execution,
-        )
-        tell_plan(made, output, is_whole=dry_run)
+        try:
+            *begins, end = ends.find([*named, to])
+            execution = command_name(each.name for each in [*begins, end])
+            made = plan(
+                [Source(each.place, each.spot) for each in begins],
+                end.place,
+                end.spot,
+                symlinks=Symlinks(symlinks),
+                exclude=exclude,
+                check=check,
+                execution=execution,
+            )
+            there = likely_there(made, Verify(verify)) if dry_run else frozenset()
+        except KeyboardInterrupt:
+            note("interrupted before anything was written")
+            return ExitCode.INTERRUPTED
         if dry_run:
+            tell_dry_run(made, there, Verify(verify), output)
             return ExitCode.DONE
+        tell_plan(made, output)
         waiting = _Waiting(check, pool)
         machines = [*{each.machine.name: each.machine for each in begins}.values(), end.machine]
         try:  # what was done so far may be broken off anywhere; from here on there are temporary files

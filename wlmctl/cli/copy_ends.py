@@ -43,6 +43,8 @@ def endpoint(text: str) -> Endpoint:
     from wlmctl.text import shown
     from wlmctl.transfer import split_endpoint
 
+    if not text:
+        raise UsageError(f"'': is empty, expected {_FORMS}")
     try:
         found = split_endpoint(text)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from wlmctl.cli.common import note, write, write_line
 from wlmctl.cli.how_far import how_far
 from wlmctl.rate import Rate
 from wlmctl.text import counted, in_bytes
-from wlmctl.transfer import Progress, Report
+from wlmctl.transfer import Progress, Report, Verify
 
 if TYPE_CHECKING:
     from wlmctl.transfer import Plan, Summary
@@ -71,22 +71,33 @@ def _bar() -> Iterator[Report]:
         yield _Seldom(DRAW_EACH_S, draw)
 
 
-def tell_plan(made: Plan, output: str, *, is_whole: bool) -> None:
-    """What would be copied (``is_whole``: each item), before it is; as text only where that is all there is to say."""
-    from wlmctl.text import shown
-
-    if is_whole:
-        for item in made.items:
-            source, target = item.place.shown(item.path), made.to.shown(item.target)
-            if output == "json":
-                _event("item", source=source, destination=target, type=item.info.kind, size_bytes=item.info.size_bytes)
-            else:
-                size = in_bytes(item.info.size_bytes) if item.info.kind == "file" else item.info.kind
-                write(f"{source} -> {target} ({shown(size)})\n")
+def tell_plan(made: Plan, output: str) -> None:
+    """How much is about to be copied, in JSON; text leaves that to the progress."""
     if output == "json":
         _event("plan", files=made.files, size_bytes=made.size_bytes)
-    elif is_whole:
-        write(f"{counted(made.files, 'file')}, {in_bytes(made.size_bytes)} would be copied\n")
+
+
+def tell_dry_run(made: Plan, there: Set[str], verify: Verify, output: str) -> None:
+    """Each item of a plan and the sums; what is in ``there`` would not be sent (sha256: if the content is the same)."""
+    alike = [item.info.size_bytes for item in made.items if item.target in there]
+    if output == "json":
+        for item in made.items:
+            _event("item", source=item.place.shown(item.path), destination=made.to.shown(item.target),
+                   type=item.info.kind, size_bytes=item.info.size_bytes, alike=item.target in there)  # fmt: skip
+        _event("plan", files=made.files, size_bytes=made.size_bytes, alike=len(alike), alike_bytes=sum(alike))
+        return
+    is_sure = verify != Verify.SHA256
+    for item in made.items:
+        what = in_bytes(item.info.size_bytes) if item.info.kind == "file" else item.info.kind
+        if item.target in there:
+            what += ", there already" if is_sure or item.info.kind != "file" else ", the same size is there"
+        write(f"{item.place.shown(item.path)} -> {made.to.shown(item.target)} ({what})\n")
+    told = f"{counted(made.files - len(alike), 'file')}, {in_bytes(made.size_bytes - sum(alike))} would be copied"
+    if alike and is_sure:
+        told += f", {len(alike):,} there already"
+    elif alike:
+        told += f", and of {len(alike):,} more, {in_bytes(sum(alike))}, what has another content than is there"
+    write(f"{told}\n")
 
 
 def tell_summary(summary: Summary, output: str) -> None:

@@ -9,6 +9,7 @@ from wlmctl.transfer.items import Item, Plan, Source, Symlinks
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.plan import plan
 from wlmctl.transfer.progress import Progress, Report, Summary
+from wlmctl.transfer.same import likely_there
 from wlmctl.transfer.temporary import command_name, execution_name
 from wlmctl.transfer.verify import Verify
 
@@ -27,6 +28,7 @@ __all__ = [
     "command_name",
     "copy",
     "execution_name",
+    "likely_there",
     "located",
     "plan",
     "put_content",

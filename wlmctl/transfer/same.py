@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from wlmctl.transfer.asked import Asked
-from wlmctl.transfer.items import Item
+from wlmctl.transfer.items import Item, Plan
 from wlmctl.transfer.place import Ends
 from wlmctl.transfer.verify import Verify, drawn, looked_at, near_digest
 from wlmctl.transport import Attributes, FileInfo, Transport
 
 
-def same_size(ends: Ends, there: Sequence[tuple[Item, str]], verify: Verify) -> dict[str, FileInfo]:
+def same_size(destination: Transport, there: Sequence[tuple[Item, str]], verify: Verify) -> dict[str, FileInfo]:
     """What is at those of the paths where a file may have the item's content already, by path.
 
     By content (``Verify.SHA256``) that is each of its size; by size, as rsync does, each of its size and time.
     """
     if verify == Verify.NONE or not there:
         return {}
-    found = looked_at(ends.destination, [path for _, path in there])
+    found = looked_at(destination, [path for _, path in there])
     return {
         path: info
         for (item, path), info in zip(there, found, strict=True)
@@ -28,9 +28,23 @@ def same_size(ends: Ends, there: Sequence[tuple[Item, str]], verify: Verify) -> 
     }
 
 
+def likely_there(plan: Plan, verify: Verify) -> frozenset[str]:
+    """The targets of a plan that need not be sent, as names, sizes and times tell: nothing is read.
+
+    Under ``Verify.SHA256`` their content may still prove to be another.
+    """
+    alike = [item for item in plan.items if item.target in plan.targets.alike]
+    found = {item.target for item in alike if item.info.kind == "symlink"}
+    files = [(item, item.target) for item in alike if item.info.kind == "file"]
+    if files and verify != Verify.NONE:
+        with plan.to.lease() as destination, plan.to.told(files[0][1]):
+            found.update(same_size(destination, files, verify))
+    return frozenset(found)
+
+
 def is_there(ends: Ends, item: Item, path: str, verify: Verify, check: Callable[[], None]) -> bool:
     """True when the file at ``path`` is what ``item`` is; its mode and time are mended then."""
-    found = same_size(ends, [(item, path)], verify)
+    found = same_size(ends.destination, [(item, path)], verify)
     if not found or (verify == Verify.SHA256 and not _has_content(ends, item, path, check)):
         return False
     mend(ends.destination, item, path, found[path])

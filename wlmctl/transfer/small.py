@@ -58,7 +58,7 @@ def send_batch(ends: Ends, batch: Sequence[Pair], there: Mapping[str, str], veri
     place = batch[0][0].place
     at = [(item, there[item.target]) for item, _ in batch if item.target in there] if there else []
     with ends.to.told(batch[0][0].target):
-        alike = same_size(ends, at, verify)
+        alike = same_size(ends.destination, at, verify)
     if verify == Verify.SIZE and alike:
         batch = [pair for pair in batch if there.get(pair[0].target) not in alike]
     contents = _read(ends.source, [item for item, _ in batch], tally.check)

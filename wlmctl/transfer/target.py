@@ -94,6 +94,8 @@ class _Looked:
 
     def _check_kind(self, item: Item, there: FileInfo) -> None:
         shown, info = self.place.shown(item.target), item.info
+        if there.kind == "other":
+            raise TaskFailed(f"{shown}: is a FIFO, a socket or a device, which is not replaced")
         if info.kind == "directory" and there.kind != "directory":
             raise TaskFailed(f"{shown}: is a file, where a folder should go")
         if info.kind != "directory" and there.kind == "directory":

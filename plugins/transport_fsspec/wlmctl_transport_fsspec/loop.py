@@ -17,8 +17,7 @@ class OwnLoop:
     def break_off(self) -> None:
         """End whatever waits in it now; from any thread."""
         with suppress(RuntimeError):  # it has ended
-            # In its next turn: what was begun in this one and needs no wait, as to close an answer, is done by then.
-            self.loop.call_soon_threadsafe(self.loop.call_soon, self._cancel)
+            self.loop.call_soon_threadsafe(self._doom)
 
     def end(self) -> None:
         """End it; nothing waits in it any more."""
@@ -28,6 +27,12 @@ class OwnLoop:
         self.loop.run_forever()
         self.loop.close()
 
-    def _cancel(self) -> None:
-        for task in asyncio.all_tasks():
+    def _doom(self) -> None:
+        # In its next turn: what was begun in this one and needs no wait, as to close an answer, is done by then. What
+        # comes after this one, as to close the sessions of whoever is broken off, is left alone.
+        self.loop.call_soon(self._cancel, asyncio.all_tasks())
+
+    @staticmethod
+    def _cancel(tasks: set[asyncio.Task[object]]) -> None:
+        for task in tasks:
             task.cancel()
