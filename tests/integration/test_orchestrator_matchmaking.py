@@ -51,6 +51,26 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched) -> 
         orchestra.close()
 
 
+def test_roles_of_each_go_to_all_machines_although_their_first_tasks_take_nothing(
+    start: Start, watched: Watched
+) -> None:
+    play = start(machine("a", cpus=2, labels=("x",)), machine("b", cpus=4, labels=("x",)))
+    seq = play.submit(
+        "max_running: 1\n"
+        "machines: {r: {requires: {labels: [x]}, each: n}}\n"
+        "tasks:\n"
+        "  first: {type: step, machine: r, foreach: {n: 1..6}}\n"
+        "  last: {type: play, machine: r, needs: ['first[${n}]'], foreach: {n: 1..6}}\n"
+    )
+    for _ in range(40):  # one after the other: each role is bound by a decision of its own
+        for message in [*play.step().tasks]:
+            play.end(message)
+    assert set(play.states(seq).values()) == {"succeeded"}
+    bound = [(each.role, each.machine) for each in max(watched.seen, key=lambda each: len(each.bindings)).bindings]
+    assert [role for role, _ in bound] == [f"r[{number}]" for number in range(1, 7)]
+    assert Counter(place for _, place in bound) == {"a": 2, "b": 4}
+
+
 def test_a_machine_too_small_for_a_later_task_is_not_taken_for_the_first(start: Start, watched: Watched) -> None:
     play = start(machine("a", cpus=2, labels=("x",)), machine("b", cpus=16, labels=("x",)))
     seq = play.submit(

@@ -294,6 +294,26 @@ def test_a_role_goes_where_its_data_are() -> None:
     assert [each.machine for each in decide(near).bindings] == ["b"]
 
 
+@pytest.mark.parametrize("bound", [0, 2, 5])
+def test_roles_whose_jobs_come_behind_their_stages_go_to_all_machines_by_their_size(bound: int) -> None:
+    names = [f"r[{number}]" for number in range(6)]
+    stages = [
+        make_group(f"g{number}", machine=None, unbound=name, type="stage", experiment="e", resources=Resources(0))
+        for number, name in enumerate(names)
+    ]
+    needs = (RoleNeed("stage", Resources(0)), RoleNeed("job", Resources(1)))
+    snapshot = make_snapshot(
+        stages[bound:],
+        [make_worker("w", 9, types=frozenset({"stage", "job"}), machines=frozenset({"small", "large", "other"}))],
+        [make_view("small", 2), make_view("large", 4), make_view("other", 1, held=True)],
+        roles=[role(group, str(group.unbound), needs=needs) for group in stages[bound:]],
+        bindings=[Binding("e", name, "small" if at < 2 else "large") for at, name in enumerate(names[:bound])],
+    )
+    decision = decide(snapshot)
+    assert Counter(each.machine for each in (*snapshot.bindings, *decision.bindings)) == {"small": 2, "large": 4}
+    assert len(decision.assignments) == 6 - bound
+
+
 def test_a_role_waits_for_room_rather_than_be_bound_to_a_full_machine() -> None:
     group = make_group("g", machine=None, unbound="r", resources=Resources(4))
     decision = decide(on_machines([group], [make_view("a", 8, free_cpus=3)], roles=(role(group),)))

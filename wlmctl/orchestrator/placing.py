@@ -117,7 +117,7 @@ class Placement:
                 Binding(work.row.id, role, machine)
                 for work in self._works
                 for role, machine in work.bindings.items()
-                if role in work.experiment.roles
+                if role.partition("[")[0] in work.experiment.roles
             ),
             reservations=self._kept(reservations),
             counters=self._counters,

@@ -48,3 +48,33 @@ class Ranking:
         for rank, name, room in self._machines.ranks(rooms, self._asked):
             self._rooms[name] = room
             heapq.heappush(self._heap, (rank, name))
+
+
+class Even:
+    """Machines for roles whose first task takes nothing and whose later ones do: none gets many while others have few.
+
+    ``bound`` counts the roles that are bound to each machine; it only grows while a decision is made. A machine is as
+    good as the best one until so many are bound there as it has room for tasks that ask for ``later``.
+    """
+
+    def __init__(self, ranks: Iterable[tuple[float, str, Room]], later: Resources, bound: Mapping[str, int]) -> None:
+        self._bound = bound
+        found = [(rank, name, room) for rank, name, room in ranks]
+        self._each = {name: room.at_once(later) for _, name, room in found}
+        self._heap = [(self._turn(name), rank, name) for rank, name, _ in found]
+        heapq.heapify(self._heap)
+
+    def first(self, may: Callable[[str], bool]) -> str | None:
+        """The best one; those that ``may`` refuses are never looked at again."""
+        while self._heap:
+            turn, rank, name = self._heap[0]
+            if (now := self._turn(name)) != turn:
+                heapq.heapreplace(self._heap, (now, rank, name))
+            elif may(name):
+                return name
+            else:
+                heapq.heappop(self._heap)
+        return None
+
+    def _turn(self, name: str) -> int:
+        return self._bound.get(name, 0) // self._each[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.assigned import Bound
 from wlmctl_scheduler_matchmaking.machines import Machines
-from wlmctl_scheduler_matchmaking.ranking import Ranking
+from wlmctl_scheduler_matchmaking.ranking import Even, Ranking
 from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
@@ -32,10 +32,13 @@ class Roles:
                 if first.setdefault(name, role) is not role:
                     self._others[name].append(role)
         self._bound = dict[tuple[str, str], str]()
-        #: By experiment, the machines that roles of it are bound to, each once.
+        #: By experiment, the machines that roles of it are bound to, each once, save those of an `each`.
         self._near = defaultdict[str, dict[str, None]](dict)
         #: By experiment and what is asked the ranking of these machines; by None of all.
         self._rankings = dict[tuple[str | None, object], Ranking]()
+        #: How many roles are bound to each machine.
+        self._count = Counter[str]()
+        self._evenly = dict[tuple[Resources, object], Even]()
         for each in snapshot.bindings:
             self._note(each.experiment, each.role, each.machine)
         self.bindings = Bound()
@@ -134,8 +137,16 @@ class Roles:
                 self._rankings[whose, alike] = Ranking(self._machines, rooms, asked, may)
             return self._rankings[whose, alike].first(names)
 
-        if known := self._near.get(role.experiment):
+        later = _later(role) if not asked.cpus else None
+        # of an `each`, those that take nothing yet would all go to the one machine where another role is
+        if (known := self._near.get(role.experiment)) and (later is None or "[" not in role.role):
             near += first(role.experiment, known)
+        if not near and later is not None:
+            key = later, alike
+            if key not in self._evenly:
+                self._evenly[key] = Even(self._machines.ranks(rooms.values(), asked), later, self._count)
+            name = self._evenly[key].first(lambda name: may(rooms[name]))
+            return None if name is None else rooms[name]
         near = near or first(None, rooms)
         return rooms[min(near)[1]] if near else None
 
@@ -153,4 +164,16 @@ class Roles:
 
     def _note(self, experiment: str, role: str, machine: str) -> None:
         self._bound[experiment, role] = machine
-        self._near[experiment][machine] = None
+        if "[" not in role:
+            self._near[experiment][machine] = None
+        self._count[machine] += 1
+
+
+def _later(role: UnboundRole) -> Resources | None:
+    """The most that a task of the role will take of its machine; None where none takes anything."""
+    asked = [need.resources for need in role.needs if need.resources.cpus]
+    if not asked:
+        return None
+    return Resources(
+        max(each.cpus for each in asked), max(each.memory_bytes for each in asked), max(each.gpus for each in asked)
+    )

@@ -70,6 +70,13 @@ class Room:
         cpus, memory, gpus = self.whole
         return not asked.cpus or (asked.cpus <= cpus and asked.memory_bytes <= memory and asked.gpus <= gpus)
 
+    def at_once(self, asked: Resources) -> int:
+        """How many such tasks the empty machine has room for: one at least; what it has not reported is for one."""
+        if self.view.queueing:
+            return PLENTY
+        pairs = zip(self.whole, (asked.cpus, asked.memory_bytes, asked.gpus), strict=True)
+        return max(1, min((whole // each if whole < PLENTY else 1 for whole, each in pairs if each), default=PLENTY))
+
     def most(self, asked: Resources, wanted: int, now_s: float) -> int:
         """How many of ``wanted`` such tasks may start now."""
         if not asked.cpus:
