@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,10 +59,17 @@ class Ends:
         return Place(name, machine.name, partial(self.pool.lease, machine), machine.is_local)
 
     def planned(
-        self, source: str, what: object, to: str, where: object, symlinks: Symlinks = Symlinks.KEEP, execution: str = ""
+        self,
+        source: str,
+        what: object,
+        to: str,
+        where: object,
+        symlinks: Symlinks = Symlinks.KEEP,
+        execution: str = "",
+        exclude: Sequence[str] = (),
     ) -> Plan:
         sources = [Source(self.place(source), spot(str(what)))]
-        return plan(sources, self.place(to), spot(str(where)), symlinks=symlinks, execution=execution)
+        return plan(sources, self.place(to), spot(str(where)), symlinks=symlinks, execution=execution, exclude=exclude)
 
     def copied(
         self, source: str, what: object, to: str, where: object, verify: Verify = Verify.SHA256, execution: str = "e1"

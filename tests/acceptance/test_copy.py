@@ -213,6 +213,25 @@ def test_an_interrupted_copy_leaves_no_partial_file_and_the_same_command_goes_on
     assert leftovers(farm[machine].home) == []
 
 
+def test_a_copy_that_waits_for_a_connection_says_so(farm: Farm, inventory: Inventory, data: Path) -> None:
+    (inventory.folder / "big").write_bytes(os.urandom(20_000_000))
+    narrow = farm.write_inventory(inventory.folder, extra={"alpha": "max_connections = 1"})
+    (narrow.folder / "e.yaml").write_text("name: made\ntasks: {one: {type: environment, directories: [made]}}\n")
+    subprocess.run([*WLMCTL[:-1], "run", "e.yaml"], cwd=narrow.folder, check=True)  # without a store nothing is counted
+    target = farm["alpha"].home / "first"
+    first = begin(narrow, "local:big", "alpha:first/", "--bwlimit", "1MB")
+    wait_until(lambda: target.exists() and any(target.iterdir()), "bytes have arrived", 60)
+    second = begin(narrow, "local:data", "alpha:second")
+    assert second.stderr is not None
+    told = second.stderr.readline()
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    second.communicate(timeout=60)
+    assert told == "wlmctl: waits until others leave alpha to it (max_connections, commands_per_minute)\n"
+    assert second.returncode == 0
+    assert tree(farm["alpha"].home / "second") == tree(data)
+
+
 def test_a_copy_that_is_interrupted_during_its_login_says_that_nothing_was_written(
     farm: Farm, inventory: Inventory, data: Path
 ) -> None:

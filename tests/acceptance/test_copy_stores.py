@@ -88,6 +88,8 @@ def test_what_is_told_of_a_store_holds_no_secret(wlmctl: CommandLine) -> None:
     lines = [" ".join(line.split()) for line in told.stdout.splitlines()]
     assert "bucket scratch ok /.wlmctl can be written" in lines
     assert any(line.startswith("web scratch skipped /.wlmctl: HTTP is for reading only") for line in lines)
+    fast = " ".join(wlmctl.run("machine", "test", "web", "--speed").stdout.split())
+    assert "web speed skipped nothing can be written there" in fast
     shown = wlmctl.run("machine", "show", "bucket").stdout + wlmctl.run("doctor", "--config").stdout
     assert "TEST_S3_SECRET" in shown
     assert SECRET not in told.stdout + told.stderr + shown

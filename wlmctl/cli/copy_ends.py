@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wlmctl.cli.common import open_store, with_all_machines
+from wlmctl.cli.common import note, open_store, with_all_machines
 from wlmctl.errors import UsageError
 from wlmctl.in_use import InUse
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from wlmctl.transport import Transport
 
 _FORMS = "MACHINE:PATH, or ID/ROLE:PATH for an experiment's folder"
+
+
+#: Seconds of waiting for a connection before that is told; a longer silence between two looks is no such waiting.
+_TELL_S, _SILENCE_S = 2.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Ends:
 
     def __init__(self, ctx: click.Context, pool: ConnectionPool, check: Callable[[], None], in_use: InUse) -> None:
         self._ctx, self._pool, self._check, self._in_use = ctx, pool, check, in_use
+        self._told: set[str] = set()
 
     def find(self, named: Sequence[Endpoint]) -> list[End]:
         """The ends that are meant, in order. Machines are logged in to at the same time."""
@@ -92,9 +98,25 @@ class Ends:
 
     @contextmanager
     def _lease(self, machine: Machine) -> Iterator[Transport]:
-        leased = self._pool.lease(machine, self._check)
+        leased = self._pool.lease(machine, self._waiting_for(machine.name))
         with leased as transport, nullcontext() if machine.is_local else self._in_use.using(transport):
             yield transport
+
+    def _waiting_for(self, machine: str) -> Callable[[], None]:
+        """The check of who waits for a connection: once in the command it says so."""
+        began_s = looked_s = time.monotonic()
+
+        def check() -> None:
+            nonlocal began_s, looked_s
+            self._check()
+            now_s = time.monotonic()
+            began_s = now_s if now_s > looked_s + _SILENCE_S else began_s
+            looked_s = now_s
+            if now_s > began_s + _TELL_S and machine not in self._told:
+                self._told.add(machine)
+                note(f"waits until others leave {machine} to it (max_connections, commands_per_minute)")
+
+        return check
 
     def _machine(self, named: Endpoint) -> tuple[Machine, str | None]:
         """The machine, and the folder of the experiment where one is named."""

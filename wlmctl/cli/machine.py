@@ -89,7 +89,7 @@ def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> 
     With --speed also the round trip, large files up and down, sha256 there, small files and commands a second.
     """
     from wlmctl.cli.machine_speed import speed_json, tell_speed
-    from wlmctl.machine_check import failed
+    from wlmctl.machine_check import Check, failed
     from wlmctl.machine_speed import Speed, measure
     from wlmctl.runtime.reach import connections
     from wlmctl.worker.places import resolve_scratch
@@ -106,6 +106,11 @@ def test(ctx: click.Context, names: Sequence[str], speed: bool, output: str) -> 
                     _tell(title, check)
             found.append((node, checks))
             if not speed or any(check.state in ("unreachable", "problem") for check in checks):
+                continue
+            if any((check.part, check.state) == ("scratch", "skipped") for check in checks):
+                checks.append(Check("speed", "skipped", "nothing can be written there"))
+                if output != "json":
+                    _tell(title, checks[-1])
                 continue
             pool.close_all()  # so that a login is measured, too
             try:

@@ -12,7 +12,7 @@ from wlmctl.transfer.items import Item, Origin, Source, Symlinks
 from wlmctl.transfer.pattern import Exclusion, expand
 from wlmctl.transfer.place import Place
 from wlmctl.transfer.unreadable import unreadable_folders
-from wlmctl.transport import FileInfo, Transport
+from wlmctl.transport import FileInfo, Lists, Transport
 
 #: So deep may folders that are reached through symlinks lie in one another.
 _SYMLINK_DEPTH = 20
@@ -65,7 +65,7 @@ class _Tree:
             return
         if (info.inode is not None and info.inode in above) or len(above) > _SYMLINK_DEPTH:
             raise TaskFailed(f"{self._place.shown(path)}: the symlinks followed here lead round in a circle")
-        for below in self._walk(path):
+        for below in self._walk(path, prefix):
             whole = f"{prefix}/{below.path}" if prefix else below.path
             if self._excluded(whole, is_folder=below.kind == "directory"):
                 continue
@@ -79,11 +79,42 @@ class _Tree:
                 raise NotFound(f"{self._place.shown(beneath)}: is a symlink to what does not exist")
             yield from self.below(beneath, meant, whole, (*above, info.inode))
 
-    def _walk(self, path: str) -> Iterator[FileInfo]:
+    def _walk(self, path: str, prefix: str) -> Iterator[FileInfo]:
+        """All below ``path``; of what is excluded some may be left out."""
+        given: set[str] = set()
         try:
-            yield from self._transport.walk(path)
+            for below in self._transport.walk(path):
+                if self._excluded:
+                    given.add(below.path)
+                yield below
         except Denied as error:
-            raise unreadable_folders(self._place, self._transport, path, error) from error
+            if not self._excluded or not isinstance(self._transport, Lists):
+                raise unreadable_folders(self._place, self._transport, path, error) from error
+        else:
+            return
+        for below in self._listed_by_folder(self._transport, path, prefix):
+            if below.path not in given:
+                yield below
+
+    def _listed_by_folder(self, transport: Lists, path: str, prefix: str) -> Iterator[FileInfo]:
+        """All below ``path`` without going into folders that are excluded: they may be the ones that are closed."""
+
+        def is_out(below: str) -> bool:
+            return self._excluded(f"{prefix}/{below}" if prefix else below, is_folder=True)
+
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            folders = []
+            try:
+                for info in transport.entries(posixpath.join(path, folder) if folder else path):
+                    below = replace(info, path=f"{folder}/{info.path}" if folder else info.path)
+                    yield below
+                    if info.kind == "directory" and not is_out(below.path):
+                        folders.append(below.path)
+            except Denied as error:
+                raise unreadable_folders(self._place, self._transport, path, error, is_out) from error
+            waiting += reversed(folders)
 
     def _check_kind(self, path: str, info: FileInfo) -> None:
         if info.kind == "other":

@@ -102,6 +102,9 @@ class Exclusion:
             parts = tuple(part for part in text.split("/") if part)
             self._rules.append(_Rule(parts, "/" in text, glob.endswith("/")))
 
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
     def __call__(self, path: str, *, is_folder: bool) -> bool:
         """True when ``path``, relative to its source, or a folder that it lies in, is excluded."""
         names = path.split("/")

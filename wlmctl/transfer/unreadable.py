@@ -27,12 +27,17 @@ class Unreadable(Denied):
         self.is_located = True  # its message names the source already, whichever end is told of it
 
 
-def unreadable_folders(place: Place, transport: Transport, folder: str, first: Denied) -> Denied:
-    """The error for a tree that cannot be listed whole: names every folder below ``folder`` that cannot."""
+def unreadable_folders(
+    place: Place, transport: Transport, folder: str, first: Denied, is_out: Callable[[str], bool] = lambda _: False
+) -> Denied:
+    """The error for a tree that cannot be listed whole: names every folder below ``folder`` that cannot.
+
+    ``is_out`` says of a path below it that it is no matter.
+    """
     if not isinstance(transport, Lists):
         return first
     try:
-        return _error(place, _closed(transport, folder), first)
+        return _error(place, _closed(transport, folder, is_out), first)
     except TransportError:
         return first
 
@@ -52,16 +57,17 @@ def unreadable_files(transport: Transport, items: Iterable[Item], first: Denied,
         return first
 
 
-def _closed(transport: Lists, folder: str) -> Iterator[str]:
-    pending = [folder]
+def _closed(transport: Lists, root: str, is_out: Callable[[str], bool]) -> Iterator[str]:
+    pending = [root]
     while pending:
         folder = pending.pop()
         try:
-            below = [info.path for info in transport.entries(folder) if info.kind == "directory"]
+            names = [info.path for info in transport.entries(folder) if info.kind == "directory"]
         except Denied:
             yield folder
         else:
-            pending.extend(posixpath.join(folder, name) for name in reversed(below))
+            below = [posixpath.join(folder, name) for name in reversed(names)]
+            pending.extend(path for path in below if not is_out(posixpath.relpath(path, root)))
 
 
 def _refused(transport: Transport, items: Iterable[Item], check: Callable[[], None]) -> Iterator[str]:

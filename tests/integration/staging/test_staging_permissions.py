@@ -67,6 +67,24 @@ def test_every_entry_that_cannot_be_read_is_named_and_nothing_is_delivered(bound
     assert leftovers(bound.folder) == []
 
 
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_folder_that_is_excluded_need_not_be_readable(bound: Ends, data: Path, kind: str) -> None:
+    for name in ("closed", "sub/closed", "sub/shut"):
+        (data / name).mkdir(0)
+    made = bound.planned(kind, data, "local", bound.folder / "out", exclude=["closed/", "/sub/shut"])
+    assert isinstance(bound.carried_out(made), Summary)
+    for name in ("closed", "sub/closed", "sub/shut"):
+        (data / name).rmdir()
+    assert content(bound.folder / "out") == content(data)
+    (data / "closed").mkdir(0)
+    (data / "sub" / "shut").mkdir(0)
+    (data / "sub" / "other").mkdir(0)
+    with pytest.raises(Denied) as told:
+        bound.planned(kind, data, "local", bound.folder / "out", exclude=["closed"])
+    named = str(told.value).removeprefix("cannot be read: ").split(", ")
+    assert sorted(named) == [f"{kind}:{data}/sub/other", f"{kind}:{data}/sub/shut"]
+
+
 @pytest.mark.parametrize("what", ["big", "run"])
 @pytest.mark.parametrize("kind", TRANSPORTS)
 def test_a_permission_that_is_lost_in_between_is_told_and_delivers_nothing(
