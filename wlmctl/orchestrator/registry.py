@@ -33,6 +33,8 @@ class Member:
     seen_s: float = 0.0
     #: Heartbeats since the leader listens on this connection; 0: it is known from before.
     heard: int = 0
+    #: As many of them the store knew of when it was last told.
+    heard_before: int = 0
     mark: int = 0
     listed: frozenset[TaskKey] = frozenset()
     begun: frozenset[TaskKey] = frozenset()
@@ -147,7 +149,8 @@ class Registry:
     def reconnected(self, now_s: float) -> None:
         """The leader has a new connection: everybody has a full term, and is to be heard again first."""
         for member in self.members.values():
-            member.seen_s, member.heard, member.mark, member.is_probed = now_s, 0, 0, False
+            member.seen_s, member.heard, member.heard_before = now_s, 0, 0
+            member.mark, member.is_probed = 0, False
             member.listed = member.begun = frozenset()
 
     def is_changed(self) -> bool:
@@ -166,8 +169,10 @@ class Registry:
         if now >= self._seen_written_s + SEEN_S and self.members:
             self._seen_written_s = now
             counts = under_way()
-            heard = (member.id for member in self.members.values() if member.heard)
-            workers.seen(db, [(worker, counts.get(worker, 0)) for worker in heard], now_s)
+            heard = [member for member in self.members.values() if member.heard != member.heard_before]
+            workers.seen(db, [(member.id, counts.get(member.id, 0)) for member in heard], now_s)
+            for member in heard:
+                member.heard_before = member.heard
 
     def committed(self) -> None:
         """What was written is in the store."""

@@ -126,3 +126,14 @@ def test_one_broken_message_of_a_bundle_takes_the_others_not_along(play: PlayedF
     assert play.step().states(seq) == {"a": "succeeded"}
     assert play.broker.depth("wlm.dead") == 1
     assert RUNNING.what == "running"
+
+
+def test_a_worker_that_says_nothing_is_not_shown_as_seen_just_now(play: PlayedFleet) -> None:
+    play.worker("talks")
+    stopped = play.worker("stopped")
+    play.step(12)
+    stopped.is_silent = True
+    play.step(9)
+    seen = {row.name: row.seen for row in workers.rows(play.others)}
+    assert play.worker_states() == {"talks": "alive", "stopped": "alive"}
+    assert seen["stopped"] < seen["talks"]
