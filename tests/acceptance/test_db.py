@@ -57,6 +57,7 @@ def test_a_store_that_is_whole_has_no_findings(line):
         ("UPDATE tasks SET state = 'failed' WHERE idx = 1", "state is 'failed', its events say 'succeeded'"),
         ("UPDATE experiments SET state = 'failed'", "its state is failed, its events say succeeded"),
         ("DELETE FROM events WHERE n = 3", "events up to number"),
+        ("UPDATE events SET data = '{' WHERE n = 1", "what is stored of it cannot be read: Expecting property name"),
         ("DELETE FROM tasks WHERE idx = 2", "2 tasks, expected 3"),
         ("INSERT INTO bindings VALUES (99, 'r', 'm')", "table bindings: 1 rows belong to no experiment"),
     ],

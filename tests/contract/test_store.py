@@ -94,6 +94,17 @@ def test_an_experiment_is_found_by_a_unique_prefix(db):
         experiments.find(db, "p_")
 
 
+def test_a_prefix_means_capitals_and_small_letters_as_they_are(db):
+    add(db, "pi-aaaaaa")
+    add(db, "pi-bbbbbb")
+    for number in range(3):
+        add(db, f"PI-{number}zzzzz")
+    with pytest.raises(UsageError, match="several ids"):
+        experiments.find(db, "pi")
+    add(db, "PI-3zzzzz")
+    assert experiments.find(db, "pi-a").id == "pi-aaaaaa"
+
+
 def test_filters_choose_experiments(db):
     add(db, "pi-abcdef", labels=("a", "site=b"))
     add(db, "pi-abczzz")

@@ -392,6 +392,35 @@ def test_answers_with_much_output_travel_apart(bench: Bench) -> None:
     assert all(isinstance(message, PollAnswerMessage) and message.number == 5 for message in messages)
 
 
+def test_answers_with_large_outputs_travel_apart(bench: Bench) -> None:
+    large = {"field": "7" * (3 * 2**20)}
+    bench.type.polling = lambda: {f"{number}": Done(outputs=large) for number in range(6)}
+    deferrals = [Deferral(TaskKey(1, number, 1, 1), "obeying", {}) for number in range(6)]
+    bench.order(PollMessage(machine("local"), 5, 0.0, deferrals))
+    told = set[TaskKey]()
+    while len(told) < 6:
+        message = bench.next()
+        assert isinstance(message, PollAnswerMessage)
+        told |= {answer.key for answer in message.answers}
+
+
+def test_work_whose_end_cannot_be_waited_for_is_deferred_all_the_same_and_polled(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    opened = list[int]()
+
+    def watch(_: object) -> int:
+        opened.append(os.open(tmp_path / "a file", os.O_RDONLY))
+        return opened[-1]
+
+    bench.type.watch = watch  # type: ignore[attr-defined]
+    bench.type.execution = lambda _: Deferred({"job": 7})
+    bench.send()
+    outcome = bench.outcome()
+    assert (outcome.what, outcome.watched) == ("deferred", False)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
 def oops(*_: object) -> Any:
     raise RuntimeError("oops")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from wlmctl.errors import StoreError, UsageError
+from wlmctl.errors import Cancelled, CommitInDoubt, StoreError, UsageError
 from wlmctl.store import open_database
-from wlmctl.store.permits import Permits
+from wlmctl.store.permits import Permits, take_command
 
 
 def test_the_store_survives_in_wal_mode_with_full_synchronisation(tmp_path):
@@ -58,3 +60,31 @@ def test_a_command_is_told_that_its_store_takes_nothing(refusing):
     permits, _ = refusing()
     with pytest.raises(StoreError, match="read-only"):
         permits.acquire("login", 1, lambda: None)
+
+
+def test_a_permit_of_which_nobody_knows_goes_back_when_who_asked_for_it_gives_up(tmp_path, monkeypatch):
+    permits = Permits(f"sqlite:///{tmp_path}/wlmctl.db")
+    database = permits._db()
+    transaction = database.transaction
+
+    @contextlib.contextmanager
+    def in_doubt():
+        with transaction():
+            yield
+        raise CommitInDoubt("the connection was lost")
+
+    def give_up():
+        raise Cancelled("cancelled")
+
+    monkeypatch.setattr(database, "transaction", in_doubt)
+    with pytest.raises(Cancelled):
+        permits.acquire("login", 1, give_up)
+    monkeypatch.undo()
+    assert permits.acquire("login", 1, give_up)
+
+
+def test_commands_that_a_wrong_clock_has_put_into_the_future_do_not_count_until_then(tmp_path):
+    with open_database(f"sqlite:///{tmp_path}/wlmctl.db") as database, database.transaction():
+        assert take_command(database, "login", 1, 1e9 + 86_400)
+        assert take_command(database, "login", 1, 1e9)
+        assert not take_command(database, "login", 1, 1e9 - 1), "a clock may be a little behind another"

@@ -214,4 +214,5 @@ def test_the_column_of_the_store_keeps_characters_and_types() -> None:
     assert json.loads(column) == {**texts, "a": 0.1, "c": [1, 2]}
     assert of_column(column) == texts
     assert of_column(to_column({"a": "x"})) == {"a": "x"}
+    assert of_column(to_column({"a": "\n[1]\r\n", "b": "2\t"}, ["a", "b"])) == {"a": "[1]", "b": "2"}
     assert (to_column({}), of_column(None)) == (None, {})

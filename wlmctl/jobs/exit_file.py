@@ -29,7 +29,8 @@ class ExitFile:
         """None for what is empty, torn or foreign: such a file counts as none."""
         match line.decode("ascii", "replace").split():
             case ["wlm1", code, nonce, ("0" | "1") as term, ("0" | "1") as wall, ("0" | "1") as memory, by, "end"]:
-                return cls(int(code), nonce, term == "1", wall == "1", memory == "1", by) if code.isdecimal() else None
+                if code.isdecimal() and len(code) <= 3:  # a shell knows none above 255
+                    return cls(int(code), nonce, term == "1", wall == "1", memory == "1", by)
         return None
 
     @property

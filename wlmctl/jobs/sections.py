@@ -52,7 +52,7 @@ def _read(completed: Completed) -> dict[int, Section] | str:
     sections: dict[int, Section] = {}
     for chunk in chunks[:-1]:
         head, _, body = chunk.partition(b"\n")
-        kind, number, *rest = head.decode("utf-8", "surrogateescape").split(" ")
+        kind, number, *rest = head.decode("utf-8", "replace").split(" ")  # a broken exit file has anything
         section = sections.setdefault(int(number), Section())
         match kind:
             case "stdout":

@@ -11,6 +11,7 @@ from wlmctl.store.database import Database
 from wlmctl.store.events import events, fold
 from wlmctl.store.rows import TASK_FIELDS, ExperimentRow, TaskRow
 from wlmctl.store.schema import tables
+from wlmctl.text import shown
 
 #: Fields of an experiment that its events carry.
 _TOLD = ("started", "ended", "reason", "priority", "stopping", "cleaned", "task_count")
@@ -36,7 +37,7 @@ def check(db: Database) -> Iterator[Finding]:
         for (seq,) in db.rows("SELECT seq FROM experiments ORDER BY seq"):
             row = experiments.get(db, seq)
             if row is not None:
-                yield from (Finding(row.id, text) for text in _experiment(db, row))
+                yield from (Finding(row.id, text) for text in _readable(_experiment(db, row)))
 
 
 def _orphans(db: Database) -> Iterator[Finding]:
@@ -45,6 +46,14 @@ def _orphans(db: Database) -> Iterator[Finding]:
             count = db.row(f"SELECT count(*) FROM {table} WHERE exp NOT IN (SELECT seq FROM experiments)")[0]
             if count:
                 yield Finding(None, f"table {table}: {count} rows belong to no experiment")
+
+
+def _readable(found: Iterator[str]) -> Iterator[str]:
+    """What was found, up to something that cannot be read at all, which is a finding itself."""
+    try:
+        yield from found
+    except (ValueError, TypeError, KeyError) as error:
+        yield f"what is stored of it cannot be read: {shown(str(error))}"
 
 
 def _experiment(db: Database, row: ExperimentRow) -> Iterator[str]:

@@ -33,10 +33,9 @@ def find_any(db: Database, text: str) -> ExperimentRow | SeriesRow:
 
 def _beginning_with(db: Database, text: str) -> list[ExperimentRow]:
     """Up to four experiments, the newest first; those of a series only when the text has the series' whole id."""
-    pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     alone = "" if "." in text else " AND id NOT LIKE '%.%'"
-    rows = db.rows(
-        f"SELECT {EXPERIMENT_COLUMNS} FROM experiments WHERE id LIKE ? ESCAPE '\\'{alone} ORDER BY seq DESC LIMIT 4",
-        (pattern,),
+    rows = db.rows(  # not by LIKE, to which PI is pi in SQLite: others would take the place of those that are meant
+        f"SELECT {EXPERIMENT_COLUMNS} FROM experiments WHERE substr(id, 1, ?) = ?{alone} ORDER BY seq DESC LIMIT 4",
+        (len(text), text),
     )
-    return [ExperimentRow(*row) for row in rows if row[1].startswith(text)]
+    return [ExperimentRow(*row) for row in rows]

@@ -62,6 +62,6 @@ def of_column(column: str | None) -> dict[str, str]:
 
 def _next(column: str, at: int) -> int:
     """Where the next key or value begins, or the object ends."""
-    while column[at] in " :,":
+    while column[at] in " :,\t\r\n":  # around what is JSON itself there may be any of JSON's spaces
         at += 1
     return at

@@ -64,6 +64,9 @@ class Permits:
 
         try:
             self._until(lambda: is_first() and self._acquire(token, name, limit, is_first), check)
+        except BaseException:
+            self._returned.add(token)  # the answer to a commit may have been lost: then it is there, with nobody's name
+            raise
         finally:
             with self._lines:
                 self._waiting[name].remove(place)
@@ -161,8 +164,11 @@ def count(db: Database, name: str) -> int:
 
 
 def take_command(db: Database, login: str, per_minute: int, now_s: float) -> bool:
-    """Count one command on a login; inside a transaction. False when the last minute had as many as it may."""
-    db.execute("DELETE FROM commands WHERE login = ? AND time < ?", (login, now_s - 60))
+    """Count one command on a login; inside a transaction. False when the last minute had as many as it may.
+
+    What a clock that was wrong has put far ahead counts no longer than what is old: it would for as long as that.
+    """
+    db.execute("DELETE FROM commands WHERE login = ? AND (time < ? OR time > ?)", (login, now_s - 60, now_s + 60))
     if db.row("SELECT count(*) FROM commands WHERE login = ?", (login,))[0] >= per_minute:
         return False
     db.execute("INSERT INTO commands VALUES (?, ?)", (login, now_s))

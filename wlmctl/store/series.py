@@ -112,9 +112,8 @@ def by_key(db: Database, key: str) -> SeriesRow | None:
 
 def ids_beginning_with(db: Database, text: str) -> list[str]:
     """Up to four ids of series that begin with ``text``, the newest first."""
-    pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    rows = db.rows("SELECT id FROM series WHERE id LIKE ? ESCAPE '\\' ORDER BY created DESC LIMIT 4", (pattern,))
-    return [row[0] for row in rows if row[0].startswith(text)]
+    sql = "SELECT id FROM series WHERE substr(id, 1, ?) = ? ORDER BY created DESC LIMIT 4"
+    return [row[0] for row in db.rows(sql, (len(text), text))]
 
 
 def going_on(db: Database) -> list[SeriesRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections import deque
@@ -204,7 +205,9 @@ def _groups(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
     """The answers in groups whose output is of a size that travels well."""
     group, size_bytes = list[Answer](), 0
     for answer in answers:
-        added_bytes = len(answer.outcome.stdout) + len(answer.outcome.stderr)
+        outcome = answer.outcome
+        added_bytes = len(outcome.stdout) + len(outcome.stderr)
+        added_bytes += sum(len(json.dumps(text)) for text in outcome.outputs.values())
         if group and size_bytes + added_bytes > GROUP_BYTES:
             yield group
             group, size_bytes = [], 0

@@ -160,12 +160,12 @@ def watch(machine: Machine, deferral: Deferral, watcher: Watcher, *, armed: bool
         return True
     try:
         descriptor = task_type.watch(deferral.handle)
-    except Exception:  # a plugin may raise anything; what cannot be watched is polled
+        if descriptor is None:
+            return False
+        watcher.add(descriptor, machine, deferral, armed=armed)
+    except Exception:  # a plugin may raise anything, or give anything; what cannot be watched is polled
         log.exception("task type %s cannot watch %s", deferral.type, deferral.handle)
         return False
-    if descriptor is None:
-        return False
-    watcher.add(descriptor, machine, deferral, armed=armed)
     return True
 
 

@@ -157,6 +157,8 @@ class Intake:
         elif book.wants_to_be_alone:
             credit.pause(credit.queues)
             self.hand_back(book.take_back(but_alone=True), "busy")
+            if self._settings.is_fleet:
+                self._hand_back_old(now_s)
         else:
             credit.pause(())
             if self._settings.is_fleet and book.waiting:
@@ -172,6 +174,10 @@ class Intake:
         self._stuck_looks = self._stuck_looks + 1 if taken == self._taken else 0
         if self._stuck_looks * LOOK_S >= BUSY_S:
             self.hand_back(self._book.take_back(queues=self._shared, before_s=now_s - BUSY_S), "busy")
+        self._hand_back_old(now_s)
+
+    def _hand_back_old(self, now_s: float) -> None:
+        """What is unacked for longer than the broker lets costs the channel, with all that came on it."""
         self.hand_back(self._book.take_back(before_s=now_s - self._settings.longest_held_s), "busy")
 
 

@@ -36,11 +36,18 @@ class Watcher:
         """Watch ``descriptor``, which this object closes, for the end of the deferred task.
 
         Not ``armed``: its end is told only after ``arm``, since nobody may hear of it before the task is deferred.
+        Raises ``OSError`` where the system cannot wait for it.
         """
         with self._lock:
             if self._closed:
                 os.close(descriptor)
                 return
+            try:
+                with select.epoll() as trial:
+                    trial.register(descriptor)
+            except OSError:
+                os.close(descriptor)
+                raise
             self._watched[descriptor] = (machine, deferral)
             self._known.add(_name(deferral))
             if not armed:

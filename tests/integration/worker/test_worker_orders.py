@@ -120,6 +120,21 @@ def test_a_worker_whose_queue_is_deleted_finishes_what_it_has_begun_and_is_one_n
     assert leader.broker.probe(control_queue("wlm", "w")) is None
 
 
+def test_a_dispatch_that_is_to_be_alone_waits_no_longer_than_the_broker_lets(
+    leader: Leader, connect: Connect, go_on: threading.Event
+) -> None:
+    worker = leader.worker(connect(), slots=2, ack_timeout_s=4.0)
+    leader.type.scripts["long"] = waits_for_end(go_on)
+    leader.send("long", to=worker)
+    leader.wait(StartedMessage)
+    alone = leader.send("alone", to=worker, alone=True)
+    returned = leader.wait(ReturnedMessage)
+    assert (returned.key, returned.reason) == (alone.key, "busy")
+    leader.beat(worker, lambda each: not each.held)
+    leader.result(leader.send("after", to=worker))
+    assert leader.type.executed == ["long", "after"]
+
+
 def test_a_dispatch_that_is_to_be_alone_waits_for_the_others_and_lets_none_in(
     leader: Leader, connect: Connect, go_on: threading.Event
 ) -> None:
