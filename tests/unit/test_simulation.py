@@ -202,6 +202,14 @@ def test_a_scheduler_may_leave_the_choice_of_nodes() -> None:
     assert outcome.places == [(0,), (1, 2)]
 
 
+def test_a_node_that_the_simulation_itself_has_given_away_is_no_mistake_of_the_scheduler() -> None:
+    both = Decision([Assignment("0", None), Assignment("1", "n1")])
+    jobs = [Job(0, 50, 4), Job(0, 50, 4, wants=("n1",))]
+    outcome = play(Scripted(both, start("1", "n1")), problem(jobs, nodes_of("n", 2, 4, None, 0)))
+    assert outcome.start_s == [0, 50]
+    assert list(outcome.notes) == []
+
+
 def test_reservations_are_shown_again_until_their_job_starts() -> None:
     kept = (Reservation("1", "n1", 50.0),)
     scheduler = Scripted(

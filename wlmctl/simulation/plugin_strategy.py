@@ -33,6 +33,8 @@ class PluginStrategy:
         self._places = {node.name: place for place, node in enumerate(problem.nodes)}
         #: Groups that fit and were not placed: something was kept free for others.
         self._held_back: set[int] = set()
+        #: Nodes that the simulation itself has given away in the decision at hand.
+        self._given: set[int] = set()
         self._in_vain = 0
         self._refused: list[str] = []
         self._refusals = 0
@@ -86,6 +88,7 @@ class PluginStrategy:
         self.look_again_s = now_s + max(1.0, after_s or 0.0) if wants_to else None
 
     def _legal(self, decision: Decision, site: Site) -> Iterator[Start]:
+        self._given.clear()
         for assignment in decision.assignments:
             found = self._picture.find(assignment.task)
             if found is None:
@@ -114,10 +117,14 @@ class PluginStrategy:
                 self._refuse(f"a job that may not run there is assigned to {name}")
                 return None
             if not site.has_room(shape, place):
+                if place in self._given:
+                    return None  # it had room when the scheduler named it: later
                 self._refuse(f"a job with {shape.cpus} cpus is assigned to {name}, which has no room for it")
                 return None
         if len(places) < shape.nodes:
-            places += [place for place in site.fitting(shape) if place not in places][: shape.nodes - len(places)]
+            own = [place for place in site.fitting(shape) if place not in places][: shape.nodes - len(places)]
+            self._given.update(own)
+            places += own
         return tuple(places) if len(places) == shape.nodes else None
 
     def _refuse(self, text: str) -> None:
