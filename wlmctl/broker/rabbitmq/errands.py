@@ -57,8 +57,15 @@ class Errands:
 
     def ask(self, make: Callable[[], Script], done: Callable[[Any], None]) -> None:
         """Run the script as soon as there is a connection; on the link's thread."""
-        self._waiting.append(_Errand(make, done))
+        self._add(_Errand(make, done))
+
+    def _add(self, errand: _Errand) -> None:
+        self._waiting.append(errand)
         self._next()
+
+    def _drop(self, errand: _Errand) -> None:
+        if errand in self._waiting:
+            self._waiting.remove(errand)
 
     def begin(self, connection: SelectConnection, make: Callable[[], Script], done: Callable[[Any], None]) -> None:
         """A connection is there: run this script first, for this connection only, and then what waits."""
@@ -76,8 +83,10 @@ class Errands:
             if not future.done():
                 (future.set_exception if isinstance(value, BrokerError) else future.set_result)(value)
 
-        self._link.call(lambda: self.ask(make, tell))
+        errand = _Errand(make, tell)
+        self._link.call(lambda: self._add(errand))
         if not self._link.patiently(lambda left_s: bool(wait([future], left_s).done), timeout_s):
+            self._link.call(lambda: self._drop(errand))  # else a long outage would leave one for each look
             raise BrokerError(f"no answer within {timeout_s:g} s: {self._link.waits_for()}")
         return future.result()
 

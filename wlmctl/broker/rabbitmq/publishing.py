@@ -191,6 +191,7 @@ class PublishLine:
                     self._unroutable(post, post.error)
                 else:
                     self._tell(post, None)
+                self._bind(post.message.queue)
         self._pump()
 
     def _returned(self, channel: Channel, _method: Any, properties: BasicProperties, _body: bytes) -> None:
@@ -209,16 +210,19 @@ class PublishLine:
             self._tell(post, error)
         else:
             self._unbound.setdefault(queue, []).append(post)
-            if all(other.message.queue != queue for other in self._unconfirmed.values()):  # else that one overtakes
-                self._errands.ask(lambda: self._topology.bind(queue), lambda said: self._bound(queue, error, said))
 
-    def _bound(self, queue: str, error: WlmctlError, problem: Any) -> None:
+    def _bind(self, queue: str) -> None:
+        """Where messages wait for that, once none is under way any more, however that ended: it would overtake."""
+        if queue in self._unbound and all(post.message.queue != queue for post in self._unconfirmed.values()):
+            self._errands.ask(lambda: self._topology.bind(queue), lambda said: self._bound(queue, said))
+
+    def _bound(self, queue: str, problem: Any) -> None:
         """The messages for a queue that was not bound go out first, or their senders hear that there is none."""
         posts = self._unbound.pop(queue, [])
         for post in posts:
             post.is_bound = True
             if problem is not None:
-                self._tell(post, error)
+                self._tell(post, Unroutable(f"no queue {queue!r}"))
         if problem is None:
             self._waiting.extendleft(reversed(posts))
             self._pump()
