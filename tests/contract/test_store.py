@@ -112,6 +112,8 @@ def test_filters_choose_experiments(db):
     assert [row.id for row in experiments.select(db, labels=["site=b"])] == ["pi-abcdef"]
     assert experiments.select(db, labels=["site"]) == []
     assert len(experiments.select(db, name="p?", states=["running"], since_s=50.0)) == 2
+    assert len(experiments.select(db, name="[p-a][a-g-i]")) == 2, "a range that runs backwards is its first character"
+    assert experiments.select(db, name="[z-a]*") == []
     assert experiments.select(db, since_s=200.0) == []
 
 

@@ -41,16 +41,26 @@ def glob_to_regex(pattern: str) -> str:
         elif character == "[" and "]" in rest[2 if rest.startswith("^") else 1 :]:
             inverse = "^" if rest.startswith("^") else ""
             end = rest.index("]", len(inverse) + 1)
-            members = rest[len(inverse) : end]
-            out.append(f"[{inverse}{re.sub(r'([^-A-Za-z0-9_ ])', _escaped, members)}]")
+            out.append(f"[{inverse}{_members(rest[len(inverse) : end])}]")
             rest = rest[end + 1 :]
         else:
             out.append(character if character.isalnum() else _escaped_text(character))
     return "".join([*out, "$"])
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return _escaped_text(match[1])
+def _members(text: str) -> str:
+    """What stands between the brackets, as SQLite reads it: a range that runs backwards is its first character."""
+    out, before, rest = list[str](), "", text
+    while rest:
+        character, rest = rest[0], rest[1:]
+        if character == "-" and before and rest:
+            if before <= rest[0]:
+                out.append(f"-{_escaped_text(rest[0])}")
+            before, rest = "", rest[1:]
+        else:
+            out.append("\\-" if character == "-" else _escaped_text(character))
+            before = character
+    return "".join(out)
 
 
 def _escaped_text(character: str) -> str:
