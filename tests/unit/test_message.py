@@ -118,6 +118,13 @@ def test_a_users_own_keys_are_not_taken_for_marks(text):
     assert decode(encode(task(text))).text == text
 
 
+@pytest.mark.parametrize("beside", ["x", "\udcff"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_does_not_have_is_none_whatever_stands_beside_it(number, beside):
+    message = ResultMessage("w", KEY, "n", "e", Outcome("deferred", handle={"number": number, "beside": beside}))
+    assert decode(encode(message)).outcome.handle == {"number": None, "beside": beside}
+
+
 def test_a_message_is_readable_json():
     plain = json.loads(encode(task({"command": "echo ü"})))
     assert plain["schema"] == 1

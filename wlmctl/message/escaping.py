@@ -57,6 +57,8 @@ def _finite(text: str) -> float:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # as on the short way: JSON has no such number
     if isinstance(value, (str, int, float, type(None))):
         return value
     if isinstance(value, bytes):

@@ -32,6 +32,8 @@ class Crew:
     def do(self, job: Callable[[], None]) -> None:
         """Do this, behind all others."""
         with self._changed:
+            if self._is_closed:
+                return
             self._jobs.append(job)
             if len(self._jobs) <= self._idle:
                 self._changed.notify()
