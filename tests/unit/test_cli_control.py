@@ -14,6 +14,7 @@ from tests.stored import NOW_S, open_database, put, states_of, template
 from wlmctl import control
 from wlmctl.cli.main import cli
 from wlmctl.cli.stopping import Stopping
+from wlmctl.cli.waiting import warn_when_nobody_works
 from wlmctl.store import experiments
 from wlmctl.store.database import Database
 from wlmctl.store.leases import Lease, check, experiment_lease, take
@@ -97,6 +98,17 @@ def test_cancel_of_what_has_nothing_under_way_needs_nobody(db: Database, foregro
     assert call("cancel", id_of(db, seq), "--wait").exit_code == 0
     assert foreground.worked == []
     assert control.current(db, seq).state == "cancelled"
+
+
+def test_an_experiment_that_its_process_has_just_ended_lacks_nobody(
+    db: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seqs = [put(db, [template("a")], states={"a": "running"}, origin="run", name=name) for name in ("over", "left")]
+    read_before = [control.current(db, seq) for seq in seqs]
+    db.execute("UPDATE experiments SET state = 'cancelled' WHERE seq = ?", (seqs[0],))
+    warn_when_nobody_works(db, read_before)
+    left = read_before[1].id
+    assert capsys.readouterr().err == f"wlmctl: no process works on {left}: wlmctl resume {left} goes on\n"
 
 
 def test_resume_goes_on_with_an_interrupted_run_and_ends_as_run_does(db: Database, foreground: Foreground) -> None:

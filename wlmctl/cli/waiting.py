@@ -64,6 +64,7 @@ def until_final(
 def warn_when_nobody_works(db: Database, rows: Collection[ExperimentRow]) -> None:
     """Say on stderr which of these no process works on, and what to do."""
     from wlmctl.runtime.who_works import lacks_workers
+    from wlmctl.store.experiments import get
     from wlmctl.store.leases import ORCHESTRATOR, experiment_lease, is_live
 
     going_on = [row for row in rows if row.state not in FINAL]
@@ -72,5 +73,8 @@ def warn_when_nobody_works(db: Database, rows: Collection[ExperimentRow]) -> Non
     elif any(row.origin != "run" for row in going_on) and lacks_workers(db):
         note("no worker is live: start one with wlmctl worker")
     for row in going_on:
-        if row.origin == "run" and not is_live(db, experiment_lease(row.seq)):
+        if row.origin != "run" or is_live(db, experiment_lease(row.seq)):
+            continue
+        now = get(db, row.seq)  # whoever worked on it may have ended it, and gone, since the row was read
+        if now is not None and now.state not in FINAL:
             note(f"no process works on {row.id}: wlmctl resume {row.id} goes on")
