@@ -15,6 +15,8 @@ def main() -> NoReturn:
     """The command ``wlmctl``; Ctrl-C while its modules are still being imported is no traceback either."""
     gc.set_threshold(GARBAGE_AFTER)
     try:
+        if sys.getfilesystemencoding() != "utf-8":  # files, names and commands are UTF-8, whatever the locale is
+            os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
         from wlmctl.cli.main import main as command_line
 
         command_line()

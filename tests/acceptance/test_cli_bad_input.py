@@ -298,3 +298,12 @@ def test_an_experiment_in_a_folder_whose_name_is_not_utf8_is_stored_with_it(wlmc
     assert base64.b64decode(found["folder"]["b64"]) == folder
     with open_database(f"sqlite:///{wlmctl.store}", create=False) as db:
         assert os.fsencode(experiments.find(db, "pi").folder) == folder
+
+
+def test_in_a_locale_that_is_not_utf8_a_value_that_is_no_ascii_reaches_its_job(tmp_path: Path) -> None:
+    line = CommandLine(tmp_path, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    line.write("é.yaml", "name: pi\ntasks: {a: {type: job, command: [echo, '${v}'], foreach: {v: [é]}}}\n")
+    line.run("run", "é.yaml")
+    [experiment] = line.json("status")["experiments"]
+    assert line.run("logs", experiment["id"], "a").stdout.splitlines()[-1] == "é"
+    line.close()

@@ -316,6 +316,18 @@ def test_a_broken_file_is_one_line(home: Path, work: Path, content: bytes, expec
     assert "\n" not in str(caught.value)
 
 
+def test_a_byte_order_mark_before_the_settings_is_no_mistake(home: Path, work: Path) -> None:
+    (work / "wlmctl.toml").write_bytes(b'\xef\xbb\xbfscheduler = "own"\n')
+    assert load(home, work).scheduler == "own"
+
+
+def test_a_fifo_that_is_found_is_refused_and_one_that_is_named_is_read(home: Path, work: Path) -> None:
+    os.mkfifo(work / "wlmctl.toml")
+    with pytest.raises(ConfigError, match=r"wlmctl\.toml: this is a FIFO, a socket or a device, expected a TOML file"):
+        load(home, work)
+    assert load(home, work, flag_file="/dev/null").scheduler == "fifo"
+
+
 def test_a_folder_and_a_missing_file_are_one_line(home: Path, work: Path) -> None:
     (work / "wlmctl.toml").mkdir()
     with pytest.raises(ConfigError, match="this is a folder"):

@@ -192,6 +192,15 @@ def test_a_module_with_an_entry_point_for_each_kind_is_no_warning(site: Site, ca
     assert not caplog.records
 
 
+def test_a_command_that_its_entry_point_does_not_name_is_listed_as_a_mistake(site: Site) -> None:
+    site.module("fake_c", "import wlmctl\n@wlmctl.hookimpl\ndef wlmctl_commands(): return {'hello': 'fake_c:x'}")
+    site.distribution("wlmctl-c", {"command_mine": "fake_c"})
+    (row,) = site.index().installed()
+    assert (row.name, row.error) == ("mine", "wlmctl_commands() offers hello, expected mine as the entry point")
+    with pytest.raises(UnknownPlugin, match=r"cannot be used: .* offers hello, expected mine"):
+        site.index().find("command", "mine")
+
+
 def test_an_unknown_name_says_what_was_meant_and_what_is_installed(site: Site) -> None:
     site.transport("wlmctl-one", "sftp")
     with pytest.raises(UnknownPlugin) as caught:

@@ -63,6 +63,10 @@ def _paths(flag_file: str | None, environ: Mapping[str, str], folder: Path) -> l
     found = [users / "wlmctl" / FILE_NAME] if users else []
     found += [above / FILE_NAME for above in (folder, *folder.parents) if os.path.lexists(above / FILE_NAME)][:1]
     existing = [path for path in found if os.path.lexists(path)]
+    for path in existing:
+        # nobody has named it, and to read it may take for ever
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError(f"{path}: this is a FIFO, a socket or a device, expected a TOML file")
     if len(existing) == 2 and os.path.realpath(existing[0]) == os.path.realpath(existing[1]):
         return existing[:1]
     return existing

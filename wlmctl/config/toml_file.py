@@ -61,7 +61,7 @@ def _text(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: larger than 1 MiB, expected a file of settings")
     try:
-        return content.decode("utf-8").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: this is not UTF-8, expected a TOML file") from None

@@ -96,6 +96,10 @@ def _checked(entry_point: EntryPoint, offers: Any) -> Mapping[str, Any]:
                 raise PluginError(f"{hook}() gives {offer!r} for {name}, expected 'module:function'")
         elif not callable(offer):
             raise PluginError(f"{hook}() gives {offer!r} for {name}, expected a factory")
+    if entry_point.kind == "command" and entry_point.name not in offers:
+        raise PluginError(
+            f"{hook}() offers {', '.join(offers) or 'nothing'}, expected {entry_point.name} as the entry point"
+        )
     return offers
 
 
