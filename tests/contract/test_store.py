@@ -30,7 +30,7 @@ from wlmctl.store import (
     progress,
     workers,
 )
-from wlmctl.store.permits import Permits
+from wlmctl.store.permits import Permits, wanted
 from wlmctl.store.progress import ProgressRow
 from wlmctl.store.record import IllegalTransition, Recorder
 
@@ -271,6 +271,29 @@ def test_who_shares_a_name_is_counted_without_who_is_gone(db, url):
     assert second.sharing("bandwidth x") == 2
     first.release(tokens[0])
     assert second.sharing("bandwidth x") == 1
+
+
+def test_who_waits_for_a_permit_is_known_until_it_has_one_gives_up_or_is_gone(db, url):
+    permits, seen = Permits(url), []
+    token = permits.acquire("l", 1, lambda: None)
+
+    def look():
+        with db.transaction():
+            seen.append(wanted(db))
+        permits.release(token)
+
+    second = permits.acquire("l", 1, look)
+    code = (
+        "import os, sys\nfrom wlmctl.store.permits import Permits\n"
+        "Permits(sys.argv[1]).acquire('l', 1, lambda: os._exit(9))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, url], check=False).returncode == 9
+    assert db.row("SELECT count(*) FROM permits WHERE login = 'wanted l'")[0] == 1
+    with db.transaction():
+        seen.append(wanted(db))
+    assert seen == [["l"], []]
+    permits.release(second)
+    assert db.rows("SELECT * FROM permits") == []
 
 
 def test_the_permits_of_a_process_that_is_gone_come_back(db, url):

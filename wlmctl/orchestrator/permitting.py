@@ -51,14 +51,14 @@ class Permitting:
         #: By what divides a bandwidth: who has a share, of how many, as they were told.
         self._sharing: dict[str, tuple[frozenset[str], int]] = {}
         self._look_s = self._gone_s = 0.0
-        self._is_known = False
+        self._is_known = self._is_wanted = False
 
     @property
     def next_s(self) -> float | None:
         """When to look again, on the monotonic clock."""
         if self._is_open():
             return self._look_s
-        return self._gone_s if self._sharing else None
+        return self._gone_s if self._sharing or self._is_wanted else None
 
     def _is_open(self) -> bool:
         return bool(self._waiting or self._returned or self._adopted)
@@ -112,6 +112,7 @@ class Permitting:
             self._gone_s = now + GONE_S
             self._take_back_from_gone(book)
             self._tell_sharing(book)
+            self._ask_back_for_others(book, now)
         if not self._is_open() or now < self._look_s:
             return
         self._look_s = now + LOOK_S
@@ -135,7 +136,7 @@ class Permitting:
                 else:
                     blocked.add(message.login)
                     if message.limit and traffic.is_connection(message.login):
-                        self._ask_back(book, message, now)
+                        self._ask_back(book, message.login, message.worker, now)
         for worker, told in granted.items():
             book.send(self._routing.control(worker), GrantMessage(told))
         self._tell_sharing(book)
@@ -160,14 +161,22 @@ class Permitting:
                 book.send(self._routing.control(worker), GrantMessage([], {name: count}))
         self._sharing = now
 
-    def _ask_back(self, book: Book, message: AskMessage, now: float) -> None:
-        """Others may have idle connections to the login."""
-        if now < self._close_asked.get(message.login, 0.0):
+    def _ask_back_for_others(self, book: Book, now: float) -> None:
+        """What is no worker waits for connections, too: a ``copy`` that somebody looks at."""
+        names = permits.wanted(book.db)
+        self._is_wanted = bool(names)
+        for name in names:
+            if traffic.is_connection(name):
+                self._ask_back(book, name, None, now)
+
+    def _ask_back(self, book: Book, login: str, asker: str | None, now: float) -> None:
+        """Workers other than the one that asks may have idle connections to the login."""
+        if now < self._close_asked.get(login, 0.0):
             return
-        self._close_asked[message.login] = now + CLOSE_AGAIN_S
-        for worker in permits.workers_with(book.db, message.login):
-            if worker in self._registry.members and worker != message.worker:
-                book.send(self._routing.control(worker), CloseIdleMessage(message.login))
+        self._close_asked[login] = now + CLOSE_AGAIN_S
+        for worker in permits.workers_with(book.db, login):
+            if worker in self._registry.members and worker != asker:
+                book.send(self._routing.control(worker), CloseIdleMessage(login))
 
     def _give_back(self, book: Book) -> None:
         returned, self._returned = self._returned, set()

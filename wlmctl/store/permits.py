@@ -24,6 +24,12 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks for a free permit.
 LOOK_S = 0.1
 
+#: How the wish for a permit is named, before the permit's name: who leads the workers asks them for what is idle.
+_WISH = "wanted "
+
+#: Of wishes there are as many as anybody has.
+_ANY = 2**31
+
 
 class Permits:
     """The budget of connections and commands, with a store connection a thread; safe to share over threads.
@@ -55,7 +61,8 @@ class Permits:
 
         Of those who wait in this process the highest priority is first, then who has come first. Returns its token.
         """
-        token, place = secrets.token_hex(8), (-priority, next(self._order))
+        token, wish = secrets.token_hex(8), secrets.token_hex(8)
+        place = -priority, next(self._order)
         with self._lines:
             bisect.insort(self._waiting.setdefault(name, []), place)
 
@@ -63,21 +70,28 @@ class Permits:
             return self._waiting[name][0] == place
 
         try:
-            self._until(lambda: is_first() and self._acquire(token, name, limit, is_first), check)
+            self._until(lambda: is_first() and self._acquire(token, wish, name, limit, is_first), check)
         except BaseException:
-            self._returned.add(token)  # the answer to a commit may have been lost: then it is there, with nobody's name
+            # the answer to a commit may have been lost: then it is there, with nobody's name
+            self._returned.update((token, wish))
             raise
         finally:
             with self._lines:
                 self._waiting[name].remove(place)
         return token
 
-    def _acquire(self, token: str, name: str, limit: int, is_first: Callable[[], bool]) -> bool:
+    def _acquire(self, token: str, wish: str, name: str, limit: int, is_first: Callable[[], bool]) -> bool:
         db = self._db()
         self._give_back(db)
         with db.transaction():
-            # somebody may have come before it in the line while it waited for the store
-            return is_first() and take(db, token, name, limit, this_process())
+            if not is_first():  # somebody may have come before it in the line while it waited for the store
+                return False
+            is_taken = take(db, token, name, limit, this_process())
+            if is_taken:
+                give_back(db, [wish])
+            else:
+                take(db, wish, _WISH + name, _ANY, this_process())
+        return is_taken
 
     def sharing(self, name: str) -> int:
         """How many permits of this name there are; while the store does not answer, how many there were."""
@@ -161,6 +175,17 @@ def count(db: Database, name: str) -> int:
     """How many permits of this name there are, less those of processes that are seen gone."""
     rows = db.rows("SELECT host, boot, pid, start_time FROM permits WHERE login = ?", (name,))
     return sum(not is_gone(ProcessIdentity(*row)) for row in rows)
+
+
+def wanted(db: Database) -> list[str]:
+    """The names of the permits that processes wait for, workers not counted; inside a transaction.
+
+    The wishes of processes that are seen gone are ended.
+    """
+    rows = db.rows("SELECT token, login, host, boot, pid, start_time FROM permits WHERE login LIKE ?", (f"{_WISH}%",))
+    gone = [token for token, _, *process in rows if is_gone(ProcessIdentity(*process))]
+    give_back(db, gone)
+    return sorted({login.removeprefix(_WISH) for token, login, *_ in rows if token not in gone})
 
 
 def take_command(db: Database, login: str, per_minute: int, now_s: float) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl.host import this_process
 from wlmctl.message import (
@@ -60,6 +62,30 @@ def test_permits_of_other_processes_of_the_store_count(play: PlayedFleet) -> Non
         permits.give_back(play.others, ["run"])
     play.step(1)
     assert granted(worker) == ["a"]
+
+
+def test_idle_connections_are_asked_back_for_a_process_that_is_no_worker(play: PlayedFleet) -> None:
+    worker = play.worker("w")
+    play.step()
+    ask(worker, "a")
+    play.step(2)
+    assert not any(isinstance(order, CloseIdleMessage) for order in worker.orders)
+    own, other = permits.Permits(play.others.url), permits.Permits(play.others.url)
+    looks = iter(range(100))
+
+    def give_up_when_asked() -> None:
+        play.step(1)
+        if any(isinstance(order, CloseIdleMessage) for order in worker.orders):
+            raise InterruptedError
+        assert next(looks, None) is not None, "the worker is never asked"
+
+    with pytest.raises(InterruptedError):
+        own.acquire("me@m:22", 1, give_up_when_asked)
+    worker.say(PermitsBackMessage(worker.id, ["a"]))
+    play.step(1)
+    token = other.acquire("me@m:22", 1, lambda: None)
+    own.release(token)
+    assert play.others.rows("SELECT login FROM permits") == [], "nor does anybody wait"
 
 
 def test_a_permit_that_its_worker_lists_no_more_comes_back(play: PlayedFleet) -> None:
