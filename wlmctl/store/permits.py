@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks for a free permit.
 LOOK_S = 0.1
 
-#: How the wish for a permit is named, before the permit's name: who leads the workers asks them for what is idle.
+#: With it before name and token a permit is the wish for one: who leads the workers asks them for what is idle.
 _WISH = "wanted "
 
 #: Of wishes there are as many as anybody has.
@@ -61,8 +61,7 @@ class Permits:
 
         Of those who wait in this process the highest priority is first, then who has come first. Returns its token.
         """
-        token, wish = secrets.token_hex(8), secrets.token_hex(8)
-        place = -priority, next(self._order)
+        token, place = secrets.token_hex(8), (-priority, next(self._order))
         with self._lines:
             bisect.insort(self._waiting.setdefault(name, []), place)
 
@@ -70,17 +69,17 @@ class Permits:
             return self._waiting[name][0] == place
 
         try:
-            self._until(lambda: is_first() and self._acquire(token, wish, name, limit, is_first), check)
+            self._until(lambda: is_first() and self._acquire(token, name, limit, is_first), check)
         except BaseException:
             # the answer to a commit may have been lost: then it is there, with nobody's name
-            self._returned.update((token, wish))
+            self._returned.update((token, _WISH + token))
             raise
         finally:
             with self._lines:
                 self._waiting[name].remove(place)
         return token
 
-    def _acquire(self, token: str, wish: str, name: str, limit: int, is_first: Callable[[], bool]) -> bool:
+    def _acquire(self, token: str, name: str, limit: int, is_first: Callable[[], bool]) -> bool:
         db = self._db()
         self._give_back(db)
         with db.transaction():
@@ -88,9 +87,9 @@ class Permits:
                 return False
             is_taken = take(db, token, name, limit, this_process())
             if is_taken:
-                give_back(db, [wish])
+                give_back(db, [_WISH + token])
             else:
-                take(db, wish, _WISH + name, _ANY, this_process())
+                take(db, _WISH + token, _WISH + name, _ANY, this_process())
         return is_taken
 
     def sharing(self, name: str) -> int:

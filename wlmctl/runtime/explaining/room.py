@@ -13,6 +13,9 @@ from wlmctl.runtime.explaining.facts import MOST_LISTED, MOST_NAMED, Findings, l
 from wlmctl.runtime.explaining.scene import Scene
 from wlmctl.text import counted
 
+#: What a task may take of a machine, and a role require of it.
+AMOUNTS = ("cpus", "memory_bytes", "gpus")
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -76,7 +79,7 @@ def look(scene: Scene, found: Findings) -> None:
 
 def _full(scene: Scene, found: Findings, machine: Machine, there: list[Holder]) -> None:
     asked, lacking, figures = scene.instance.resources, list[str](), dict[str, int]()
-    for key in ("cpus", "memory_bytes", "gpus"):
+    for key in AMOUNTS:
         total, wanted = getattr(machine, key), getattr(asked, key)
         taken = sum(getattr(each, key) for each in there)
         if total is None or wanted == 0 or taken + wanted <= total:

@@ -15,8 +15,6 @@ from wlmctl.text import counted
 #: Reasons of schedulers that the store itself confirms or refutes: they are causes only where that is found.
 _DERIVED = frozenset({"role", "held", "worker", "max_running"})
 
-_AMOUNTS = ("cpus", "memory_bytes", "gpus")
-
 _TASK_ID = re.compile(r"\b(\d{1,9})\.(\d{1,9})\b")
 
 
@@ -65,7 +63,7 @@ def _with_own_needs(scene: Scene, role: str, requires: Requirement) -> Requireme
     if role != scene.instance.roles[0] or not scene.is_counted:
         return requires
     asked = scene.instance.resources
-    each = {name: max(getattr(requires, name) or 0, getattr(asked, name)) for name in _AMOUNTS}
+    each = {name: max(getattr(requires, name) or 0, getattr(asked, name)) for name in room.AMOUNTS}
     return Requirement(requires.labels, **{name: amount or None for name, amount in each.items()})
 
 
@@ -74,7 +72,7 @@ def _misfit(scene: Scene, machine: Machine, requires: Requirement) -> str | None
     if machine.name in scene.holds:
         return "is held"
     known = room.with_own_capacity(scene, machine)
-    asked = {name: getattr(requires, name) for name in _AMOUNTS}
+    asked = {name: getattr(requires, name) for name in room.AMOUNTS}
     unknown = {name for name, wanted in asked.items() if wanted and getattr(known, name) is None}
     labels_and_known = Requirement(requires.labels, **{k: None if k in unknown else v for k, v in asked.items()})
     return labels_and_known.misfit(known)
