@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from wlmctl.errors import ConfigError, InvalidFile, Mistake
+from wlmctl.role_classes import decide
 from wlmctl.scheduler import Decision, Scheduler, Snapshot
 from wlmctl.text import shown
 
@@ -65,12 +66,14 @@ class Recorder:
 class _Recording:
     """A scheduler whose decisions are recorded."""
 
+    by_class = True
+
     def __init__(self, recorder: Recorder, name: str, options: Mapping[str, Any], scheduler: Scheduler) -> None:
         self._recorder, self._name, self._options, self._scheduler = recorder, name, options, scheduler
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """The scheduler's decision."""
-        decision = self._scheduler.assign(snapshot)
+        decision = decide(self._scheduler, snapshot)
         self._recorder.note(Recorded(self._name, snapshot, decision, self._options))
         return decision
 

@@ -22,6 +22,9 @@ class Group:
     ``may_start`` is how many more of the experiment's tasks may be under way (None: no cap).
     ``anywhere`` is set where each task takes a machine of its own, any that fits (``machine`` and ``unbound`` are
     None then); with ``resources.nodes`` above 1 it takes so many, and the resources from each of them.
+
+    Where each task waits for a role of its own of an ``each``, ``own_roles`` are these, in the order of the tasks,
+    ``name[value]``, and ``unbound`` is the ``name``. Only a scheduler with ``by_class`` is shown that.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Group:
     deadline_s: float | None = None
     #: What each task takes of the counters that all machines share: names and amounts.
     counters: tuple[tuple[str, int], ...] = ()
+    own_roles: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,33 @@ class UnboundRole:
     needs: tuple[RoleNeed, ...] = ()
     barred: frozenset[str] = frozenset()
     data_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DataColumns:
+    """How much data of some roles is where: ``sizes[i]`` bytes of the role number ``roles[i]`` are on the machine number
+    ``at[i]`` of ``machines``. A role and a machine are there once at most, roles in ascending order.
+    """
+
+    machines: Sequence[str] = ()
+    roles: Sequence[int] = ()
+    at: Sequence[int] = ()
+    sizes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnboundRoles:
+    """Roles of one ``each`` that have no machine yet and are equal but for where their data are: ``roles`` are their
+    names, ``groups`` are all whose ``own_roles`` have one of them, all else is as in ``UnboundRole``.
+    """
+
+    experiment: str
+    roles: Sequence[str]
+    requires: Requirement
+    groups: tuple[str, ...] = ()
+    needs: tuple[RoleNeed, ...] = ()
+    barred: frozenset[str] = frozenset()
+    data: DataColumns = field(default_factory=DataColumns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +212,8 @@ class Snapshot:
     usage_by_user: Mapping[str, Usage] = field(default_factory=dict)
     usage_by_project: Mapping[str, Usage] = field(default_factory=dict)
     roles: Sequence[UnboundRole] = ()
+    #: Roles that groups with ``own_roles`` wait for; none of them is in ``roles``.
+    role_classes: Sequence[UnboundRoles] = ()
     bindings: Sequence[Binding] = ()
     reservations: Sequence[Reservation] = ()
     #: What is left of each counter that all machines share; one that is not named has none left.
@@ -208,7 +241,11 @@ class Decision:
 
 
 class Scheduler(Protocol):
-    """A scheduling policy."""
+    """A scheduling policy.
+
+    One whose attribute ``by_class`` is true is shown the roles of an ``each`` in classes (``Snapshot.role_classes``,
+    ``Group.own_roles``). Any other sees a group and an ``UnboundRole`` for each of them.
+    """
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """Which tasks start now, and where."""

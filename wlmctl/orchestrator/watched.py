@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from queue import Empty, SimpleQueue
 
+from wlmctl.role_classes import decide
 from wlmctl.scheduler import Decision, Scheduler, Snapshot
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Watched:
 
     There is one thread, so never a second call while the first one hangs; the late answer is thrown away.
     """
+
+    by_class = True
 
     def __init__(self, scheduler: Scheduler, limit_s: float | None = None) -> None:
         self._scheduler, self._limit_s = scheduler, LIMIT_S if limit_s is None else limit_s
@@ -101,7 +104,7 @@ def _decide(scheduler: Scheduler, snapshots: SimpleQueue[Snapshot | None], answe
     while (snapshot := snapshots.get()) is not None:
         answer: _Answer
         try:
-            answer = _at_hand(scheduler.assign(snapshot), snapshot)
+            answer = _at_hand(decide(scheduler, snapshot), snapshot)
         except Exception as error:
             answer = error
         except BaseException as error:  # SystemExit and the like end no thread that somebody waits for

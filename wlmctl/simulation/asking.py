@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wlmctl.errors import PluginError, WlmctlError
+from wlmctl.role_classes import decide
 from wlmctl.scheduler import Decision, Scheduler, Snapshot
 
 
 def decided(name: str, scheduler: Scheduler, snapshot: Snapshot, where: str) -> Decision:
     """What the scheduler ``name`` decides, its assignments listed; ``PluginError`` where it does not."""
     try:
-        decision = scheduler.assign(snapshot)
+        decision = decide(scheduler, snapshot)
         if not isinstance(decision, Decision):
             raise TypeError(f"it answered {type(decision).__name__}, expected Decision")
         return replace(decision, assignments=list(decision.assignments))
