@@ -107,8 +107,8 @@ class UnboundRole:
 
 @dataclass(frozen=True, slots=True)
 class DataColumns:
-    """How much data of some roles is where: ``sizes[i]`` bytes of the role number ``roles[i]`` are on the machine number
-    ``at[i]`` of ``machines``. A role and a machine are there once at most, roles in ascending order.
+    """How much data of some roles is where: ``sizes[i]`` bytes of the role number ``roles[i]`` are on the machine
+    number ``at[i]`` of ``machines``. Roles come in ascending order, and no machine twice for one of them.
     """
 
     machines: Sequence[str] = ()
