@@ -11,10 +11,12 @@ from typing import Any
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.capacity import Capacity, WorkerRoom
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.open_roles import OpenRoles
+from wlmctl.orchestrator.owners import Owners
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.routing import places
 from wlmctl.orchestrator.work import Work
-from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, Reservation, UnboundRole
+from wlmctl.scheduler import Assignment, Binding, Decision, MachineView, Reason, Reservation
 from wlmctl.states import TaskState
 
 
@@ -67,20 +69,20 @@ class DecisionCheck:
     def __init__(
         self,
         groups: Mapping[str, tuple[Work, ReadyGroup]],
-        unbound: Mapping[tuple[int, str], UnboundRole],
+        roles: OpenRoles,
         views: Mapping[str, MachineView],
         fleet: Fleet,
         workers: WorkerRoom,
         counters: Mapping[str, int],
     ) -> None:
-        self._groups, self._unbound, self._views = groups, unbound, views
+        self._groups, self._roles, self._views = groups, roles, views
         self._fleet, self._workers = fleet, workers
         self._room = _Room(views, fleet.site, workers.capacity)
         self._counters = dict(counters)
         self._works = {work.row.id: work for work, _ in groups.values()}
         self._under_way = {work.seq: work.under_way for work in self._works.values()}
-        #: By group: its machines, and the places that they are; those of all of its tasks are the same.
-        self._machines: dict[str, tuple[list[str | None], tuple[str, ...] | None]] = {}
+        #: By group and own machine: the machines of its tasks, and the places that they are.
+        self._machines: dict[tuple[str, str | None], tuple[list[str | None], tuple[str, ...] | None]] = {}
 
     def check(self, decision: Any) -> Checked:
         """What is legal in the decision; raises whatever a decision of the wrong shape makes it raise."""
@@ -105,16 +107,16 @@ class DecisionCheck:
 
     def _bind(self, binding: Binding, checked: Checked) -> None:
         work = self._works.get(binding.experiment)
-        role = self._unbound.get((work.seq, binding.role)) if work is not None else None
+        requires = self._roles.requires(work, binding.role) if work is not None else None
         what = f"binding of {binding.role} to {binding.machine}"
         is_local = self._fleet.machine(binding.machine).name == LOCAL if binding.machine in self._views else False
         if is_local and work is not None and work.local != binding.machine:
             return  # a scheduler cannot know whose host that is
-        if work is None or role is None or binding.machine not in self._views:
+        if work is None or requires is None or binding.machine not in self._views:
             checked.complaints.append(Complaint("binding", f"{what}: no such role or machine is open"))
         elif binding.role in work.bindings:
             checked.complaints.append(Complaint("bound", f"{what}: it is bound to {work.bindings[binding.role]}"))
-        elif (misfit := role.requires.misfit(self._fleet.machine(binding.machine))) is not None:
+        elif (misfit := requires.misfit(self._fleet.machine(binding.machine))) is not None:
             checked.complaints.append(Complaint("misfit", f"{what}: it {misfit}"))
         else:
             name = self._fleet.machine(binding.machine).name
@@ -122,12 +124,10 @@ class DecisionCheck:
             checked.bindings.append((work, binding.role, name))
 
     def _place(self, assignments: Sequence[Assignment], checked: Checked) -> None:
-        owners, is_whole = self._owners(len(assignments)), False
+        owners = Owners(self._groups.values(), len(assignments))
         assigned = set[str]()
         for assignment in assignments:
-            if assignment.task not in owners and not is_whole:
-                owners, is_whole = self._owners(None), True
-            found = owners.get(assignment.task)
+            found = owners.of(assignment.task)
             if found is None or assignment.task in assigned:
                 text = f"assignment of {assignment.task}: not a ready task, or assigned twice"
                 checked.complaints.append(Complaint("not ready", text))
@@ -172,19 +172,12 @@ class DecisionCheck:
             and (reservation.from_s is None or math.isfinite(reservation.from_s))
         )
 
-    def _owners(self, most: int | None) -> dict[str, tuple[Work, ReadyGroup, int]]:
-        """Whose ready tasks these are, the first ``most`` of each group: schedulers nearly always take those."""
-        return {
-            f"{work.seq}.{idx}": (work, group, idx)
-            for work, group in self._groups.values()
-            for idx in group.tasks[:most]
-        }
-
     def _refusal(self, assignment: Assignment, work: Work, group: ReadyGroup, idx: int) -> str | None:
         """Why the assignment is illegal; empty where it is only too early, None where nothing is wrong."""
-        if (known := self._machines.get(group.key)) is None:  # bindings come first: they do not change any more
+        of = group.key, work.own_machine(group, idx)
+        if (known := self._machines.get(of)) is None:  # bindings come first: they do not change any more
             names = [work.machine_of(idx, role) for role in group.roles or (LOCAL,)]
-            known = self._machines[group.key] = names, places(work, names)
+            known = self._machines[of] = names, places(work, names)
         machines, where = known
         if where is None:
             return "a role of it has no machine"

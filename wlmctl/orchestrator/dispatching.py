@@ -52,9 +52,9 @@ class _Nonces:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What is the same for all tasks of a group in one look; ``queue`` is None where each goes its own way.
+    """What is the same for all tasks of a group that are on the same machines, in one look.
 
-    ``together``: so many are one delivery.
+    ``queue`` is None where each goes its own way; ``together``: so many are one delivery.
     """
 
     site: str
@@ -87,9 +87,9 @@ class Dispatcher:
         self.strangers = Strangers()
         self.window = Window()
         self._nonces = _Nonces()
-        #: By group, for one look: the machines of its tasks, and what else all of them have.
-        self._bound: dict[str, Bound] = {}
-        self._common: dict[str, _Common] = {}
+        #: By group and own machine, for one look: the machines of its tasks, and what else all of them have.
+        self._bound: dict[tuple[str, str | None], Bound] = {}
+        self._common: dict[tuple[str, str | None], _Common] = {}
 
     def start_over(self) -> None:
         """The store has lost the last transaction: what was decided in it is decided and told again."""
@@ -99,7 +99,8 @@ class Dispatcher:
     def dispatch(self, book: Book, works: Mapping[int, Work], now: float) -> tuple[bool, set[str]]:
         """Assign and send what fits; (look again at once, places whose capacity must be known first)."""
         for work in works.values():
-            work.forget_empty()
+            work.ready.part()
+            work.ready.forget_empty()
         if not any(work.ready for work in works.values() if work.state is ExperimentState.RUNNING):
             self.gate.reset()
             return False, set()
@@ -128,6 +129,8 @@ class Dispatcher:
         for item in checked.placed:
             if self._fleet.is_known(item.place) or not item.group.needs_capacity:
                 self._assign(book, item, taken, capacity, len(checked.placed))
+        for work in {work.seq: work for work, _, _ in checked.bindings}.values():
+            work.ready.bound([role for each, role, _ in checked.bindings if each is work])
         self._telling.complain(book, works.values(), checked.complaints)
         self._telling.waiting(book, placement, checked.reasons, self._fleet, placement.unknown)
         return bool(checked.bindings), placement.unknown
@@ -136,9 +139,10 @@ class Dispatcher:
         """Dispatch one of ``count`` tasks."""
         work, group, idx = placed.work, placed.group, placed.idx
         instance = work.instance(idx)
-        common = self._common.get(group.key)
+        of = group.key, work.own_machine(group, idx)
+        common = self._common.get(of)
         if common is None:
-            common = self._common[group.key] = _Common(
+            common = self._common[of] = _Common(
                 self._fleet.site(placed.place),
                 self._fleet.machine(placed.place).name,
                 work.machines_of(idx, instance),
@@ -198,9 +202,7 @@ class Dispatcher:
     def _send(self, book: Book, work: Work, active: Active, group: ReadyGroup | None = None, together: int = 1) -> None:
         cancel = active.is_to_end
         try:
-            to = self._bound.get(group.key) if group is not None else None
-            if to is None and group is not None:
-                to = self._bound[group.key] = bound(work, active.idx, group.roles, self._fleet)
+            to = self._to(work, active.idx, group) if group is not None else None
             message = context(book, work, active, self._fleet, self._store_id, cancel=cancel, to=to)
         except StoreError:  # says nothing about the task
             raise
@@ -211,6 +213,12 @@ class Dispatcher:
         work.unsent.discard(active.idx)
         work.unconfirmed.discard(active.idx)
         book.send(active.queue, message, work.row.priority, active.number, together=together)
+
+    def _to(self, work: Work, idx: int, group: ReadyGroup) -> Bound:
+        of = group.key, work.own_machine(group, idx)
+        if (to := self._bound.get(of)) is None:
+            to = self._bound[of] = bound(work, idx, group.roles, self._fleet)
+        return to
 
     def send_again(self, book: Book, works: Mapping[int, Work], now: float) -> None:
         """Dispatches that no worker has: raised, and sent again once there is one and their machines answer.

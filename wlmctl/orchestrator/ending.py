@@ -172,7 +172,7 @@ def hand_back(book: Book, work: Work, active: Active, reason: str) -> None:
         handle=None,
         **_released(active),
     )
-    work.add_ready(active.idx, book.now_s)
+    work.ready.add(active.idx, book.now_s)
 
 
 def put_off(book: Book, work: Work, active: Active, reason: str, wait_s: float) -> None:

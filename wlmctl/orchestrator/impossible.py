@@ -23,9 +23,8 @@ def refuse(book: Book, works: Mapping[int, Work], fleet: Fleet, counters: Mappin
             if reason is None:
                 continue
             refused = True
-            for idx in group.tasks:
+            for idx in group.clear():
                 book.move(work, idx, TaskState.FAILED, reason=reason, failure_class="user", ended=book.now_s)
-            group.tasks.clear()
             ending.failed_for_good(book, work)
     return refused
 

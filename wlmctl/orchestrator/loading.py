@@ -43,7 +43,7 @@ def load(work: Work, db: Database, upto: int | None) -> None:
         if (each.kills or each.careful) and state not in FINAL:
             work.care[idx] = Care(each.kills, bool(each.careful))
         if state is TaskState.READY:
-            work.add_ready(idx, work.row.created)
+            work.ready.add(idx, work.row.created)
         elif state is TaskState.WAITING:
             if each.due is not None:
                 work.delay(idx, each.due)

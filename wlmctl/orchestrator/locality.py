@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wlmctl import plugins
 from wlmctl.experiment import Instances
 from wlmctl.experiment.model import Experiment
+from wlmctl.scheduler import DataColumns
 
 
 class Locality:
@@ -27,6 +29,9 @@ class Locality:
             if plugins.moves_data(each.template.type)
         }
         self._put = defaultdict[str, int](int)
+        self._known_sources: dict[str, Sequence[tuple[str, bool]]] = {}
+        #: Another one each time that something was put.
+        self.version = 0
 
     @property
     def moving(self) -> Sequence[int]:
@@ -46,23 +51,63 @@ class Locality:
             each = self._each(role)
             key = role if each is None else f"{role}[{found.rows[position][found.keys.index(each)]}]"
             self._put[key] += int(outputs["bytes"])
+            self.version += 1
 
     def data_bytes(self, role: str, key: str, bindings: Mapping[str, str]) -> dict[str, int]:
         """By machine, how much of what fills the role, bound as ``key``, is there."""
         found = defaultdict[str, int](int)
-        if not self._put:
-            return found
-        sources = {source for roles in self._moving.values() if roles and roles[0] == role for source in roles[1:]}
-        for source in sorted(sources):
-            each = self._each(source)
-            if each is not None and each != self._each(role):
-                continue  # it is read from many of them
-            source_key = source if each is None else source + key.removeprefix(role)
-            declared = self._roles.get(source)
-            machine = source if declared is None else declared.machine or bindings.get(source_key)
+        for source, is_own in self._sources(role):
+            source_key = source + key.removeprefix(role) if is_own else source
+            machine = self._machine(source, source_key, bindings)
             if machine is not None and self._put.get(source_key):
                 found[machine] += self._put[source_key]
         return found
+
+    def columns(
+        self, role: str, keys: Sequence[str], bindings: Mapping[str, str], place_of: Callable[[str], str | None]
+    ) -> DataColumns:
+        """The same of all these keys of a role with ``each``, by place; a machine whose place is open has none."""
+        sources, numbers = self._sources(role), dict[str, int]()
+        shared = dict[int, int]()
+        for source in [source for source, is_own in sources if not is_own and self._put.get(source)]:
+            machine = self._machine(source, source, bindings)
+            place = place_of(machine) if machine is not None else None
+            if place is not None:
+                number = numbers.setdefault(place, len(numbers))
+                shared[number] = shared.get(number, 0) + self._put[source]
+        own, put, begin = [source for source, is_own in sources if is_own], self._put, len(role)
+        roles, at, sizes = array("q"), array("q"), array("q")
+        for position, key in enumerate(keys) if own or shared else ():
+            here = shared
+            for source in own:
+                size_bytes = put.get(source_key := source + key[begin:])
+                machine = bindings.get(source_key) if size_bytes else None
+                place = place_of(machine) if machine is not None else None
+                if size_bytes and place is not None:
+                    number = numbers.setdefault(place, len(numbers))
+                    here = {**here, number: here.get(number, 0) + size_bytes}
+            for number, size_bytes in here.items():
+                roles.append(position)
+                at.append(number)
+                sizes.append(size_bytes)
+        return DataColumns(tuple(numbers), roles, at, sizes)
+
+    def _sources(self, role: str) -> Sequence[tuple[str, bool]]:
+        """The roles that the role is filled from, and whether it is the one of the same value of an ``each``; one that
+        is read from many of them has none."""
+        if not self._put:
+            return ()
+        known = self._known_sources.get(role)
+        if known is None:
+            names = {source for roles in self._moving.values() if roles and roles[0] == role for source in roles[1:]}
+            each = [(source, self._each(source)) for source in sorted(names)]
+            known = [(source, value is not None) for source, value in each if value in (None, self._each(role))]
+            self._known_sources[role] = known
+        return known
+
+    def _machine(self, source: str, key: str, bindings: Mapping[str, str]) -> str | None:
+        declared = self._roles.get(source)
+        return source if declared is None else declared.machine or bindings.get(key)
 
     def _each(self, role: str) -> str | None:
         declared = self._roles.get(role)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
-from wlmctl.machine import LOCAL, Requirement
+from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.capacity import Capacity
 from wlmctl.orchestrator.checking import Checked, DecisionCheck, is_waiting
 from wlmctl.orchestrator.fleet import Fleet
+from wlmctl.orchestrator.open_roles import OpenRoles, data_bytes
 from wlmctl.orchestrator.ready import ReadyGroup
-from wlmctl.orchestrator.role_needs import role_needs
 from wlmctl.orchestrator.work import Work
+from wlmctl.role_classes import decide
 from wlmctl.scheduler import (
-    Binding,
     Group,
     MachineView,
     Reason,
@@ -21,7 +22,6 @@ from wlmctl.scheduler import (
     RunningTask,
     Scheduler,
     Snapshot,
-    UnboundRole,
     Usage,
 )
 from wlmctl.states import ExperimentState
@@ -32,7 +32,7 @@ class TaskIds(Sequence[str]):
 
     __slots__ = ("_positions", "_seq")
 
-    def __init__(self, seq: int, positions: list[int]) -> None:
+    def __init__(self, seq: int, positions: Sequence[int]) -> None:
         self._seq, self._positions = seq, positions
 
     def __len__(self) -> int:
@@ -80,8 +80,7 @@ class Placement:
         self._works, self._fleet, self._capacity = works, fleet, capacity
         self._views, self._counters = views, counters
         self._groups: dict[str, tuple[Work, ReadyGroup]] = {}
-        self._locals = [name for name in views if fleet.machine(name).name == LOCAL]
-        self._unbound: dict[tuple[int, str], UnboundRole] = {}
+        self._roles = OpenRoles(name for name in views if fleet.machine(name).name == LOCAL)
         self.unknown: set[str] = set()
         #: Why groups cannot be shown to a scheduler yet.
         self.open: dict[str, Reason] = {}
@@ -100,6 +99,9 @@ class Placement:
                 continue
             ready = [group for group in work.ready.values() if group.tasks]
             found += [(work, [(group, places) for group in ready if (places := self._places(work, group)) is not None])]
+        self._capacity.expect(need.type for need in self._roles.needs())
+        if self._roles.ask_for_amounts():
+            self.unknown.update(name for name in self._views if not self._fleet.is_known(name))
         for work, placed in found:
             shown = [self._group(work, group, places, now_s) for group, places in placed]
             groups += self._limited(work, [group for group in shown if group is not None])
@@ -112,13 +114,9 @@ class Placement:
             running=RunningTasks(self._works),
             usage_by_user=by_user,
             usage_by_project=by_project,
-            roles=tuple(self._unbound.values()),
-            bindings=tuple(
-                Binding(work.row.id, role, machine)
-                for work in self._works
-                for role, machine in work.bindings.items()
-                if role.partition("[")[0] in work.experiment.roles
-            ),
+            roles=self._roles.alone(),
+            role_classes=self._roles.classes(self._works),
+            bindings=tuple(chain.from_iterable(work.shown_bindings() for work in self._works)),
             reservations=self._kept(reservations),
             counters=self._counters,
         )
@@ -155,7 +153,7 @@ class Placement:
         places = [work.place_of(name) if name is not None else None for name in machines]
         for role, place in zip(roles, places, strict=True):
             if place is None:
-                self._note_unbound(work, role, work.role_key(idx, role), ready.key)
+                self._roles.note(work, ready, role, work.role_key(idx, role))
             elif ready.needs_capacity and not self._fleet.is_known(place):
                 self.unknown.add(place)
         self._capacity.show(work, ready, [place for place in places if place is not None])
@@ -169,17 +167,21 @@ class Placement:
             why = "every worker that can do it " + ("keeps its last slot free of transfers" if moves else "is busy")
             self.open[ready.key] = Reason("slots", why)
             return None
-        roles = zip(ready.roles or (LOCAL,), places, strict=True)
-        unbound = next((work.role_key(ready.tasks[0], role) for role, place in roles if place is None), None)
+        roles, unbound = zip(ready.roles or (LOCAL,), places, strict=True), ready.own
+        if unbound is None:
+            unbound = next((work.role_key(ready.tasks[0], role) for role, place in roles if place is None), None)
         view = self._views.get(places[0] or "")
         if view is not None and view.jobs_left and view.name in self._capacity.packs:
             jobs = max(0, view.jobs_left * self._capacity.pack(ready.key))
             room = jobs if room is None else min(room, jobs)
+        tasks, own_roles = ready.shown(room)
+        if ready.own is not None:
+            self._roles.show(work, ready, own_roles)
         return Group(
             ready.key,
             work.row.id,
             ready.type,
-            TaskIds(work.seq, ready.tasks if room is None else ready.tasks[:room]),
+            TaskIds(work.seq, tasks),
             places[0],
             tuple(place for place in places if place is not None),
             unbound,
@@ -192,29 +194,15 @@ class Placement:
             project=work.row.project,
             deadline_s=work.experiment.deadline_s(work.row.start_due or work.row.created),
             counters=ready.counters,
+            own_roles=own_roles,
         )
-
-    def _note_unbound(self, work: Work, role: str, key: str, group: str) -> None:
-        known = self._unbound.get((work.seq, key))
-        if known is not None:
-            self._unbound[work.seq, key] = replace(known, groups=(*known.groups, group))
-            return
-        requires = work.experiment.roles[role].requires or Requirement()
-        needs = role_needs(work, role, key)
-        self._capacity.expect(need.type for need in needs)
-        barred = frozenset(name for name in self._locals if name != work.local)
-        put = work.locality.data_bytes(role, key, work.bindings).items()
-        data_bytes = {place: size for name, size in put if (place := work.place_of(name)) is not None}
-        self._unbound[work.seq, key] = UnboundRole(work.row.id, key, requires, (group,), needs, barred, data_bytes)
-        if requires.cpus is not None or requires.memory_bytes is not None or requires.gpus is not None:
-            self.unknown.update(name for name in self._views if not self._fleet.is_known(name))
 
     def ask(self, scheduler: Scheduler, snapshot: Snapshot) -> Checked:
         """What is legal in the scheduler's decision; raises what the scheduler raises."""
         check = DecisionCheck(
-            self._groups, self._unbound, self._views, self._fleet, self._capacity.room(), self._counters
+            self._groups, self._roles, self._views, self._fleet, self._capacity.room(), self._counters
         )
-        checked = check.check(scheduler.assign(snapshot))
+        checked = check.check(decide(scheduler, snapshot))
         checked.reasons = {**checked.reasons, **self.open}
         return checked
 
@@ -224,8 +212,8 @@ class Placement:
 
     def data_bytes(self, work: Work, key: str, machine: str) -> int:
         """How much of what the tasks of a role read was on the machine that it is bound to now."""
-        role, place = self._unbound.get((work.seq, key)), work.place_of(machine)
-        return 0 if role is None or place is None else role.data_bytes.get(place, 0)
+        place = work.place_of(machine)
+        return data_bytes(work, key.partition("[")[0], key).get(place, 0) if place is not None else 0
 
     def is_unbound(self, key: str) -> bool:
         """True while a role of the group has no machine."""

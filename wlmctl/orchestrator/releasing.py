@@ -52,7 +52,7 @@ def _release(book: Book, work: Work, idx: int) -> None:
         book.move(work, idx, TaskState.SKIPPED, ended=book.now_s, reason="a task that it needs did not succeed")
     elif verdict is Verdict.MET and idx not in work.delayed:
         book.move(work, idx, TaskState.READY, attempt=work.attempt(idx), due=None)
-        work.add_ready(idx, book.now_s)
+        work.ready.add(idx, book.now_s)
 
 
 def skip_ready(book: Book, work: Work) -> None:
@@ -60,6 +60,5 @@ def skip_ready(book: Book, work: Work) -> None:
     if not work.stopping:
         return
     for group in work.ready.values():
-        for idx in group.tasks:
+        for idx in group.clear():
             book.move(work, idx, TaskState.SKIPPED, ended=book.now_s, reason="on_failure: stop, and a task has failed")
-        group.tasks.clear()

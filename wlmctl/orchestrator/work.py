@@ -5,9 +5,10 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections import deque
-from itertools import accumulate
+from collections.abc import Mapping
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wlmctl import plugins
 from wlmctl.experiment import Instances, from_document
@@ -16,15 +17,20 @@ from wlmctl.experiment.names import instance_name
 from wlmctl.machine import LOCAL
 from wlmctl.orchestrator.active import Active
 from wlmctl.orchestrator.care import Care
+from wlmctl.orchestrator.grouping import Groups
 from wlmctl.orchestrator.loading import load
 from wlmctl.orchestrator.locality import Locality
 from wlmctl.orchestrator.needs import Needs
 from wlmctl.orchestrator.ready import ReadyGroup
-from wlmctl.scheduler import RoleNeed
+from wlmctl.orchestrator.role_needs import RoleNeeds
+from wlmctl.scheduler import Binding
 from wlmctl.states import FINAL, ExperimentState, TaskState
 from wlmctl.store import Database, experiments
 from wlmctl.store.rows import ExperimentRow
 from wlmctl.task import Defers
+
+if TYPE_CHECKING:
+    from wlmctl.orchestrator.open_roles import Shown
 
 
 class Work:
@@ -45,17 +51,18 @@ class Work:
         self.defers = [defers[template.type] for template in self.templates]
         *self.first, count = accumulate((len(template.rows) for template in self.templates), initial=0)
         self._near = (0, 0, 0)  # the template that was asked for last, its first task, and the one behind its last
-        #: The group's name of templates whose tasks are all equal.
-        self._group_keys: dict[int, tuple[Instance, str]] = {}
-        #: What the tasks of a role ask, by the name under which it is bound.
-        self.role_needs: dict[str, tuple[RoleNeed, ...]] = {}
+        self.role_needs = RoleNeeds(self.experiment, self.instances, self.defers)
         self.locality = Locality(self.experiment, self.instances)
         self.states: list[TaskState] = [TaskState.WAITING] * count
         self.needs = Needs(self.templates)
         self.bindings = experiments.bindings(db, row.seq)
+        #: How many bindings there were when they were shown last, and these.
+        self._shown: tuple[int, tuple[Binding, ...]] = 0, ()
+        #: The classes of open roles as they were shown last, by role and by the number of their needs.
+        self.shown_classes: Mapping[tuple[str, int], Shown] = {}
         self.active: dict[int, Active] = {}
         self.attempts: dict[int, int] = {}
-        self.ready: dict[str, ReadyGroup] = {}
+        self.ready = Groups(self)
         #: Active tasks that are to be handed out again under a new dispatch, and under the one they have.
         self.unsent: set[int] = set()
         self.unconfirmed: set[int] = set()
@@ -167,41 +174,6 @@ class Work:
         """Look at every waiting task again (after a failure that stops the experiment)."""
         self.look_at.extend(idx for idx, state in enumerate(self.states) if state is TaskState.WAITING)
 
-    def add_ready(self, idx: int, now_s: float) -> None:
-        """The task is ready: put it into its group, in order."""
-        template, instance = self.place(idx)[0], self.instance(idx)
-        key = self._group_key(idx, template, instance)
-        group = self.ready.get(key)
-        if group is None:
-            group = self.ready[key] = ReadyGroup(
-                key, template, self.templates[template].type, instance, self.defers[template]
-            )
-        group.put(idx, now_s)
-
-    def forget_empty(self) -> None:
-        """Groups without tasks are made again when they get one: a long graph has very many in the course of time."""
-        for key in [key for key, group in self.ready.items() if not group.tasks]:
-            del self.ready[key]
-
-    def _group_key(self, idx: int, template: int, instance: Instance) -> str:
-        """The name of the group of ready tasks that a scheduler may take for one another."""
-        known = self._group_keys.get(template)
-        if known is not None and known[0] is instance:
-            return known[1]
-        names = [self.role_key(idx, role) for role in instance.roles]
-        resources = instance.resources
-        key = (
-            f"{self.seq}.{template}|{','.join(names)}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
-            f"{resources.nodes}|{','.join(instance.worker_labels)}"
-        )
-        if instance.counters:
-            key += f"|{','.join(f'{name}={amount}' for name, amount in instance.counters)}"
-        if idx in self.asked:
-            return f"{key}|{resources.walltime_s}"
-        if names == list(instance.roles):  # and none of them depends on the task's values
-            self._group_keys[template] = instance, key
-        return key
-
     def delay(self, idx: int, due_s: float) -> None:
         """The task waits for another attempt until ``due_s``."""
         heapq.heappush(self.due, (due_s, idx))
@@ -224,6 +196,20 @@ class Work:
         if declared.machine is not None:
             return declared.machine
         return self.bindings.get(self.role_key(idx, role))
+
+    def own_machine(self, group: ReadyGroup, idx: int) -> str | None:
+        """What tells the machines of this task of a group from those of others: that of its own role, if it has one."""
+        return self.bindings.get(self.role_key(idx, group.own)) if group.own is not None else None
+
+    def shown_bindings(self) -> tuple[Binding, ...]:
+        """The roles that have a machine; there may be very many, and few are new."""
+        count, shown = self._shown
+        if len(self.bindings) != count:
+            new = islice(self.bindings.items(), count, None)
+            roles = self.experiment.roles
+            shown += tuple([Binding(self.row.id, key, name) for key, name in new if key.partition("[")[0] in roles])
+            self._shown = len(self.bindings), shown
+        return shown
 
     def machines_of(self, idx: int, instance: Instance) -> tuple[str, ...]:
         """The bound machines of all roles of a task, each once; ``local`` where a task names none."""

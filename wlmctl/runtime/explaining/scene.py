@@ -14,6 +14,7 @@ from wlmctl.experiment.model import Experiment, Instance, Template
 from wlmctl.host import is_gone
 from wlmctl.machine import LOCAL, Machine
 from wlmctl.orchestrator.locality import Locality
+from wlmctl.orchestrator.role_needs import RoleNeeds
 from wlmctl.states import ExperimentState
 from wlmctl.store import Database, experiments, machines, workers
 from wlmctl.store.events import events
@@ -79,9 +80,7 @@ class Scene:
     @cached_property
     def locality(self) -> Locality:
         """What tasks of the experiment have put where."""
-        folder = Path(self.row.folder)
-        templates = self.experiment.templates
-        found = Locality(self.experiment, [Instances(each, plugins.task_type, folder) for each in templates])
+        found = Locality(self.experiment, self._all_instances)
         for row in self.db.rows(
             "SELECT template, position, outputs FROM tasks WHERE exp = ? AND state = 'succeeded'"
             " AND outputs IS NOT NULL ORDER BY idx",
@@ -89,6 +88,17 @@ class Scene:
         ):
             found.read(*row)
         return found
+
+    @cached_property
+    def role_needs(self) -> RoleNeeds:
+        """What the tasks of each role ask."""
+        defers = [isinstance(plugins.task_type(each.type), Defers) for each in self.experiment.templates]
+        return RoleNeeds(self.experiment, self._all_instances, defers)
+
+    @cached_property
+    def _all_instances(self) -> list[Instances]:
+        folder = Path(self.row.folder)
+        return [Instances(each, plugins.task_type, folder) for each in self.experiment.templates]
 
     def bound_near(self) -> Iterator[tuple[str, str, int]]:
         """The roles of the task that were bound where data were: role, machine, and how many bytes of what is read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from wlmctl.machine import LOCAL, Machine, Requirement
+from wlmctl.orchestrator.standing import standing
 from wlmctl.runtime.explaining import able, counters, room
 from wlmctl.runtime.explaining.facts import MOST_LISTED, Findings, listed, moment
 from wlmctl.runtime.explaining.scene import Scene
@@ -155,8 +156,14 @@ def _newest_reason(scene: Scene) -> EventRow | None:
 def _group_of(scene: Scene, position: int) -> tuple[object, ...]:
     """What an instance of the template asks for: a scheduler takes those that ask for the same for one another."""
     instance = scene.instances.at(position)
-    roles = tuple(scene.role_key(role, position) for role in instance.roles)
-    return roles, instance.resources, instance.worker_labels, instance.counters
+    how, _ = standing(
+        instance.roles,
+        scene.experiment.roles,
+        lambda role: scene.role_key(role, position),
+        scene.bindings,
+        scene.role_needs,
+    )
+    return how.names, instance.resources, instance.worker_labels, instance.counters
 
 
 def _order(scene: Scene, found: Findings) -> None:
