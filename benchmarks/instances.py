@@ -7,10 +7,11 @@ of the workers, which have 1 to 16 slots.
 from __future__ import annotations
 
 import random
+from array import array
 from dataclasses import dataclass
 
 from wlmctl.machine import Requirement
-from wlmctl.scheduler import Group, MachineView, Snapshot, UnboundRole, WorkerView
+from wlmctl.scheduler import DataColumns, Group, MachineView, Snapshot, UnboundRole, UnboundRoles, WorkerView
 from wlmctl.task import Resources
 
 BANDS = 5
@@ -153,14 +154,22 @@ def hosts_instance(size: Size, local: float, seed: int) -> Snapshot:
             machines[name] = MachineView(name, labels, cpus, None, 0, cpus, None, 0)
             for label in labels:
                 fitting[int(label[1:])].append(name)
-    groups, unbound = list[Group](), list[UnboundRole]()
+    groups, classes = list[Group](), list[UnboundRoles]()
     for kind, count in enumerate(per_task):
-        requires = Requirement(labels=(f"t{kind}",))
+        requires, roles, there = (
+            Requirement(labels=(f"t{kind}",)),
+            [f"r[{number}]" for number in range(count)],
+            fitting[kind],
+        )
+        whose, at = array("q"), array("q")
         for number in range(count):
-            key, id_ = (f"e{kind}", f"r[{number}]"), f"g{kind}.{number}"
-            hosts = draw.sample(fitting[kind], min(draw.randint(1, 3), len(fitting[kind])))
-            there = dict.fromkeys(hosts if draw.random() < local else (), 1 << 30)
-            groups.append(Group(id_, key[0], "job", (f"{kind}.{number}",), None, (), key[1], order=kind))
-            unbound.append(UnboundRole(*key, requires, (id_,), data_bytes=there))
+            hosts = draw.sample(range(len(there)), min(draw.randint(1, 3), len(there)))
+            if draw.random() < local:
+                whose.extend([number] * len(hosts))
+                at.extend(hosts)
+        data = DataColumns(there, whose, at, array("q", [1 << 30]) * len(at))
+        tasks = [f"{kind}.{number}" for number in range(count)]
+        groups.append(Group(f"g{kind}", f"e{kind}", "job", tasks, None, (), "r", order=kind, own_roles=roles))
+        classes.append(UnboundRoles(f"e{kind}", roles, requires, (f"g{kind}",), data=data))
     worker = WorkerView("w", frozenset({"job"}), frozenset(machines), 16 * size.workers)
-    return Snapshot(0.0, seed, groups, (worker,), machines, roles=unbound)
+    return Snapshot(0.0, seed, groups, (worker,), machines, role_classes=classes)

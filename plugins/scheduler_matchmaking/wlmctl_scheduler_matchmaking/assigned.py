@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 
-from wlmctl.scheduler import Assignment, Binding, UnboundRole
+from wlmctl.scheduler import Assignment, Binding, UnboundRole, UnboundRoles
 from wlmctl_scheduler_matchmaking.flow import Flow, bits
 from wlmctl_scheduler_matchmaking.made import Made
 from wlmctl_scheduler_matchmaking.runs import Runs
@@ -39,13 +39,18 @@ class Bound(Made[Binding]):
 
     def __init__(self) -> None:
         self.roles, self.machines = list[UnboundRole](), list[str]()
+        #: Of classes of roles that were bound at once: which of the roles, and the machines of these.
+        self.classes = list[tuple[UnboundRoles, Sequence[int], Sequence[str]]]()
 
     def __len__(self) -> int:
-        return len(self.roles)
+        return len(self.roles) + sum([len(numbers) for _, numbers, _ in self.classes])
 
     def __iter__(self) -> Iterator[Binding]:
         for role, machine in zip(self.roles, self.machines, strict=True):
             yield Binding(role.experiment, role.role, machine)
+        for alike, numbers, machines in self.classes:
+            for number, machine in zip(numbers, machines, strict=True):
+                yield Binding(alike.experiment, alike.roles[number], machine)
 
 
 def assigned(runs: Runs, flow: Flow, fleet: Fleet, placement: str | None) -> Assigned:

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from wlmctl.machine import Machine, Requirement
-from wlmctl.scheduler import Group, MachineView, RoleNeed, UnboundRole
+from wlmctl.scheduler import Group, MachineView, RoleNeed, UnboundRole, UnboundRoles
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.prices import machine_prices
-from wlmctl_scheduler_matchmaking.rooms import Room
+from wlmctl_scheduler_matchmaking.rooms import Room, Rooms
+from wlmctl_scheduler_matchmaking.sites import Sites
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
 
 class Machines:
     """The machines of one decision."""
 
-    def __init__(self, rooms: Mapping[str, Room], taken: Sequence[Room], fleet: Fleet, *, is_spread: bool) -> None:
-        #: Of which machines something was taken, one after the other.
-        self.taken = taken
-        self._fleet, self._sign = fleet, -1 if is_spread else 1
-        self._names = sorted(rooms)
-        self._rooms = [rooms[name] for name in self._names]
-        self._prices = machine_prices([room.view for room in self._rooms])
-        self._labelled = defaultdict[str, list[int]](list)
-        for number, room in enumerate(self._rooms):
-            for label in room.view.labels:
-                self._labelled[label].append(number)
+    def __init__(self, views: Mapping[str, MachineView], rooms: Rooms, fleet: Fleet, *, is_spread: bool) -> None:
+        self.rooms, self._views, self._fleet = rooms, views, fleet
+        self._sign = -1 if is_spread else 1
         self._known: dict[tuple[object, ...], Mapping[str, Room]] = {}
         #: By what tasks need: whether machines, by number, that are not held can do them all.
         self._can_do = defaultdict[tuple[RoleNeed, ...], dict[int, bool]](dict)
         self._misfits: dict[tuple[object, ...], str] = {}
+
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        return sorted(self._views)
+
+    @cached_property
+    def _in_order(self) -> Sequence[MachineView]:
+        return [*map(self._views.__getitem__, self._names)]
+
+    @cached_property
+    def _prices(self) -> Mapping[str, float]:
+        return machine_prices(self._in_order)
+
+    @cached_property
+    def _labelled(self) -> Mapping[str, Sequence[int]]:
+        found = defaultdict[str, list[int]](list)
+        for number, view in enumerate(self._in_order):
+            for label in view.labels:
+                found[label].append(number)
+        return found
+
+    @cached_property
+    def sites(self) -> Sites:
+        """The same machines in columns, for those who look at all of them at once."""
+        return Sites(self._in_order, [*self._prices.values()], self.rooms, self._fleet, self._sign)
 
     def for_each(self, group: Group) -> Mapping[str, Room]:
         """The machines, whatever their size, that have what tasks of a group need that may go anywhere."""
@@ -42,28 +61,29 @@ class Machines:
             found = self._known[key] = self._fitting(requires, (need,), frozenset())
         return found
 
-    def for_role(self, role: UnboundRole, groups: Sequence[Group]) -> Mapping[str, Room]:
+    def for_role(self, role: UnboundRole | UnboundRoles, groups: Sequence[Group]) -> Mapping[str, Room]:
         """The machines that the role could be bound to, with all of its tasks in view."""
         ready = [(each.type, each.resources, each.worker_labels) for each in groups]
         key = (role.requires, role.needs, role.barred, *ready)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._fitting(role.requires, _needs(role, groups), role.barred)
+            found = self._known[key] = self._fitting(role.requires, all_needs(role, groups), role.barred)
         return found
 
     def _fitting(
         self, requires: Requirement, needs: tuple[RoleNeed, ...], barred: frozenset[str]
     ) -> Mapping[str, Room]:
-        numbers: Iterable[int] = range(len(self._rooms))
+        numbers: Iterable[int] = range(len(self._names))
         if requires.labels:
             numbers = sorted(set.intersection(*[set(self._labelled.get(label, ())) for label in requires.labels]))
         if not requires.cpus is requires.memory_bytes is requires.gpus is None:
-            numbers = [number for number in numbers if requires.misfit(_offered(self._rooms[number].view)) is None]
-        can_do, rooms, names = self._can_do[needs], self._rooms, self._names
+            numbers = [number for number in numbers if requires.misfit(_offered(self._in_order[number])) is None]
+        can_do, rooms, names = self._can_do[needs], self.rooms, self._names
         for number in numbers:
             if number not in can_do:
-                can_do[number] = not rooms[number].view.held and self._unable(rooms[number], needs) is None
-        found = {names[number]: rooms[number] for number in numbers if can_do[number]}
+                room = rooms[names[number]]
+                can_do[number] = not room.view.held and self._unable(room, needs) is None
+        found = {names[number]: rooms[names[number]] for number in numbers if can_do[number]}
         for name in barred:
             found.pop(name, None)
         return found
@@ -93,16 +113,17 @@ class Machines:
         if key not in self._misfits:
             whys = [
                 f"{room.view.name} {self._why_not(room, requires, needs) or 'fits'}"
-                for room in self._rooms
-                if room.view.name not in barred
+                for name in self._names
+                if name not in barred
+                for room in (self.rooms[name],)
             ]
             more = f"; and {len(whys) - 3} more" if len(whys) > 3 else ""
             self._misfits[key] = f"{'; '.join(whys[:3]) or 'there is none'}{more}"
         return f"no machine fits {what}: {self._misfits[key]}"
 
-    def role_needs(self, role: UnboundRole, groups: Sequence[Group]) -> str:
+    def role_needs(self, name: str, role: UnboundRole | UnboundRoles, groups: Sequence[Group]) -> str:
         """Why no machine fits the role."""
-        return self.no_fit(f"the role {role.role}", role.requires, _needs(role, groups), role.barred)
+        return self.no_fit(f"the role {name}", role.requires, all_needs(role, groups), role.barred)
 
     def _why_not(self, room: Room, requires: Requirement, needs: Sequence[RoleNeed]) -> str | None:
         return "is held" if room.view.held else requires.misfit(_offered(room.view)) or self._unable(room, needs)
@@ -118,7 +139,7 @@ class Machines:
         return None
 
 
-def _needs(role: UnboundRole, groups: Sequence[Group]) -> tuple[RoleNeed, ...]:
+def all_needs(role: UnboundRole | UnboundRoles, groups: Sequence[Group]) -> tuple[RoleNeed, ...]:
     """What tasks of the role ask, ready or not, each once."""
     ready = [RoleNeed(each.type, each.resources, each.worker_labels) for each in groups]
     needs = {*role.needs, *ready}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from wlmctl.machine import Requirement
 from wlmctl.scheduler import Group, Reason, Snapshot
@@ -30,14 +30,13 @@ class Matching:
         snapshot: Snapshot,
         fleet: Fleet,
         flow: Flow,
-        rooms: Mapping[str, Room],
         machines: Machines,
         shares: Shares | None,
         *,
         packs: bool = False,
     ) -> None:
         self.now_s, self.fleet, self.flow, self.machines = snapshot.now_s, fleet, flow, machines
-        self._rooms, self._shares = rooms, shares
+        self._rooms, self._shares = machines.rooms, shares
         self.caps, self._packs = Caps(snapshot), packs
         self._demands: dict[int, int] = {}
         self.roles = Roles(snapshot, fleet, machines)
@@ -105,16 +104,41 @@ class Matching:
             return 0
         if group.anywhere is not None:
             return self._place_anywhere(group, allowed)
+        if group.own_roles:
+            return self._place_own(group, allowed)
         if group.unbound is None and not self.roles.has(group):
             return self._place_on(group, group.machine, group.touches, allowed)
-        bound = self.roles.bind(group)
-        if isinstance(bound, Reason):
-            self.reasons[group.id] = bound
-            return 0
-        return self._place_on(group, *bound, allowed)
+        return self._place_choosing(group, None, allowed)
 
-    def _place_on(self, group: Group, machine: str | None, touches: tuple[str, ...], wanted: int) -> int:
-        """Place on a machine that is given."""
+    def _place_own(self, group: Group, wanted: int) -> int:
+        """Place tasks that have a role of their own each; the first that finds no place is the last that is tried."""
+        waiting, placed = self.roles.waiting(group), 0
+        while placed < wanted and self._place_choosing(group, waiting[placed], 1):
+            placed += 1
+        self.roles.started(group, waiting[:placed])
+        return placed
+
+    def _place_choosing(self, group: Group, number: int | None, wanted: int) -> int:
+        """Place on the best machine where a task can start now; only then are its open roles bound."""
+        while True:
+            choice = self.roles.choose(group, number)
+            if isinstance(choice, Reason):
+                self.reasons[group.id] = choice
+                return 0
+            if isinstance(choice, int):
+                self.short[group.id] = self.demand(choice)
+                return 0
+            placed = self._place_on(group, choice.machine, choice.touches, wanted, number)
+            if placed:
+                self.roles.take(choice.roles, choice.machines)
+                return placed
+            if group.id not in self.short or not self.roles.fill(group, choice):
+                return 0
+
+    def _place_on(
+        self, group: Group, machine: str | None, touches: tuple[str, ...], wanted: int, number: int | None = None
+    ) -> int:
+        """Place on a machine that is given; ``number``: that task of the group, not the next ones."""
         able = self.fleet.able(group.type, group.worker_labels, touches)
         room = self._rooms.get(machine or "")
         if not able:
@@ -123,7 +147,7 @@ class Matching:
         fitting = wanted if room is None else room.most(group.resources, wanted, self.now_s)
         sent = self.flow.send([(self.demand(able), fitting)])[0] if fitting else 0
         if sent:
-            self.start(group, sent, self.demand(able), machine)
+            self.start(group, sent, self.demand(able), machine, number=number)
             if room is not None:
                 room.take(group.resources, sent, self.now_s)
         if sent < fitting:
@@ -182,10 +206,19 @@ class Matching:
             self.short[group.id] = demand
         return sent
 
-    def start(self, group: Group, tasks: int, demand: int, machine: str | None, more: tuple[str, ...] = ()) -> None:
-        """So many more tasks of the group start."""
+    def start(
+        self,
+        group: Group,
+        tasks: int,
+        demand: int,
+        machine: str | None,
+        more: tuple[str, ...] = (),
+        number: int | None = None,
+    ) -> None:
+        """So many more tasks of the group start, from that with the number on, or the first that has not started."""
         left = self.left[group.id]
-        self.runs.add((group, len(group.tasks) - left, tasks, demand, machine, more))
+        first = len(group.tasks) - left if number is None else number
+        self.runs.add((group, first, tasks, demand, machine, more))
         self.left[group.id] = left - tasks
         if group.may_start is not None or group.counters:
             self.caps.take(group, tasks)
@@ -200,6 +233,13 @@ class Matching:
             if group.may_start is not None or group.counters:
                 self.caps.take(group, 1)
         self.runs.add_each(groups, firsts, demands, machines)
+
+    def start_own(self, group: Group, numbers: Sequence[int], demands: Sequence[int], machines: Sequence[str]) -> None:
+        """These tasks of a group start, each on the machine that its own role is bound to."""
+        self.left[group.id] -= len(numbers)
+        if group.may_start is not None or group.counters:
+            self.caps.take(group, len(numbers))
+        self.runs.add_own(group, numbers, demands, machines)
 
     def settle(self, group: Group, reason: Reason) -> None:
         """No more of the group can start, whatever else does."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from wlmctl_scheduler_matchmaking.counting import order_of
 from wlmctl_scheduler_matchmaking.mincost import least_cost
 from wlmctl_scheduler_matchmaking.nearly import nearly_nearest
-from wlmctl_scheduler_matchmaking.wishes import STEPS, Wishes, wishes
+from wlmctl_scheduler_matchmaking.wishes import STEPS, Wishes
 
 if TYPE_CHECKING:
     from wlmctl_scheduler_matchmaking.wishes import Numbers
@@ -16,29 +16,14 @@ if TYPE_CHECKING:
 _EXACTLY = 10_000
 
 
-def nearest(
-    kinds: Sequence[int],
-    ranks: Sequence[int],
-    data_bytes: Sequence[Mapping[str, int]],
-    machines: Sequence[Collection[str]],
-    room: Mapping[str, int],
-) -> list[str | None] | None:
-    """The machine of each role, None where there are too few; nothing where the search was given up.
+def nearest(asked: Wishes) -> Numbers | None:
+    """The place of each role, -1 where there are too few; nothing where the search was given up.
 
-    Of each role, ``kinds`` tells which of ``machines`` suit it; those of a lower rank go before all of a higher one.
-    ``room`` tells how many roles each machine takes, those that should be taken first first. For every prefix of ranks
-    as many are bound as possible; of all ways to do that, the one with most data in place is taken, or of very many
-    roles one that has nearly as much.
+    For every prefix of ranks as many are bound as possible; of all ways to do that, the one with most data in place is
+    taken, or of very many roles one that has nearly as much.
     """
-    import numpy as np
-
-    asked = wishes(kinds, ranks, data_bytes, machines, room)
     is_small = len(asked.kinds) + len(asked.whose) <= _EXACTLY
-    found = by_one_flow(asked) if is_small else nearly_nearest(asked)
-    if found is None:
-        return None
-    named: list[str | None] = np.array([*room, None], object)[found].tolist()
-    return named
+    return by_one_flow(asked) if is_small else nearly_nearest(asked)
 
 
 def by_one_flow(asked: Wishes) -> Numbers | None:
@@ -48,7 +33,9 @@ def by_one_flow(asked: Wishes) -> Numbers | None:
     """
     import numpy as np
 
-    suits, whose, at = asked.suits, asked.whose, asked.at
+    suits = asked.suits
+    order = np.lexsort((asked.at, asked.whose))  # whatever the order in which they came
+    whose, at, worth = asked.whose[order], asked.at[order], asked.worth[order]
     of_kind, spot = np.nonzero(suits)
     many, places = len(asked.kinds), np.arange(len(asked.takes))
     roles, step = np.arange(many), len(places) + many
@@ -58,7 +45,7 @@ def by_one_flow(asked: Wishes) -> Numbers | None:
     price = roles + step * (STEPS + 2) * many * asked.ranks
     flows = least_cost(
         (
-            (first_role + whose, at, 1, price[whose] - step * asked.worth),
+            (first_role + whose, at, 1, price[whose] - step * worth),
             (first_role + roles, len(places) + asked.kinds, 1, price),
             (len(places) + of_kind, spot, asked.takes[spot], 0),
             (places, sink, asked.takes, places),
@@ -72,5 +59,5 @@ def by_one_flow(asked: Wishes) -> Numbers | None:
     found[whose[near > 0]] = at[near > 0]
     others = np.flatnonzero(elsewhere)
     # those of a kind, the first first, go to its places, the first first
-    found[others[np.argsort(asked.kinds[others], kind="stable")]] = np.repeat(spot, far)
+    found[others[order_of(asked.kinds[others])]] = np.repeat(spot, far)
     return found

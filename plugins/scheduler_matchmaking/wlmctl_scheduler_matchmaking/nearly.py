@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wlmctl_scheduler_matchmaking.counting import distinct, order_of, turns
 from wlmctl_scheduler_matchmaking.mincost import least_cost
 from wlmctl_scheduler_matchmaking.wishes import STEPS, Wishes
 
@@ -47,14 +48,14 @@ def nearly_nearest(asked: Wishes) -> Numbers | None:
     found = _granted(asked, [(asked.at, takes), (cells, quotas.reshape(-1)), (lots, going)])
     # of room, quotas and lots there is left now what the others get
     others = np.flatnonzero(found < 0)
-    others = others[_turns(classes.of_role[others]) < going[classes.of_role[others]]]
-    by_class = np.argsort(classes.of_place, kind="stable")
+    others = others[turns(classes.of_role[others]) < going[classes.of_role[others]]]
+    by_class = order_of(classes.of_place)
     spots = np.repeat(by_class, takes[by_class])
     of_spot = classes.of_place[spots]
-    spots = spots[_turns(of_spot) < quotas.sum(axis=0)[of_spot]]
+    spots = spots[turns(of_spot) < quotas.sum(axis=0)[of_spot]]
     kinds = np.repeat(np.tile(np.arange(len(quotas)), classes.many), quotas.T.reshape(-1))
     # those of a kind, the first first, go to its places, the first first
-    found[others[np.argsort(asked.kinds[others], kind="stable")]] = spots[np.lexsort((spots, kinds))]
+    found[others[order_of(asked.kinds[others])]] = spots[np.lexsort((spots, kinds))]
     return found
 
 
@@ -62,9 +63,14 @@ def _classes(asked: Wishes) -> _Classes:
     import numpy as np
 
     kinds = len(asked.suits)
-    _, of_place = np.unique(np.packbits(asked.suits, axis=0), axis=1, return_inverse=True)
-    lots, of_role = np.unique(asked.ranks * kinds + asked.kinds, return_inverse=True)
-    return _Classes(of_place, of_place.max(initial=-1) + 1, of_role, lots % kinds, lots // kinds)
+    packed = np.packbits(asked.suits, axis=0)
+    width, columns = len(packed), packed.T.tobytes()
+    known = dict[bytes, int]()
+    of_place = np.array(
+        [known.setdefault(columns[at : at + width], len(known)) for at in range(0, len(columns), width)], np.int64
+    )
+    lots, of_role = distinct(asked.ranks * kinds + asked.kinds, (asked.ranks.max(initial=0) + 1) * kinds)
+    return _Classes(of_place, len(known), of_role, lots % kinds, lots // kinds)
 
 
 def _best_first(asked: Wishes) -> Wishes:
@@ -73,9 +79,10 @@ def _best_first(asked: Wishes) -> Wishes:
 
     places = len(asked.takes)
     sought = np.argsort(np.bincount(asked.at, minlength=places) / np.maximum(1, asked.takes), kind="stable")
-    turns = np.empty(places, np.int64)
-    turns[sought] = np.arange(places)
-    order = np.argsort((asked.whose * (STEPS + 2) - asked.worth) * places + turns[asked.at])
+    first = np.empty(places, np.int64)
+    first[sought] = np.arange(places)
+    # they come by roles, more or less: the stable sort is quick where much is sorted
+    order = np.argsort((asked.whose * (STEPS + 2) - asked.worth) * places + first[asked.at], kind="stable")
     return Wishes(
         asked.kinds, asked.ranks, asked.suits, asked.takes, asked.whose[order], asked.at[order], asked.worth[order]
     )
@@ -91,33 +98,24 @@ def _granted(asked: Wishes, limits: Sequence[tuple[Numbers, Numbers]]) -> Number
     import numpy as np
 
     found = np.full(len(asked.kinds), -1)
-    open_ = np.arange(len(asked.whose))
+    lefts = [left for _, left in limits]
+    columns = [asked.whose, asked.at, STEPS + 1 - asked.worth, *(groups for groups, _ in limits)]
     while True:
-        is_open = found[asked.whose[open_]] < 0
-        for groups, left in limits:
-            is_open &= left[groups[open_]] > 0
-        open_ = open_[is_open]
-        if not len(open_):
+        is_open = found[columns[0]] < 0
+        for groups, left in zip(columns[3:], lefts, strict=True):
+            is_open &= left[groups] > 0
+        columns = [column[is_open] for column in columns]
+        whose, at, lack, *of_wish = columns
+        if not len(whose):
             return found
-        whose = asked.whose[open_]
-        first = open_[np.flatnonzero(np.diff(whose, prepend=-1))]
-        kept = first[np.argsort(-asked.worth[first], kind="stable")]
-        for groups, left in limits:
-            kept = kept[_turns(groups[kept]) < left[groups[kept]]]
-        found[asked.whose[kept]] = asked.at[kept]
-        for groups, left in limits:
+        first = np.flatnonzero(np.diff(whose, prepend=-1))
+        kept = first[order_of(lack[first])]
+        for groups, left in zip(of_wish, lefts, strict=True):
+            mine = groups[kept]
+            kept = kept[turns(mine) < left[mine]]
+        found[whose[kept]] = at[kept]
+        for groups, left in zip(of_wish, lefts, strict=True):
             left -= np.bincount(groups[kept], minlength=len(left))
-
-
-def _turns(groups: Numbers) -> Numbers:
-    """How many of its group are before each."""
-    import numpy as np
-
-    order = np.argsort(groups, kind="stable")
-    counts = np.bincount(groups)
-    turns = np.empty(len(groups), np.int64)
-    turns[order] = np.arange(len(groups)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return turns
 
 
 def _counts(asked: Wishes, classes: _Classes, wished: Numbers) -> tuple[Numbers, Numbers] | None:
@@ -128,10 +126,12 @@ def _counts(asked: Wishes, classes: _Classes, wished: Numbers) -> tuple[Numbers,
     step, lots, kinds = 2 * _PARTS, len(classes.kind_of_lot), len(asked.suits)
     is_granted = wished[asked.whose] == asked.at
     whose, there = asked.whose[is_granted], classes.of_place[asked.at[is_granted]]
-    cells, cell, near = np.unique(classes.of_role[whose] * many + there, return_inverse=True, return_counts=True)
+    cells, cell = distinct(classes.of_role[whose] * many + there, lots * many)
+    near = np.bincount(cell, minlength=len(cells))
     worth = np.bincount(cell, asked.worth[is_granted], len(cells)).astype(np.int64) // near
-    portions, sizes = np.unique(classes.of_role * _PARTS + np.arange(roles) * _PARTS // roles, return_counts=True)
-    stocks, stock = np.unique(classes.of_place * _PARTS + np.arange(places) * _PARTS // places, return_inverse=True)
+    portions, portion = distinct(classes.of_role * _PARTS + np.arange(roles) * _PARTS // roles, lots * _PARTS)
+    sizes = np.bincount(portion, minlength=len(portions))
+    stocks, stock = distinct(classes.of_place * _PARTS + np.arange(places) * _PARTS // places, many * _PARTS)
     room = np.bincount(stock, asked.takes, len(stocks)).astype(np.int64)
     of_class = np.zeros((kinds, many), bool)
     of_class[:, classes.of_place] = asked.suits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from wlmctl.scheduler import Group, MachineView, Snapshot, Usage
 from wlmctl_scheduler_matchmaking.settings import Settings
@@ -88,7 +89,7 @@ class Shares:
 
 
 def _total(views: Iterable[MachineView], kind: str) -> float:
-    return float(sum(getattr(view, kind) or 0 for view in views))
+    return float(sum([each for each in map(attrgetter(kind), views) if each]))
 
 
 def fair_portions(

@@ -22,6 +22,9 @@ _RARITY = 3.0
 #: What a machine costs that has not reported what it has: it is dearer than any that has.
 _UNKNOWN = 10.0
 
+#: To have gpus is one more label, which no user can give.
+_GPUS = "\0gpus"
+
 
 def worker_prices(fleet: Fleet, demands: Iterable[tuple[int, int]]) -> list[int]:
     """The price of a slot of each worker class; ``demands`` are (able worker classes, ready tasks).
@@ -75,20 +78,18 @@ def machine_prices(machines: Sequence[MachineView]) -> Mapping[str, float]:
     """
     largest = max([view.cpus for view in machines if view.cpus is not None], default=0) or 1
     with_gpus = any(view.gpus for view in machines)
-    having, labels = defaultdict[str, int](int), [_labels(view) for view in machines]
-    for view, found in zip(machines, labels, strict=True):
-        amount = max(1, (view.gpus if with_gpus else view.cpus) or 1)
-        for label in found:
+    # those with the same labels are looked at once: there are thousands of machines
+    kinds = [(*view.labels, _GPUS) if view.gpus else view.labels for view in machines]
+    amounts, having = defaultdict[tuple[str, ...], int](int), defaultdict[str, int](int)
+    for view, kind in zip(machines, kinds, strict=True):
+        amounts[kind] += max(1, (view.gpus if with_gpus else view.cpus) or 1)
+    for kind, amount in amounts.items():
+        for label in {*kind}:
             having[label] += amount
-    part = {label: 1 / amount for label, amount in having.items()}
-    rarity = {view.name: math.fsum(map(part.__getitem__, found)) for view, found in zip(machines, labels, strict=True)}
+    rarity = {kind: math.fsum([1 / having[label] for label in {*kind}]) for kind in amounts}
     rarest = max(rarity.values(), default=0.0) or 1.0
+    dearer = {kind: _RARITY * found / rarest for kind, found in rarity.items()}
     return {
-        view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + _RARITY * rarity[view.name] / rarest
-        for view in machines
+        view.name: (_UNKNOWN if view.cpus is None else view.cpus / largest) + dearer[kind]
+        for view, kind in zip(machines, kinds, strict=True)
     }
-
-
-def _labels(view: MachineView) -> set[str]:
-    """What a task may want of the machine; to have gpus is one more label, which no user can give."""
-    return {*view.labels, "\0gpus"} if view.gpus else set(view.labels)

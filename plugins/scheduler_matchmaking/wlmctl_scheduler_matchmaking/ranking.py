@@ -24,7 +24,7 @@ class Ranking:
         self._machines, self._all, self._asked, self._may = machines, rooms, asked, may
         self._rooms = dict[str, Room]()
         self._heap = list[tuple[float, str]]()
-        self._named, self._seen = 0, len(machines.taken)
+        self._named, self._seen = 0, len(machines.rooms.taken)
 
     def first(self, names: Collection[str]) -> list[tuple[float, str]]:
         """The best one alone, its rank and its name; empty where none has room.
@@ -34,7 +34,8 @@ class Ranking:
         if self._named < len(names):
             self._add([self._all[name] for name in islice(names, self._named, None) if name in self._all])
             self._named = len(names)
-        taken, self._seen = self._machines.taken[self._seen :], len(self._machines.taken)
+        taken = self._machines.rooms.taken[self._seen :]
+        self._seen += len(taken)
         self._add({name: room for room in taken if (name := room.view.name) in self._rooms}.values())
         while self._heap:
             best, room = self._heap[:1], self._rooms[self._heap[0][1]]

@@ -43,14 +43,18 @@ def _reason(able: int, reach: int, flow: Flow, fleet: Fleet) -> Reason:
 
 def no_room(group: Group, rooms: Sequence[Room]) -> Reason:
     """Why there is no room on any of these machines."""
-    asked = asks(group.resources)
-    if len(rooms) == 1:
-        room = rooms[0]
-        if not room.can_ever(group.resources):
-            return Reason("capacity", f"machine {room.view.name} is too small for {asked}")
-        if room.kept is not None and room.kept.task not in group.tasks[:1]:
-            return Reason("reserved", f"machine {room.view.name} is kept for {room.kept.task}, which has waited longer")
-        if room.jobs < 1:
-            return Reason("capacity", f"machine {room.view.name} takes no more jobs now")
-        return Reason("capacity", f"machine {room.view.name} has no room for {asked}")
-    return Reason("capacity", f"none of the {len(rooms)} machines that fit has room for {asked}")
+    if len(rooms) != 1:
+        return crowded(group, len(rooms))
+    room, asked = rooms[0], asks(group.resources)
+    if not room.can_ever(group.resources):
+        return Reason("capacity", f"machine {room.view.name} is too small for {asked}")
+    if room.kept is not None and room.kept.task not in group.tasks[:1]:
+        return Reason("reserved", f"machine {room.view.name} is kept for {room.kept.task}, which has waited longer")
+    if room.jobs < 1:
+        return Reason("capacity", f"machine {room.view.name} takes no more jobs now")
+    return Reason("capacity", f"machine {room.view.name} has no room for {asked}")
+
+
+def crowded(group: Group, machines: int) -> Reason:
+    """Why there is no room on any of so many machines."""
+    return Reason("capacity", f"none of the {machines} machines that fit has room for {asks(group.resources)}")

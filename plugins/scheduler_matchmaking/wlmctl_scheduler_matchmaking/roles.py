@@ -1,12 +1,14 @@
-"""Roles that have no machine yet, and the machines that they are bound to when their first task can start there."""
+"""Roles that have no machine yet, and the machines that they are bound to when their first task starts there."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
-from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole
+from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole, UnboundRoles
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.assigned import Bound
 from wlmctl_scheduler_matchmaking.machines import Machines
@@ -17,6 +19,16 @@ from wlmctl_scheduler_matchmaking.workers import Fleet
 
 #: What a task takes of a machine that it only touches.
 _NOTHING = Resources(cpus=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a task can go whose roles are open: its machine, all that it touches, and the open roles with theirs."""
+
+    machine: str | None
+    touches: tuple[str, ...]
+    roles: Sequence[UnboundRole]
+    machines: Sequence[str]
 
 
 class Roles:
@@ -31,6 +43,10 @@ class Roles:
             for name in role.groups:
                 if first.setdefault(name, role) is not role:
                     self._others[name].append(role)
+        #: By group each of whose tasks waits for a role of its own.
+        self._classes = {alike.groups[0]: alike for alike in snapshot.role_classes}
+        #: Of such a group which tasks have not started, as far as was asked, and which have since.
+        self._waiting, self._started = dict[str, Sequence[int]](), defaultdict[str, set[int]](set)
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to, each once, save those of an `each`.
         self._near = defaultdict[str, dict[str, None]](dict)
@@ -39,16 +55,19 @@ class Roles:
         #: How many roles are bound to each machine.
         self._count = Counter[str]()
         self._evenly = dict[tuple[Resources, object], Even]()
+        #: Sets of worker classes that have no slot left, and for which machines that was found.
+        self._full, self._full_on = set[int](), dict[object, int]()
         for each in snapshot.bindings:
             self._note(each.experiment, each.role, each.machine)
         self.bindings = Bound()
-        self._noted = 0
+        self._noted = self._noted_classes = 0
 
     @property
     def local_bytes(self) -> int:
         """How much of what the tasks of the roles that have got a machine read is where they go."""
         bound = zip(self.bindings.roles, self.bindings.machines, strict=True)
-        return sum(role.data_bytes.get(machine, 0) for role, machine in bound)
+        alone = sum(role.data_bytes.get(machine, 0) for role, machine in bound)
+        return alone + sum(_local_bytes(*each) for each in self.bindings.classes)
 
     @cached_property
     def _groups(self) -> Mapping[str, Group]:
@@ -58,68 +77,114 @@ class Roles:
         """Whether the group waits for a role that is open."""
         return group.id in self._first
 
-    def bind(self, group: Group) -> tuple[str | None, tuple[str, ...]] | Reason:
-        """Bind the group's open roles; its machine and all that it touches, or why it cannot start by that."""
+    def waiting(self, group: Group) -> Sequence[int]:
+        """Of a group whose tasks have roles of their own, which have not started, by number; sorted."""
+        left = self._waiting.get(group.id, range(len(group.tasks)))
+        if gone := self._started.pop(group.id, None):
+            left = self._waiting[group.id] = [number for number in left if number not in gone]
+        return left
+
+    def started(self, group: Group, numbers: Collection[int]) -> None:
+        """Of a group whose tasks have roles of their own, these have started."""
+        self._started[group.id].update(numbers)
+
+    def choose(self, group: Group, number: int | None = None) -> Choice | Reason | int:
+        """Where the group's next task can go, or that with the number, which has a role of its own. Else why not: for
+        want of a slot the worker classes that would have to have one.
+        """
         self._note_new()
         touches, machine = group.touches, group.machine
-        for role in self._of(group):
-            is_main = group.machine is None and group.unbound == role.role
-            name = self._bound.get((role.experiment, role.role)) or self._choose(role, group, is_main)
-            if isinstance(name, Reason):
-                return name
+        roles, machines = list[UnboundRole](), list[str]()
+        for role in self._of(group) if number is None else (self._own(group, number),):
+            is_main = group.machine is None and (number is not None or group.unbound == role.role)
+            name = self._bound.get((role.experiment, role.role))
+            if name is None:
+                found = self._choose(role, group, touches, is_main)
+                if not isinstance(found, str):
+                    return found
+                name = found
+                roles.append(role)
+                machines.append(name)
             touches = (*touches, name)
             machine = name if is_main else machine
         if group.machine is None and machine is None:
             return Reason("role", f"its role {group.unbound} is not open")
-        return machine, tuple(dict.fromkeys(touches))
+        return Choice(machine, tuple(dict.fromkeys(touches)), roles, machines)
 
     def _of(self, group: Group) -> Iterable[UnboundRole]:
         return (self._first[group.id], *self._others.get(group.id, ())) if group.id in self._first else ()
 
-    def alone(self, groups: Iterable[Group]) -> Iterator[UnboundRole | None]:
-        """Of each group the open role whose machine's choice alone keeps its first task from starting, if one does."""
+    def _own(self, group: Group, number: int) -> UnboundRole:
+        alike = self._classes[group.id]
+        return UnboundRole(
+            alike.experiment, alike.roles[number], alike.requires, alike.groups, alike.needs, alike.barred,
+            _data_bytes(alike, number),
+        )  # fmt: skip
+
+    def alone(self, groups: Iterable[Group]) -> Iterator[UnboundRole | UnboundRoles | None]:
+        """Of each group the open role whose machine's choice alone keeps its first task from starting, if one does; or
+        those that its tasks wait for one by one.
+        """
         self._note_new()
         for group in groups:
             role = self._first.get(group.id)
-            if role is not None and (
-                group.touches
-                or group.counters
-                or not group.resources.cpus
-                or role.role != group.unbound
+            if group.touches or group.counters or not group.resources.cpus:
+                yield None
+            elif role is None:
+                yield self._classes.get(group.id)
+            elif (
+                role.role != group.unbound
                 or len(role.groups) > 1
                 or group.id in self._others
                 or (self._bound and (role.experiment, role.role) in self._bound)
             ):
-                role = None
-            yield role
+                yield None
+            else:
+                yield role
 
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that the group's role may be bound to."""
+        if group.own_roles:
+            return self._machines.for_role(self._classes[group.id], [group]).values()
         roles = [role for role in self._of(group) if role.role == group.unbound]
         return self._machines.for_role(roles[0], [group]).values() if roles else ()
 
-    def _choose(self, role: UnboundRole, group: Group, is_main: bool) -> str | Reason:
-        """Bind the role to the best machine on which the group can start now."""
-        main = [
+    def _choose(self, role: UnboundRole, group: Group, touches: tuple[str, ...], is_main: bool) -> str | Reason | int:
+        """The best machine for the role on which the group can start now."""
+        main = [group] if group.own_roles else [
             each
             for each in (self._groups[name] for name in role.groups if name in self._groups)
             if each.machine is None and each.unbound == role.role
-        ]
+        ]  # fmt: skip
         rooms = self._machines.for_role(role, main)
         if not rooms:
-            return Reason("role", self._machines.role_needs(role, main))
-        room = self._best(role, group, rooms, group.resources if is_main else _NOTHING)
-        if room is None:
-            return no_room(group, [*rooms.values()])
-        self.take([role], [room.view.name])
-        return room.view.name
+            return Reason("role", self._machines.role_needs(role.role, role, main))
+        # roles for which the same machines are as good share a ranking; `rooms` live as long as the decision
+        asked = group.resources if is_main else _NOTHING
+        alike = id(rooms), asked, group.type, group.worker_labels, touches
+        room = self._best(role, group, touches, rooms, asked, alike)
+        if room is not None:
+            return room.view.name
+        return self._full_on[alike] if alike in self._full_on else no_room(group, [*rooms.values()])
 
-    def _best(self, role: UnboundRole, group: Group, rooms: Mapping[str, Room], asked: Resources) -> Room | None:
+    def _best(
+        self,
+        role: UnboundRole,
+        group: Group,
+        touches: tuple[str, ...],
+        rooms: Mapping[str, Room],
+        asked: Resources,
+        alike: object,
+    ) -> Room | None:
         """Of those on which it can start: that with most of its data, one near to what it has to do with, or any."""
-        able, labels, touches = self._fleet.able, group.worker_labels, group.touches
+        able, labels = self._fleet.able, group.worker_labels
 
         def may(room: Room) -> bool:
-            return bool(able(group.type, labels, (*touches, room.view.name)) and room.most(asked, 1, self._now_s))
+            classes = able(group.type, labels, (*touches, room.view.name))
+            if classes in self._full:
+                self._full_on[alike] = classes
+                return False
+            return bool(classes and room.most(asked, 1, self._now_s))
 
         data = {name: size_bytes for name, size_bytes in role.data_bytes.items() if size_bytes and name in rooms}
         there = self._machines.ranked([rooms[name] for name in data], asked)
@@ -127,10 +192,8 @@ class Roles:
             if may(room):
                 return room
         touched = {name for each in role.groups if each in self._groups for name in self._groups[each].touches}
-        here = self._machines.ranks([rooms[name] for name in touched & rooms.keys()], asked)
+        here = self._machines.ranks([rooms[name] for name in (touched | {*touches}) & rooms.keys()], asked)
         near = [(rank, name) for rank, name, room in here if may(room)]
-        # roles for which the same machines are as good share a ranking; `rooms` live as long as the decision
-        alike = id(rooms), asked, group.type, labels, touches
 
         def first(whose: str | None, names: Collection[str]) -> list[tuple[float, str]]:
             if (whose, alike) not in self._rankings:
@@ -150,23 +213,67 @@ class Roles:
         near = near or first(None, rooms)
         return rooms[min(near)[1]] if near else None
 
+    def fill(self, group: Group, choice: Choice) -> bool:
+        """No worker that could do the task has a slot left; whether another machine may be chosen by that."""
+        if len(choice.roles) != 1:
+            return False
+        self._full.add(self._fleet.able(group.type, group.worker_labels, choice.touches))
+        return True
+
     def take(self, roles: Sequence[UnboundRole], machines: Sequence[str]) -> None:
         """Each of the roles is bound to its machine."""
         self.bindings.roles += roles
         self.bindings.machines += machines
+
+    def take_class(self, alike: UnboundRoles, numbers: Sequence[int], machines: Sequence[str]) -> None:
+        """Each of these roles of a class is bound to its machine."""
+        self.bindings.classes.append((alike, numbers, machines))
 
     def _note_new(self) -> None:
         """Note what has been bound since this was last called: after thousands of bindings nobody may ask any more."""
         bound = self.bindings
         for role, machine in zip(bound.roles[self._noted :], bound.machines[self._noted :], strict=True):
             self._note(role.experiment, role.role, machine)
-        self._noted = len(bound)
+        for alike, numbers, machines in bound.classes[self._noted_classes :]:
+            for number, machine in zip(numbers, machines, strict=True):
+                self._note(alike.experiment, alike.roles[number], machine)
+        self._noted, self._noted_classes = len(bound.roles), len(bound.classes)
 
     def _note(self, experiment: str, role: str, machine: str) -> None:
         self._bound[experiment, role] = machine
         if "[" not in role:
             self._near[experiment][machine] = None
         self._count[machine] += 1
+
+
+def is_simple(snapshot: Snapshot) -> bool:
+    """Whether each class of roles is waited for by one group, each of whose tasks waits for one of the roles, in their
+    order.
+    """
+    own = {group.id: group.own_roles for group in snapshot.groups if group.own_roles}
+    groups = [alike.groups for alike in snapshot.role_classes]
+    return {(name,) for name in own} == {*groups} and all(
+        own[alike.groups[0]] is alike.roles or list(own[alike.groups[0]]) == list(alike.roles)
+        for alike in snapshot.role_classes
+    )
+
+
+def _data_bytes(alike: UnboundRoles, number: int) -> dict[str, int]:
+    data, at = alike.data, bisect_left(alike.data.roles, number)
+    found = dict[str, int]()
+    while at < len(data.roles) and data.roles[at] == number:
+        found[data.machines[data.at[at]]] = data.sizes[at]
+        at += 1
+    return found
+
+
+def _local_bytes(alike: UnboundRoles, numbers: Sequence[int], machines: Sequence[str]) -> int:
+    bound, data = dict(zip(numbers, machines, strict=True)), alike.data
+    return sum(
+        size_bytes
+        for number, at, size_bytes in zip(data.roles, data.at, data.sizes, strict=True)
+        if bound.get(number) == data.machines[at]
+    )
 
 
 def _later(role: UnboundRole) -> Resources | None:

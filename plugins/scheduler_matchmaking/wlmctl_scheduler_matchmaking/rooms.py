@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wlmctl.scheduler import Group, MachineView, Reason, Snapshot
@@ -13,7 +13,7 @@ from wlmctl.task import Resources
 PLENTY = 1 << 62
 
 #: What counts as left over, for each kind, of a machine where a task has to queue.
-_QUEUED = 2.0
+QUEUED = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Room:
             ),
         ):
             if free is not None and whole:
-                found += (free - each) / whole if free >= each else _QUEUED
+                found += (free - each) / whole if free >= each else QUEUED
         return found
 
     def can_ever(self, asked: Resources) -> bool:
@@ -103,6 +103,32 @@ class Room:
 
     def _ends_in_time(self, asked: Resources, now_s: float) -> bool:
         return self.kept is None or (asked.walltime_s is not None and now_s + asked.walltime_s <= self.kept.until_s)
+
+
+class Rooms(Mapping[str, Room]):
+    """The rooms of all machines by name, made when they are asked for: many decisions look at few of thousands."""
+
+    def __init__(self, views: Mapping[str, MachineView]) -> None:
+        self._views = views
+        #: Those that have been asked for; what was taken was taken from one of them.
+        self.made = dict[str, Room]()
+        #: Of which machines something was taken, one after the other.
+        self.taken = list[Room]()
+
+    def __getitem__(self, name: str) -> Room:
+        room = self.made.get(name)
+        if room is None:
+            room = self.made[name] = Room(self._views[name], self.taken)
+        return room
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
 
 
 def _amount(count: int | None) -> int:

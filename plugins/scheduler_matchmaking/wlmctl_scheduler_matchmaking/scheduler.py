@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
+from wlmctl.role_classes import apart
 from wlmctl.scheduler import Decision, Group, Reason, Reservation, Snapshot
 from wlmctl_scheduler_matchmaking.assigned import assigned
 from wlmctl_scheduler_matchmaking.flow import Flow
@@ -18,7 +19,8 @@ from wlmctl_scheduler_matchmaking.packing import is_packable
 from wlmctl_scheduler_matchmaking.prices import worker_prices
 from wlmctl_scheduler_matchmaking.reasons import for_want_of_slots
 from wlmctl_scheduler_matchmaking.reserving import patience_s, reserve
-from wlmctl_scheduler_matchmaking.rooms import Room, binds_nothing
+from wlmctl_scheduler_matchmaking.roles import is_simple
+from wlmctl_scheduler_matchmaking.rooms import Rooms, binds_nothing
 from wlmctl_scheduler_matchmaking.settings import Settings
 from wlmctl_scheduler_matchmaking.slots import start_by_slots
 from wlmctl_scheduler_matchmaking.solver import packs_from, solver
@@ -29,6 +31,8 @@ from wlmctl_scheduler_matchmaking.workers import Fleet
 class Matchmaking:
     """The policy. Its options are those of ``Settings``."""
 
+    by_class = True
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._settings = Settings.of(options)
         self._solver = solver(self._settings.solver)
@@ -36,6 +40,12 @@ class Matchmaking:
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """As many tasks as possible for every prefix of bands, then at least cost, then by order of submission."""
+        if is_simple(snapshot):
+            return self._decided(snapshot)
+        alone = apart(snapshot)
+        return alone.told(self._decided(alone.snapshot))
+
+    def _decided(self, snapshot: Snapshot) -> Decision:
         fleet, reasons = Fleet(snapshot.workers), dict[str, Reason]()
         groups = _startable(snapshot, fleet, reasons)
         groups.sort(key=attrgetter("id"))
@@ -77,7 +87,8 @@ class Matchmaking:
     def _binds_many(self, snapshot: Snapshot, fleet: Fleet) -> bool:
         """Whether so many roles may be bound now that it is best to look at all of them first."""
         least = self._packs_from
-        if least is None or not snapshot.roles or min(len(snapshot.roles), fleet.slots) < least:
+        roles = len(snapshot.roles) + sum([len(alike.roles) for alike in snapshot.role_classes])
+        if least is None or not roles or min(roles, fleet.slots) < least:
             return False
         cpus = [view.free_cpus for view in snapshot.machines.values() if not view.held]
         return None in cpus or sum([each or 0 for each in cpus]) >= least
@@ -87,21 +98,20 @@ class Matchmaking:
     ) -> tuple[Matching, Sequence[Reservation]]:
         """Match all bands, the highest first; ``packs``: with many tasks on many machines in view at once."""
         settings = self._settings
-        taken = list[Room]()
-        rooms = {name: Room(view, taken) for name, view in snapshot.machines.items()}
+        rooms = Rooms(snapshot.machines)
         demands = ((fleet.of_groups[group.id], len(group.tasks)) for group in groups)
         flow = Flow([each.slots for each in fleet.classes], worker_prices(fleet, demands), settings.steps)
-        machines = Machines(rooms, taken, fleet, is_spread=settings.placement == "spread")
+        machines = Machines(snapshot.machines, rooms, fleet, is_spread=settings.placement == "spread")
         shares = Shares(snapshot, fleet.slots) if settings.fair else None
-        matching = Matching(snapshot, fleet, flow, rooms, machines, shares, packs=packs)
+        matching = Matching(snapshot, fleet, flow, machines, shares, packs=packs)
         if binds_nothing(snapshot, rooms, fleet.slots):
             start_by_slots(matching, bands, shares, fleet.slots, self._solver)
             return matching, ()
         reservations = self._reserve(snapshot, groups, matching)
-        matching.is_best = packs and bind_together(matching, bands, shares)
+        matching.is_best = packs and bind_together(matching, bands, shares, is_last=True)
         for band, members in () if matching.is_best else bands:
             if packs and len(bands) > 1:
-                bind_together(matching, [(band, members)], shares)
+                bind_together(matching, [(band, members)], shares, is_last=False)
             matching.place(band, members)
         return matching, reservations
 
@@ -114,6 +124,7 @@ class Matchmaking:
             and (
                 any(matching.left[group.id] and group.id not in matching.short for group in choosing)
                 or any(role.data_bytes for role in snapshot.roles)
+                or any(len(alike.data.roles) for alike in snapshot.role_classes)
             )
         )
 
