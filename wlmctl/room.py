@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
 from wlmctl.machine import Machine
-from wlmctl.scheduler import Binding, Group, MachineView, Reason, Snapshot, UnboundRole, WorkerView
+from wlmctl.scheduler import Binding, Group, MachineView, Reason, Snapshot, UnboundRole, UnboundRoles, WorkerView
 from wlmctl.task import Resources
 
 _KINDS = ("cpus", "memory_bytes", "gpus")
@@ -39,12 +39,14 @@ class Room:
         self._able: dict[tuple[object, ...], list[str] | None] = {}
         self.bindings = list[Binding]()
         self.unfit = dict[str, Reason]()
-        for role in snapshot.roles:
-            name = next((name for name, view in snapshot.machines.items() if _misfit(role, view) is None), None)
-            if name is not None:
-                self.bindings.append(Binding(role.experiment, role.role, name))
+        each: list[tuple[UnboundRole | UnboundRoles, Sequence[str]]] = [(role, (role.role,)) for role in snapshot.roles]
+        each += [(alike, alike.roles) for alike in snapshot.role_classes]
+        for role, names in each:
+            machine = next((name for name, view in snapshot.machines.items() if _misfit(role, view) is None), None)
+            if machine is not None:
+                self.bindings += [Binding(role.experiment, name, machine) for name in names]
             else:
-                self.unfit |= dict.fromkeys(role.groups, Reason("role", _no_fit(role, snapshot.machines)))
+                self.unfit |= dict.fromkeys(role.groups, Reason("role", _no_fit(names, role, snapshot.machines)))
         self._bound = {(each.experiment, each.role): each.machine for each in self.bindings}
 
     def machine(self, group: Group) -> str | None:
@@ -152,7 +154,7 @@ class _Left:
             ]
 
 
-def _misfit(role: UnboundRole, view: MachineView) -> str | None:
+def _misfit(role: UnboundRole | UnboundRoles, view: MachineView) -> str | None:
     """Why the role cannot be bound to the machine; a machine that cannot do its last task is none for its first."""
     if view.name in role.barred:
         return "is not its local"
@@ -171,7 +173,8 @@ def _misfit(role: UnboundRole, view: MachineView) -> str | None:
     return None
 
 
-def _no_fit(role: UnboundRole, machines: Mapping[str, MachineView]) -> str:
-    whys = [f"{name} {_misfit(role, view)}" for name, view in machines.items() if name not in role.barred]
+def _no_fit(names: Sequence[str], role: UnboundRole | UnboundRoles, machines: Mapping[str, MachineView]) -> str:
+    name = names[0] if len(names) == 1 else names[0].partition("[")[0]
+    whys = [f"{there} {_misfit(role, view)}" for there, view in machines.items() if there not in role.barred]
     more = f"; and {len(whys) - _NAMED} more" if len(whys) > _NAMED else ""
-    return f"no machine fits the role {role.role}: {'; '.join(whys[:_NAMED])}{more}"
+    return f"no machine fits the role {name}: {'; '.join(whys[:_NAMED])}{more}"

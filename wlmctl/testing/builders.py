@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from wlmctl.machine import Machine, Requirement
-from wlmctl.scheduler import Group, MachineView, Snapshot, UnboundRole, WorkerView
+from wlmctl.scheduler import DataColumns, Group, MachineView, Snapshot, UnboundRole, UnboundRoles, WorkerView
 from wlmctl.task import Resources
 
 
@@ -39,6 +39,34 @@ def make_group(name: str = "g", count: int = 1, *, machine: str | None = "m", **
     touches = settings.pop("touches", (machine,) if machine else ())
     tasks = tuple(f"{name}/{number}" for number in range(1, count + 1))
     return Group(id=name, tasks=tasks, machine=machine, touches=touches, **settings)
+
+
+def make_role_class(
+    name: str = "g",
+    count: int = 1,
+    *,
+    role: str = "compute",
+    data: Mapping[int, Mapping[str, int]] | None = None,
+    requires: Requirement | None = None,
+    **settings: Any,
+) -> tuple[Group, UnboundRoles]:
+    """``count`` tasks, each with an open role of its own, ``compute[1]`` and so on; ``settings`` are their group's.
+
+    ``data`` is by the role's number, from 0 on, how many bytes are on which machine.
+    """
+    roles = tuple(f"{role}[{number}]" for number in range(1, count + 1))
+    group = make_group(name, count, **{"machine": None, "unbound": role, "own_roles": roles, **settings})
+    there = [
+        (number, machine, size) for number, sizes in sorted((data or {}).items()) for machine, size in sizes.items()
+    ]
+    machines = sorted({machine for _, machine, _ in there})
+    columns = DataColumns(
+        machines,
+        [number for number, _, _ in there],
+        [machines.index(machine) for _, machine, _ in there],
+        [size for _, _, size in there],
+    )
+    return group, UnboundRoles(group.experiment, roles, requires or Requirement(), (group.id,), data=columns)
 
 
 def make_worker(name: str = "w", free_slots: int = 4, **settings: Any) -> WorkerView:
@@ -99,7 +127,40 @@ def random_snapshot(seed: int) -> Snapshot:
         if group.unbound
     ]
     counters = {"p": counting.randint(0, 4), "q": counting.randint(0, 2)}
-    return make_snapshot(groups, workers, machines, roles=tuple(roles), counters=counters, seed=seed)
+    classes = [_random_class(counting, number, names, caps) for number in range(counting.choice([0, 0, 1, 2]))]
+    groups += [group for group, _ in classes]
+    return make_snapshot(
+        groups,
+        workers,
+        machines,
+        roles=tuple(roles),
+        role_classes=tuple(alike for _, alike in classes),
+        counters=counters,
+        seed=seed,
+    )
+
+
+def _random_class(
+    draw: random.Random, number: int, machines: list[str], caps: Mapping[str, int | None]
+) -> tuple[Group, UnboundRoles]:
+    experiment, count, cpus = draw.choice(list(caps)), draw.randint(1, 5), draw.randint(0, 2)
+    group, alike = make_role_class(
+        f"c{number}",
+        count,
+        role=f"each{number}",
+        data={role: {draw.choice(machines): draw.randint(0, 99)} for role in range(count) if draw.random() < 0.5},
+        requires=Requirement(labels=tuple(draw.choice([(), (), ("gpu",)]))),
+        experiment=experiment,
+        type="job" if cpus else "stage",
+        resources=Resources(cpus, draw.randint(0, 2) << 30 if cpus else 0),
+        priority=draw.randint(0, 9),
+        order=draw.randint(0, 9),
+        may_start=caps[experiment],
+        counters=_random_counters(draw),
+    )
+    if draw.random() < 0.3:  # two tasks of the first role
+        group = replace(group, tasks=(*group.tasks, f"c{number}/again"), own_roles=(*group.own_roles, alike.roles[0]))
+    return group, alike
 
 
 def _random_counters(draw: random.Random) -> tuple[tuple[str, int], ...]:

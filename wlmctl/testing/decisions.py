@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from wlmctl.machine import Machine
+from wlmctl.role_classes import apart
 from wlmctl.scheduler import Assignment, Decision, Group, MachineView, Snapshot, WorkerView
 
 
@@ -17,6 +18,7 @@ def able(worker: WorkerView, group: Group, machine: str | None) -> bool:
 
 def problems(snapshot: Snapshot, decision: Decision) -> list[str]:
     """Everything in the decision that may not be acted on, as sentences; an empty list for a good one."""
+    snapshot = apart(snapshot).snapshot
     return [
         *_wrong_bindings(snapshot, decision),
         *_wrong_assignments(snapshot, decision),

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from wlmctl.machine import Requirement
+from wlmctl.role_classes import decide
 from wlmctl.scheduler import Binding, Decision, Scheduler, SchedulerFactory, Snapshot, UnboundRole
 from wlmctl.task import Resources
-from wlmctl.testing.builders import make_group, make_snapshot, make_view, make_worker, random_snapshot
+from wlmctl.testing.builders import make_group, make_role_class, make_snapshot, make_view, make_worker, random_snapshot
 from wlmctl.testing.decisions import problems
 
 
@@ -131,6 +132,23 @@ class SchedulerContract:
         assert list(decision.bindings) == []
         assert decision.reasons["g"].text
 
+    def test_each_role_of_an_each_is_bound_by_its_own_name(self, scheduler: Scheduler) -> None:
+        group, alike = make_role_class("g", 3, requires=Requirement(labels=("gpu",)))
+        worker = make_worker(machines=frozenset({"m", "n"}))
+        views = [make_view("m"), make_view("n", labels=("gpu",))]
+        decision = good(scheduler, make_snapshot([group], [worker], views, role_classes=(alike,)))
+        assert sorted(decision.bindings, key=lambda each: each.role) == [
+            Binding(group.experiment, f"compute[{number}]", "n") for number in (1, 2, 3)
+        ]
+
+    def test_of_roles_of_an_each_that_no_machine_fits_none_is_bound_and_their_group_has_a_reason(
+        self, scheduler: Scheduler
+    ) -> None:
+        group, alike = make_role_class("g", 3, requires=Requirement(cpus=999))
+        decision = good(scheduler, make_snapshot([group], role_classes=(alike,)))
+        assert list(decision.bindings) == []
+        assert decision.reasons["g"].text
+
     @pytest.mark.parametrize("seed", range(50))
     def test_no_decision_is_one_that_the_core_refuses(self, scheduler: Scheduler, seed: int) -> None:
         for offset in range(10):
@@ -143,12 +161,12 @@ class SchedulerContract:
         for seed in range(50):
             snapshot = random_snapshot(seed)
             before = copy.deepcopy(snapshot)
-            first = kept.assign(snapshot)
+            first = decide(kept, snapshot)
             assert snapshot == before
-            assert first == kept.assign(before) == make().assign(before)
+            assert first == decide(kept, before) == decide(make(), before)
 
     def test_it_does_no_io_and_reads_no_clock(self, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
-        scheduler.assign(random_snapshot(3))  # what it imports at first use is no concern
+        decide(scheduler, random_snapshot(3))  # what it imports at first use is no concern
 
         def refuse(*_: object, **__: object) -> None:
             raise AssertionError("a scheduler does no I/O, reads no clock and draws no random numbers of its own")
@@ -158,7 +176,7 @@ class SchedulerContract:
             for module, name in ((time, "time"), (time, "time_ns"), (builtins, "open"), (socket, "socket")):
                 patch.setattr(module, name, refuse)
             patch.setattr(random, "random", refuse)
-            decisions = [scheduler.assign(snapshot) for snapshot in snapshots]
+            decisions = [decide(scheduler, snapshot) for snapshot in snapshots]
         assert len(decisions) == len(snapshots)
 
     def test_ten_thousand_ready_tasks_are_decided_on_in_two_seconds(self, scheduler: Scheduler) -> None:
@@ -173,7 +191,7 @@ class SchedulerContract:
 
 def good(scheduler: Scheduler, snapshot: Snapshot) -> Decision:
     """The scheduler's decision, which must be one that the core can act on."""
-    decision = scheduler.assign(snapshot)
+    decision = decide(scheduler, snapshot)
     assert problems(snapshot, decision) == []
     return decision
 

@@ -17,6 +17,8 @@ AGEING_STEP_S = 3600.0
 class Fifo:
     """The policy. Options: ``ageing_step``, a duration (0: no ageing)."""
 
+    by_class = True
+
     def __init__(self, options: Mapping[str, Any]) -> None:
         unknown = sorted(set(options) - {"ageing_step"})
         if unknown:
