@@ -6,11 +6,15 @@ import json
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 
 from wlmctl import plugins
 from wlmctl.experiment import Instances
 from wlmctl.experiment.model import Experiment
 from wlmctl.scheduler import DataColumns
+
+#: Of each of some roles the number of a machine, -1 where there is none, and how much is there.
+_Layer = tuple[Sequence[int], Sequence[int]]
 
 
 class Locality:
@@ -67,30 +71,24 @@ class Locality:
         self, role: str, keys: Sequence[str], bindings: Mapping[str, str], place_of: Callable[[str], str | None]
     ) -> DataColumns:
         """The same of all these keys of a role with ``each``, by place; a machine whose place is open has none."""
-        sources, numbers = self._sources(role), dict[str, int]()
-        shared = dict[int, int]()
-        for source in [source for source, is_own in sources if not is_own and self._put.get(source)]:
-            machine = self._machine(source, source, bindings)
+        numbers = dict[str, int]()
+
+        def number_of(machine: str | None) -> int:
             place = place_of(machine) if machine is not None else None
-            if place is not None:
-                number = numbers.setdefault(place, len(numbers))
-                shared[number] = shared.get(number, 0) + self._put[source]
-        own, put, begin = [source for source, is_own in sources if is_own], self._put, len(role)
-        roles, at, sizes = array("q"), array("q"), array("q")
-        for position, key in enumerate(keys) if own or shared else ():
-            here = shared
-            for source in own:
-                size_bytes = put.get(source_key := source + key[begin:])
-                machine = bindings.get(source_key) if size_bytes else None
-                place = place_of(machine) if machine is not None else None
-                if size_bytes and place is not None:
-                    number = numbers.setdefault(place, len(numbers))
-                    here = {**here, number: here.get(number, 0) + size_bytes}
-            for number, size_bytes in here.items():
-                roles.append(position)
-                at.append(number)
-                sizes.append(size_bytes)
-        return DataColumns(tuple(numbers), roles, at, sizes)
+            return -1 if place is None else numbers.setdefault(place, len(numbers))
+
+        layers = list[_Layer]()
+        for source, is_own in self._sources(role):
+            if is_own:
+                names = [source + key[len(role) :] for key in keys]
+                machines = [*map(bindings.get, names)]
+                known = {machine: number_of(machine) for machine in dict.fromkeys(machines)}
+                layers.append(([known[machine] for machine in machines], [self._put.get(name, 0) for name in names]))
+            elif size_bytes := self._put.get(source, 0):
+                number = number_of(self._machine(source, source, bindings))
+                layers.append(([number] * len(keys), [size_bytes] * len(keys)))
+        positions, at, sizes = _merged(layers)
+        return DataColumns(tuple(numbers), array("q", positions), array("q", at), array("q", sizes))
 
     def _sources(self, role: str) -> Sequence[tuple[str, bool]]:
         """The roles that the role is filled from, and whether it is the one of the same value of an ``each``; one that
@@ -112,3 +110,18 @@ class Locality:
     def _each(self, role: str) -> str | None:
         declared = self._roles.get(role)
         return declared.each if declared is not None else None
+
+
+def _merged(layers: Sequence[_Layer]) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """What is there of all layers: which role, which machine, how much; no machine twice for a role."""
+    if len(layers) == 1:  # nearly always: there are very many roles
+        at, sizes = layers[0]
+        is_there = [size_bytes > 0 <= number for number, size_bytes in zip(at, sizes, strict=True)]
+        return [*compress(range(len(at)), is_there)], [*compress(at, is_there)], [*compress(sizes, is_there)]
+    there = defaultdict[tuple[int, int], int](int)
+    for at, sizes in layers:
+        for position, (number, size_bytes) in enumerate(zip(at, sizes, strict=True)):
+            if size_bytes > 0 <= number:
+                there[position, number] += size_bytes
+    order = sorted(there)
+    return [position for position, _ in order], [number for _, number in order], [there[each] for each in order]
