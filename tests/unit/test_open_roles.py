@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.play import task_type
 from wlmctl.experiment import Instances
 from wlmctl.experiment.model import Experiment, Instance, Role, Template
 from wlmctl.machine import Requirement
+from wlmctl.orchestrator.kept_columns import KeptColumns
 from wlmctl.orchestrator.locality import Locality
 from wlmctl.orchestrator.owners import Owners
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.role_needs import RoleNeeds
 from wlmctl.orchestrator.standing import Standing
 from wlmctl.orchestrator.work import Work
+from wlmctl.scheduler import DataColumns
 from wlmctl.spec import PLACEHOLDER_BEGIN, PLACEHOLDER_END
 from wlmctl.task import Resources
 
@@ -72,6 +73,33 @@ def test_a_role_without_each_has_the_needs_of_all_its_tasks_and_one_that_nobody_
     assert needs_of(of_value("a", "n", "1")).of("r", "r[7]") == ()
 
 
+SOURCES = ["p", "q", "fixed"]
+
+
+def filled_from(*sources: str) -> Locality:
+    """What is put where, of roles that are filled from elsewhere and of ``r``, which is filled from these."""
+    rows = [(str(n),) for n in range(9)]
+    pairs = [*((role, "nas") for role in SOURCES), *(("r", source) for source in sources)]
+    templates = tuple(
+        Template(f"t{number}", "carry", {"machine": role, "also": source}, keys=("n",), rows=rows)
+        for number, (role, source) in enumerate(pairs)
+    )
+    roles = {"p": each("p"), "q": each("q"), "r": each("r"), "fixed": Role("fixed", machine="m1")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wlmctl.plugins.task_type", task_type)
+        return Locality(Experiment("e", templates, roles), [Instances(each, task_type) for each in templates])
+
+
+def by_role(data: DataColumns, keys: list[str]) -> dict[str, dict[str, int]]:
+    """The data of each role, by machine."""
+    assert [*data.roles] == sorted(data.roles)
+    found = {key: dict[str, int]() for key in keys}
+    for position, at, size_bytes in zip(data.roles, data.at, data.sizes, strict=True):
+        assert data.machines[at] not in found[keys[position]], "no machine twice"
+        found[keys[position]][data.machines[at]] = size_bytes
+    return found
+
+
 PUT = st.lists(st.tuples(st.sampled_from(["p", "q", "fixed"]), st.integers(0, 4), st.integers(0, 900)), max_size=12)
 
 
@@ -79,30 +107,62 @@ PUT = st.lists(st.tuples(st.sampled_from(["p", "q", "fixed"]), st.integers(0, 4)
 def test_the_columns_of_many_roles_say_the_same_as_what_is_said_of_each(
     put: list[tuple[str, int, int]], shown: list[int], bound: set[tuple[str, int]]
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wlmctl.plugins.task_type", task_type)
-        rows = [(str(n),) for n in range(5)]
-        templates = tuple(
-            Template(f"t{number}", "carry", {"machine": role, "also": source}, keys=("n",), rows=rows)
-            for number, (role, source) in enumerate(
-                [("p", "nas"), ("q", "nas"), ("fixed", "nas"), ("r", "p"), ("r", "q"), ("r", "fixed"), ("r", "away")]
-            )
-        )
-        roles = {"p": each("p"), "q": each("q"), "r": each("r"), "fixed": Role("fixed", machine="m1")}
-        locality = Locality(Experiment("e", templates, roles), [Instances(each, task_type) for each in templates])
+    locality = filled_from("p", "q", "fixed", "away")
     bindings = {f"{role}[{n}]": f"m{n % 3}" for role, n in bound}
-    for filled, n, size in put:
-        locality.succeeded(["p", "q", "fixed"].index(filled), n, {"bytes": str(size)})
+    for filled, n, size_bytes in put:
+        locality.succeeded(SOURCES.index(filled), n, {"bytes": str(size_bytes)})
     keys = [f"r[{n}]" for n in shown]
     data = locality.columns("r", keys, bindings, lambda machine: None if machine == "m2" else machine)
-    assert [*data.roles] == sorted(data.roles)
-    found = defaultdict[str, dict[str, int]](dict)
-    for position, at, size_bytes in zip(data.roles, data.at, data.sizes, strict=True):
-        assert data.machines[at] not in found[keys[position]], "no machine twice"
-        found[keys[position]][data.machines[at]] = size_bytes
-    for key in keys:
+    for key, found in by_role(data, keys).items():
         known = locality.data_bytes("r", key, bindings)
-        assert found[key] == {machine: size_bytes for machine, size_bytes in known.items() if machine != "m2"}
+        assert found == {machine: size_bytes for machine, size_bytes in known.items() if machine != "m2"}
+
+
+STEP = st.one_of(
+    st.tuples(st.just("put"), st.integers(0, 8)),
+    st.tuples(st.just("remove"), st.integers(0, 8)),
+    st.tuples(st.just("take"), st.sets(st.integers(0, 8), min_size=1, max_size=3)),
+    st.tuples(st.just("fill"), st.sampled_from(["p", "p", "p", "p", "p", "q"]), st.integers(0, 8), st.integers(1, 9)),
+    st.tuples(st.just("look")),
+    st.tuples(st.just("look")),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(STEP, max_size=30), st.sampled_from([1, 1000]))
+def test_columns_that_are_kept_say_the_same_as_those_that_are_made_anew(
+    steps: list[tuple[Any, ...]], most: int
+) -> None:
+    locality, ready = filled_from("p", "q", "fixed"), group(0, 2, 3, 5, 8)
+    work = cast("Work", SimpleNamespace(
+        locality=locality, bindings={f"{role}[{n}]": f"m{n % 3}" for role in "pq" for n in range(8)}, local="here",
+        place_of=lambda machine: None if machine == "m2" else machine,
+    ))  # fmt: skip
+    kept, shown = KeptColumns(work, ready), list[tuple[DataColumns, list[Any]]]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wlmctl.orchestrator.ready.MOST_CHANGES", most)
+        patch.setattr("wlmctl.orchestrator.kept_columns.MOST_FILLED", most)
+        for what, *args in [*steps, ("look",)]:
+            match what, args:
+                case "put", [n] if n not in ready.tasks:
+                    ready.put(n, 0.0, f"r[{n}]")
+                case "remove", [n] if n in ready.tasks:
+                    ready.remove(n)
+                case "take", [values]:
+                    ready.take({f"r[{n}]" for n in values})
+                case "fill", [role, n, size_bytes]:
+                    locality.succeeded(SOURCES.index(role), n, {"bytes": str(size_bytes)})
+                case "look", []:
+                    anew = locality.columns("r", ready.own_roles, work.bindings, work.place_of)
+                    data = kept.columns()
+                    filled = {each.partition("[")[0] for each in locality.put_since(0)}
+                    assert (data is not None) == (len(filled) == 1)
+                    if data is not None:
+                        assert by_role(data, ready.own_roles) == by_role(anew, ready.own_roles)
+                        shown.append((data, [list(data.machines), *map(list, (data.roles, data.at, data.sizes))]))
+    for data, then in shown:
+        now = [list(data.machines), list(data.roles), list(data.at), list(data.sizes)]
+        assert now == then, "what was shown does not change"
 
 
 def group(*tasks: int, how: Standing = CLASS) -> ReadyGroup:

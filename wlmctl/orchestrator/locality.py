@@ -33,14 +33,25 @@ class Locality:
             if plugins.moves_data(each.template.type)
         }
         self._put = defaultdict[str, int](int)
+        #: The roles, as they are declared, to which anything was put.
+        self._filled = set[str]()
         self._known_sources: dict[str, Sequence[tuple[str, bool]]] = {}
-        #: Another one each time that something was put.
-        self.version = 0
+        #: The keys of the roles to which something was put, one after the other.
+        self._log = list[str]()
 
     @property
     def moving(self) -> Sequence[int]:
         """The templates whose tasks move data, by number."""
         return [number for number, roles in self._moving.items() if roles]
+
+    @property
+    def version(self) -> int:
+        """Another one each time that something was put."""
+        return len(self._log)
+
+    def put_since(self, version: int) -> Sequence[str]:
+        """The keys of the roles to which something was put since then."""
+        return self._log[version:]
 
     def read(self, template: int, position: int, outputs: str) -> None:
         """The same as ``succeeded``, with the outputs as the store has them."""
@@ -55,7 +66,8 @@ class Locality:
             each = self._each(role)
             key = role if each is None else f"{role}[{found.rows[position][found.keys.index(each)]}]"
             self._put[key] += int(outputs["bytes"])
-            self.version += 1
+            self._filled.add(role)
+            self._log.append(key)
 
     def data_bytes(self, role: str, key: str, bindings: Mapping[str, str]) -> dict[str, int]:
         """By machine, how much of what fills the role, bound as ``key``, is there."""
@@ -66,6 +78,19 @@ class Locality:
             if machine is not None and self._put.get(source_key):
                 found[machine] += self._put[source_key]
         return found
+
+    def only_source(self, role: str) -> str | None:
+        """The role with the same ``each`` whose data alone the role is filled from; None where none or more are."""
+        sources = self._sources(role)
+        return sources[0][0] if len(sources) == 1 and sources[0][1] else None
+
+    def layer(
+        self, keys: Sequence[str], bindings: Mapping[str, str], number_of: Callable[[str | None], int]
+    ) -> tuple[Sequence[int], Sequence[int]]:
+        """Of each of these roles of an ``each`` the number of its machine, and how much was put there."""
+        machines = [*map(bindings.get, keys)]
+        known = {machine: number_of(machine) for machine in dict.fromkeys(machines)}
+        return [known[machine] for machine in machines], [self._put.get(key, 0) for key in keys]
 
     def columns(
         self, role: str, keys: Sequence[str], bindings: Mapping[str, str], place_of: Callable[[str], str | None]
@@ -80,10 +105,7 @@ class Locality:
         layers = list[_Layer]()
         for source, is_own in self._sources(role):
             if is_own:
-                names = [source + key[len(role) :] for key in keys]
-                machines = [*map(bindings.get, names)]
-                known = {machine: number_of(machine) for machine in dict.fromkeys(machines)}
-                layers.append(([known[machine] for machine in machines], [self._put.get(name, 0) for name in names]))
+                layers.append(self.layer([source + key[len(role) :] for key in keys], bindings, number_of))
             elif size_bytes := self._put.get(source, 0):
                 number = number_of(self._machine(source, source, bindings))
                 layers.append(([number] * len(keys), [size_bytes] * len(keys)))
@@ -91,9 +113,9 @@ class Locality:
         return DataColumns(tuple(numbers), array("q", positions), array("q", at), array("q", sizes))
 
     def _sources(self, role: str) -> Sequence[tuple[str, bool]]:
-        """The roles that the role is filled from, and whether it is the one of the same value of an ``each``; one that
-        is read from many of them has none."""
-        if not self._put:
+        """The roles with data that the role is filled from, and whether it is the one of the same value of an ``each``;
+        one that is read from many of them has none."""
+        if not self._filled:
             return ()
         known = self._known_sources.get(role)
         if known is None:
@@ -101,7 +123,7 @@ class Locality:
             each = [(source, self._each(source)) for source in sorted(names)]
             known = [(source, value is not None) for source, value in each if value in (None, self._each(role))]
             self._known_sources[role] = known
-        return known
+        return [(source, is_own) for source, is_own in known if source in self._filled]
 
     def _machine(self, source: str, key: str, bindings: Mapping[str, str]) -> str | None:
         declared = self._roles.get(source)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from wlmctl.machine import Requirement
+from wlmctl.orchestrator.kept_columns import KeptColumns
 from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.work import Work
 from wlmctl.scheduler import DataColumns, RoleNeed, UnboundRole, UnboundRoles
@@ -33,8 +34,8 @@ class _Class:
     ready: list[ReadyGroup] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     parts: list[Sequence[str]] = field(default_factory=list)
-    #: Of the last group that is shown: whether no two of its tasks wait for the same role.
-    is_one_each: bool = False
+    #: The last group that is shown.
+    last: ReadyGroup | None = None
     keys: set[str] | None = None
 
     def has(self, key: str) -> bool:
@@ -55,6 +56,7 @@ class Shown:
     roles: Sequence[str]
     stem: tuple[object, ...]
     data: DataColumns
+    kept: KeptColumns | None = None
 
 
 class OpenRoles:
@@ -79,7 +81,7 @@ class OpenRoles:
         alike = self._classes[work.seq, group.own or "", group.standing.needs]
         alike.groups.append(group.key)
         alike.parts.append(own_roles)
-        alike.is_one_each = group.is_one_each
+        alike.last = group
 
     def needs(self) -> Iterator[RoleNeed]:
         """What the tasks of all of them will ask."""
@@ -155,15 +157,22 @@ def _unbound(each: _Alone, barred: frozenset[str]) -> UnboundRole:
 
 
 def _shown(alike: _Class, known: Shown | None) -> Shown:
-    work, parts = alike.work, alike.parts
+    work, parts, group = alike.work, alike.parts, alike.last
+    assert group is not None, "only what is shown gets here"
+    is_alone = len(parts) == 1 and group.is_one_each
     if known is not None and [*map(id, known.parts)] == [*map(id, parts)]:
         roles = known.roles
-    elif len(parts) == 1 and alike.is_one_each:
-        roles = parts[0]
     else:
-        roles = tuple(dict.fromkeys(chain.from_iterable(parts)))
+        roles = parts[0] if is_alone else tuple(dict.fromkeys(chain.from_iterable(parts)))
+    kept = None
+    if is_alone and len(roles) == len(group.tasks):
+        kept = known.kept if known is not None and known.kept is not None and known.kept.is_of(group) else None
+        kept = kept or KeptColumns(work, group)
+        data = kept.columns()
+        if data is not None:
+            return Shown(parts, roles, (), data, kept)
     stem = work.locality.version, len(work.bindings), work.local
     if known is None or known.roles is not roles or known.stem != stem:
         data = work.locality.columns(alike.role, roles, work.bindings, work.place_of)
-        return Shown(parts, roles, stem, data)
+        return Shown(parts, roles, stem, data, kept)
     return known

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: What a step that is no job takes of its machine.
 NOTHING = Resources(cpus=0)
 
+#: So many changes of a group are remembered: beyond that it is looked at as a whole.
+MOST_CHANGES = 1000
+
 
 class ReadyGroup:
     """Ready tasks that are equal to a scheduler; ``tasks`` are positions in the experiment, sorted.
@@ -26,6 +29,7 @@ class ReadyGroup:
     __slots__ = (
         "_counts",
         "_frozen",
+        "changes",
         "counters",
         "instance",
         "key",
@@ -58,6 +62,9 @@ class ReadyGroup:
         self.own_roles: list[str] = []
         #: By own role, how many of the tasks wait for it.
         self._counts: dict[str, int] = {}
+        #: What came to the own roles and left them, place by place (None: left), for whoever keeps something beside
+        #: them; None: nobody does, or it is too much.
+        self.changes: list[tuple[int, str | None]] | None = None
         #: Tasks and own roles as they were shown last; None: they have changed since.
         self._frozen: tuple[Sequence[int], Sequence[str]] | None = None
         self.since_s = 0.0
@@ -77,7 +84,7 @@ class ReadyGroup:
         if self.own is not None:
             self.own_roles.insert(where, role)
             self._counts[role] = self._counts.get(role, 0) + 1
-            self._frozen = None
+            self._changed(where, role)
 
     def remove(self, idx: int) -> None:
         """The task is ready no longer: nearly always the first."""
@@ -88,7 +95,7 @@ class ReadyGroup:
             self._counts[role] -= 1
             if not self._counts[role]:
                 del self._counts[role]
-            self._frozen = None
+            self._changed(where, None)
 
     def take(self, roles: Collection[str]) -> list[int]:
         """The tasks whose own roles are among these; they leave the group."""
@@ -101,14 +108,21 @@ class ReadyGroup:
         self.own_roles = [role for role in own if role not in gone]
         for role in gone:
             del self._counts[role]
-        self._frozen = None
+        self._frozen = self.changes = None
         return taken
 
     def clear(self) -> list[int]:
         """All tasks; they leave the group."""
         tasks, self.tasks, self.own_roles = self.tasks, [], []
-        self._counts, self._frozen = {}, None
+        self._counts, self._frozen, self.changes = {}, None, None
         return tasks
+
+    def _changed(self, where: int, role: str | None) -> None:
+        self._frozen = None
+        if self.changes is not None:
+            self.changes.append((where, role))
+            if len(self.changes) > MOST_CHANGES:
+                self.changes = None
 
     @property
     def is_one_each(self) -> bool:
