@@ -128,6 +128,7 @@ class Matching:
             if isinstance(choice, int):
                 self.short[group.id] = self.demand(choice)
                 return 0
+            self.short.pop(group.id, None)
             placed = self._place_on(group, choice.machine, choice.touches, wanted, number)
             if placed:
                 self.roles.take(choice.roles, choice.machines)

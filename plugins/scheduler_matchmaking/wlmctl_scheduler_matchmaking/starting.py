@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from wlmctl.scheduler import UnboundRole, UnboundRoles
 from wlmctl_scheduler_matchmaking.counting import distinct, turns
 from wlmctl_scheduler_matchmaking.matching import Matching
-from wlmctl_scheduler_matchmaking.open import Open, Served
+from wlmctl_scheduler_matchmaking.open_roles import OpenRoles, Served
 
 if TYPE_CHECKING:
     from wlmctl_scheduler_matchmaking.wishes import Bools, Numbers
 
 
-def start(matching: Matching, open_: Open, served: Served, kinds: Sequence[int], where: Numbers) -> Bools:
+def start(matching: Matching, open_: OpenRoles, served: Served, kinds: Sequence[int], where: Numbers) -> Bools:
     """Start each on its machine (-1: it has none) and bind its role; which of them have started."""
     import numpy as np
 
@@ -39,7 +39,7 @@ def start(matching: Matching, open_: Open, served: Served, kinds: Sequence[int],
     return is_started
 
 
-def _demands(matching: Matching, open_: Open, served: Served, kinds: Sequence[int], where: Numbers) -> Numbers:
+def _demands(matching: Matching, open_: OpenRoles, served: Served, kinds: Sequence[int], where: Numbers) -> Numbers:
     """The demand class of each on its machine; -1 where it has none."""
     import numpy as np
 

@@ -11,7 +11,7 @@ from wlmctl.scheduler import Group, Reason, UnboundRole, UnboundRoles
 from wlmctl_scheduler_matchmaking.machines import all_needs
 from wlmctl_scheduler_matchmaking.matching import Matching
 from wlmctl_scheduler_matchmaking.nearest import nearest
-from wlmctl_scheduler_matchmaking.open import Open, Served
+from wlmctl_scheduler_matchmaking.open_roles import OpenRoles, Served
 from wlmctl_scheduler_matchmaking.order import STARVING, Bands, Shares
 from wlmctl_scheduler_matchmaking.reasons import crowded, no_room
 from wlmctl_scheduler_matchmaking.starting import start
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: So many roles are bound together at most: that takes 1 s, one after the other they take far longer.
 _TOGETHER = 150_000
 
+#: Of a group whose tasks share their roles, the next one.
+_ONE = range(1)
+
 
 def bind_together(matching: Matching, bands: Bands, shares: Shares | None, *, is_last: bool) -> bool:
     """Bind as many open roles as possible for every prefix of bands, where most of their data are; whether there is no
@@ -32,7 +35,7 @@ def bind_together(matching: Matching, bands: Bands, shares: Shares | None, *, is
     than may start. Of several bands nothing is bound unless that is all that they have: for then, and only then, a
     lower one takes no room from a higher. ``is_last``: there are no other bands.
     """
-    alike = defaultdict[tuple[int, int, int], Open](Open)
+    alike = defaultdict[tuple[int, int, int], OpenRoles](OpenRoles)
     capped = Counter[str]()
     for level, groups in bands:
         if level >= STARVING:
@@ -48,18 +51,14 @@ def bind_together(matching: Matching, bands: Bands, shares: Shares | None, *, is
                     continue
             asked = group.resources
             alike[asked.cpus, asked.memory_bytes, asked.gpus].add(group, role, level, waiting)
-    most = max(alike.values(), key=lambda each: each.many, default=Open()).first(_TOGETHER)
+    most = max(alike.values(), key=lambda each: each.many, default=OpenRoles()).first(_TOGETHER)
     is_all = most.many == sum([len(group.tasks) if group.own_roles else 1 for _, groups in bands for group in groups])
     if not most.groups or (len(bands) > 1 and not is_all):
         return False
     return _bind(matching, most, shares, is_all=is_all and is_last)
 
 
-#: Of a group whose tasks share their roles, the next one.
-_ONE = range(1)
-
-
-def _bind(matching: Matching, open_: Open, shares: Shares | None, *, is_all: bool) -> bool:
+def _bind(matching: Matching, open_: OpenRoles, shares: Shares | None, *, is_all: bool) -> bool:
     """Bind these roles and start each group's first task; whether that is all, and no other way starts more of them."""
     import numpy as np
 
@@ -89,12 +88,12 @@ def _bind(matching: Matching, open_: Open, shares: Shares | None, *, is_all: boo
     return False
 
 
-def _suiting(matching: Matching, open_: Open, row: int) -> Bools:
+def _suiting(matching: Matching, open_: OpenRoles, row: int) -> Bools:
     role = open_.roles[row]
     return matching.machines.sites.suiting(role.requires, all_needs(role, [open_.groups[row]]), role.barred)
 
 
-def _kinds(open_: Open) -> tuple[Sequence[int], Sequence[int]]:
+def _kinds(open_: OpenRoles) -> tuple[Sequence[int], Sequence[int]]:
     """The kind of each group's role, and of each kind the first: the same machines suit all of one kind."""
     numbers, seen, firsts = dict[object, int](), dict[object, int](), list[int]()
     last, kind, kinds = None, 0, list[int]()
@@ -113,7 +112,7 @@ def _kinds(open_: Open) -> tuple[Sequence[int], Sequence[int]]:
     return kinds, firsts
 
 
-def _tell(matching: Matching, open_: Open, rows: Sequence[int], kinds: Sequence[int], suits: Bools) -> None:
+def _tell(matching: Matching, open_: OpenRoles, rows: Sequence[int], kinds: Sequence[int], suits: Bools) -> None:
     """Tell why roles of these groups have found no machine: nothing that is decided later gives them one."""
     reasons = dict[int, Reason]()
     for row in rows:

@@ -14,12 +14,12 @@ from wlmctl_scheduler_matchmaking.order import Shares, fair_portions
 if TYPE_CHECKING:
     from wlmctl_scheduler_matchmaking.wishes import Numbers
 
-#: A rank, a row of ``Open``, the first that waits of it, and how many.
+#: A rank, a row of ``OpenRoles``, the first that waits of it, and how many.
 Portion = tuple[int, int, int, int]
 
 
 @dataclass(slots=True)
-class Open:
+class OpenRoles:
     """Groups, the open role that each waits for, or the class of those that its tasks wait for, the level of its band,
     and which of its tasks may start, by number.
     """
@@ -38,11 +38,11 @@ class Open:
         self.waiting.append(waiting)
         self.many += len(waiting)
 
-    def first(self, most: int) -> Open:
+    def first(self, most: int) -> OpenRoles:
         """No more than so many of them."""
         if self.many <= most:
             return self
-        found = Open()
+        found = OpenRoles()
         for group, role, level, waiting in zip(self.groups, self.roles, self.levels, self.waiting, strict=True):
             if found.many == most:
                 break
@@ -73,7 +73,7 @@ class Open:
 class Served:
     """The roles of portions, in their order: the ``rank`` and the ``row`` of each."""
 
-    def __init__(self, open_: Open, portions: Sequence[Portion]) -> None:
+    def __init__(self, open_: OpenRoles, portions: Sequence[Portion]) -> None:
         import numpy as np
 
         ranks, rows, _, counts = np.array(portions, np.int64).reshape(-1, 4).T
