@@ -20,7 +20,7 @@ from wlmctl.orchestrator.ready import ReadyGroup
 from wlmctl.orchestrator.role_needs import RoleNeeds
 from wlmctl.orchestrator.standing import Standing
 from wlmctl.orchestrator.work import Work
-from wlmctl.scheduler import DataColumns
+from wlmctl.scheduler import DataColumns, RoleNeed
 from wlmctl.spec import PLACEHOLDER_BEGIN, PLACEHOLDER_END
 from wlmctl.task import Resources
 
@@ -65,6 +65,12 @@ def test_roles_whose_tasks_ask_for_the_same_share_the_number_of_their_needs() ->
     same = needs_of(of_value("a", "n", "1", "2"), of_value("b", "n", "2", "1", **asking("4")))
     assert same.number("r", "r[1]") == same.number("r", "r[2]")
     assert same.at(same.number("r", "r[1]")) == same.of("r", "r[2]")
+
+
+def test_values_that_differ_in_their_walltime_alone_ask_for_the_same() -> None:
+    needs = needs_of(of_value("a", "n", "60", "90", resources={"cpus": "2", "walltime": value("n")}))
+    assert needs.number("r", "r[60]") == needs.number("r", "r[90]")
+    assert needs.of("r", "r[60]") == (RoleNeed("play", Resources(cpus=2)),)
 
 
 def test_a_role_without_each_has_the_needs_of_all_its_tasks_and_one_that_nobody_uses_has_none() -> None:

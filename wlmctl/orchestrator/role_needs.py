@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from wlmctl.experiment import Instances
 from wlmctl.experiment.instances import marked_names
@@ -74,5 +75,7 @@ class RoleNeeds:
                 if (need := known.get(values)) is None:
                     common = instances.common(position)
                     need = known[values] = len(needs)
-                    needs.append(RoleNeed(template.type, common.resources if takes else NOTHING, common.worker_labels))
+                    # for how long is no question of which machine: often each value has a walltime of its own
+                    asked = replace(common.resources, walltime_s=None) if takes else NOTHING
+                    needs.append(RoleNeed(template.type, asked, common.worker_labels))
                 yield None if own is None else row[own], need
