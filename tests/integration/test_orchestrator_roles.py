@@ -349,6 +349,27 @@ def test_a_plain_role_is_bound_before_the_values_of_an_each_are_taken_together(s
     play_on(play, seq)
 
 
+@pytest.mark.parametrize("other", ["s: {requires: {labels: [x]}}", "s: {requires: {labels: [x]}, each: n}"])
+@pytest.mark.parametrize("name", ["fifo", "matchmaking"])
+def test_of_tasks_that_wait_for_several_roles_at_once_no_more_are_shown_than_can_start(
+    start: Start, monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    monkeypatch.setattr("wlmctl.orchestrator.placing.VIEW", 2)
+    asked = Classed(scheduler_factory(name)({}).assign)
+    play = start(machine("m", labels=("x",), cpus=9), scheduler=asked, slots=2)
+    seq = play.submit(
+        f"machines: {{r: {{requires: {{labels: [x]}}, each: n}}, {other}}}\n"
+        "tasks:\n"
+        "  a: {type: step, machine: r, also: s, foreach: {n: 1..9}}\n"
+        "  b: {type: play, machine: r, also: s, foreach: {n: 1..9}, resources: {cpus: 2}}\n"
+    )
+    play.step()
+    assert [len(group.tasks) for group in asked.asked[0].groups] == [1] * 4, "two of each task"
+    play_on(play, seq, 40)
+    assert set(bound(play, seq).values()) == {"m"}
+    assert play.told(seq, "scheduler") == []
+
+
 def test_a_decision_that_is_thrown_away_leaves_the_class_as_it_was(start: Start) -> None:
     def half(snapshot: Snapshot) -> Decision:
         found = [Binding(alike.experiment, role, "n") for alike in snapshot.role_classes for role in alike.roles]

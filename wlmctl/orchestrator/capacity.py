@@ -54,6 +54,11 @@ class Capacity:
         #: True where some of what is shown is started together: then workers seem to have more slots than others get.
         self._is_gathering = False
 
+    @property
+    def slots(self) -> int:
+        """How many slots all workers have."""
+        return sum(member.info.slots for member in self._routing.registry.taking())
+
     def show(self, work: Work, group: ReadyGroup, places: Sequence[str]) -> None:
         """Take a group into account that is shown to the scheduler."""
         able = self._routing.able(group.type, group.worker_labels, places)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wlmctl.experiment.model import Instance
 from wlmctl.orchestrator.ready import ReadyGroup
-from wlmctl.orchestrator.standing import Standing, standing
+from wlmctl.orchestrator.standing import standing
 
 if TYPE_CHECKING:
     from wlmctl.orchestrator.work import Work
@@ -82,27 +82,28 @@ class Groups(dict[str, ReadyGroup]):
             work.role_needs,
             self._apart,
         )
-        key = self._name(idx, template, instance, how)
+        key = self._name(idx, template, instance, how.names)
         group = self.get(key)
         if group is None:
             task_type, defers = work.templates[template].type, work.defers[template]
             group = self[key] = ReadyGroup(key, template, task_type, instance, defers, how)
+            group.alike = self._name(idx, template, instance, how.alike) if how.waits else key
         group.put(idx, since_s, own)
         if len(how.waits) > 1 and not self._apart.issuperset(how.waits):
             self._parting.update(role for role in how.waits if role not in self._apart)
             self._apart.update(how.waits)
 
-    def _name(self, idx: int, template: int, instance: Instance, how: Standing) -> str:
+    def _name(self, idx: int, template: int, instance: Instance, names: tuple[str, ...]) -> str:
         """The name of the group of ready tasks that a scheduler may take for one another."""
         resources = instance.resources
         key = (
-            f"{self._work.seq}.{template}|{','.join(how.names)}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
+            f"{self._work.seq}.{template}|{','.join(names)}|{resources.cpus},{resources.memory_bytes},{resources.gpus},"
             f"{resources.nodes}|{','.join(instance.worker_labels)}"
         )
         if instance.counters:
             key += f"|{','.join(f'{name}={amount}' for name, amount in instance.counters)}"
         if idx in self._work.asked:
             return f"{key}|{resources.walltime_s}"
-        if how.names == instance.roles:  # and none of them depends on the task's values
+        if names == instance.roles:  # and none of them depends on the task's values
             self._names[template] = instance, key
         return key

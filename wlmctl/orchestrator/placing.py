@@ -26,6 +26,10 @@ from wlmctl.scheduler import (
 )
 from wlmctl.states import ExperimentState
 
+#: Of groups that differ in the values of their open roles alone, so many are shown, and as many as there are slots:
+#: where tasks wait for several roles at once, there is one for each value.
+VIEW = 200
+
 
 class TaskIds(Sequence[str]):
     """The ids of ready tasks, made when they are asked for."""
@@ -97,7 +101,7 @@ class Placement:
         for work in self._works:
             if work.state is not ExperimentState.RUNNING:
                 continue
-            ready = [group for group in work.ready.values() if group.tasks]
+            ready = _in_view([group for group in work.ready.values() if group.tasks], max(VIEW, self._capacity.slots))
             found += [(work, [(group, places) for group in ready if (places := self._places(work, group)) is not None])]
         self._capacity.expect(need.type for need in self._roles.needs())
         if self._roles.ask_for_amounts():
@@ -219,3 +223,15 @@ class Placement:
         """True while a role of the group has no machine."""
         work, group = self._groups[key]
         return any(work.machine_of(group.tasks[0], role) is None for role in group.roles)
+
+
+def _in_view(groups: Iterable[ReadyGroup], most: int) -> list[ReadyGroup]:
+    """The groups, but of those that are alike no more than so many, the first of them: the others' turn comes later."""
+    found, counts = list[ReadyGroup](), dict[str, int]()
+    for group in groups:
+        if group.standing.waits:
+            count = counts[group.alike] = counts.get(group.alike, 0) + 1
+            if count > most:
+                continue
+        found.append(group)
+    return found

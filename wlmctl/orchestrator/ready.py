@@ -29,6 +29,7 @@ class ReadyGroup:
     __slots__ = (
         "_counts",
         "_frozen",
+        "alike",
         "changes",
         "counters",
         "instance",
@@ -50,6 +51,8 @@ class ReadyGroup:
         self, key: str, template: int, task_type: str, instance: Instance, needs_capacity: bool, standing: Standing
     ) -> None:
         self.key, self.template, self.type = key, template, task_type
+        #: The same of groups that differ in the values of their open roles alone.
+        self.alike = key
         self.instance, self.standing = instance, standing
         self.roles = instance.roles
         self.needs_capacity = needs_capacity

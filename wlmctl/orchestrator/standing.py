@@ -15,13 +15,14 @@ class Standing:
 
     A task that waits for nothing but one role of an ``each`` is one of a class: ``own`` is that role as it is declared,
     ``needs`` the number of what those of the class ask. Of any other that waits for roles of an ``each``, ``waits`` are
-    the keys of all of its open roles.
+    the keys of all of its open roles, and ``alike`` are its names without its own values.
     """
 
     names: tuple[str, ...]
     own: str | None = None
     needs: int = 0
     waits: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
 
 
 def standing(
@@ -52,9 +53,11 @@ def standing(
             names.append(role if found.each is None else f"{role}={machine}")
     if not is_each:
         return Standing(tuple(names)), ""
+    numbers = {key: needs.number(role, key) for key, role in open_.items()}
+    classes = {key: f"{role}[]{numbers[key]}" for key, role in open_.items() if key != role}
+    alike = tuple([classes.get(name, name) for name in names])
     if len(open_) == 1:
         [(own, role)] = open_.items()
         if own not in apart:
-            number = needs.number(role, own)
-            return Standing(tuple([f"{role}[]{number}" if n == own else n for n in names]), role, number), own
-    return Standing(tuple(names), waits=tuple(open_)), ""
+            return Standing(alike, role, numbers[own]), own
+    return Standing(tuple(names), waits=tuple(open_), alike=alike), ""
