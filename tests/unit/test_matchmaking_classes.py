@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wlmctl_scheduler_matchmaking.classes import Classes
 from wlmctl_scheduler_matchmaking.machines import Machines, all_needs
-from wlmctl_scheduler_matchmaking.roles import is_simple
 from wlmctl_scheduler_matchmaking.rooms import Rooms
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
@@ -159,21 +159,42 @@ def test_a_higher_band_of_roles_goes_first_and_what_else_waits_gets_what_is_left
     assert found == {"high": 6, "plain": 4}
 
 
-def test_classes_are_looked_at_as_they_are_only_where_each_task_has_a_role_of_its_own() -> None:
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_tasks_that_wait_for_one_role_of_a_class_go_to_one_machine(solver: str) -> None:
     group, alike = make_role_class("g", 3)
     shared = replace(group, tasks=(*group.tasks, "g/4"), own_roles=(*group.own_roles, "compute[1]"))
     other = replace(group, id="h", tasks=("h/1", "h/2", "h/3"))
-    both = replace(alike, groups=("g", "h"))
-    for groups, classes, expected in (
-        ([group], [alike], True),
-        ([shared], [alike], False),
-        ([group, other], [both], False),
-    ):
-        snapshot = make_snapshot(groups, role_classes=classes)
-        assert is_simple(snapshot) is expected
-        decision = decide(snapshot)
+    worker, views = make_worker(free_slots=9, machines=frozenset("mn")), [make_view("m", 4), make_view("n", 4)]
+    for groups, names in (([shared], ("g",)), ([group, other], ("g", "h"))):
+        classes = (replace(alike, groups=names),)
+        assert not Classes(make_snapshot(groups, role_classes=classes)).simple
+        snapshot = make_snapshot(groups, [worker], views, role_classes=classes)
+        decision = decide(snapshot, solver=solver)
         assert problems(snapshot, decision) == []
-        assert len(decision.assignments) == min(4, sum(len(each.tasks) for each in groups))
+        assert len(decision.bindings) == 3
+        assert len(decision.assignments) == 4
+
+
+def test_a_task_whose_role_has_no_room_left_on_its_machine_keeps_no_other_from_starting() -> None:
+    group, alike = make_role_class("g", 2)
+    tasks, roles = ("g/1", "g/2", "g/3", "g/4"), ("compute[1]", "compute[1]", "compute[1]", "compute[2]")
+    group = replace(group, tasks=tasks, own_roles=roles)
+    worker, views = make_worker(free_slots=9, machines=frozenset("mn")), [make_view("m", 2), make_view("n", 2)]
+    decision = decide(make_snapshot([group], [worker], views, role_classes=(alike,)))
+    assert [each.task for each in decision.assignments] == ["g/1", "g/2", "g/4"]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_role_of_a_class_that_two_groups_wait_for_holds_for_both(solver: str) -> None:
+    stage, alike = make_role_class("a", 4, type="stage", resources=Resources(cpus=0))
+    job = replace(make_role_class("b", 4, order=1)[0], experiment=stage.experiment)
+    alike = replace(alike, groups=("a", "b"))
+    worker = make_worker(free_slots=9, machines=frozenset("mn"))
+    snapshot = make_snapshot([stage, job], [worker], [make_view("m", 2), make_view("n", 2)], role_classes=(alike,))
+    decision = decide(snapshot, solver=solver)
+    assert problems(snapshot, decision) == []
+    assert len(decision.bindings) == 4
+    assert Counter(each.task[0] for each in decision.assignments)["a"] == 4
 
 
 def test_apart_each_role_has_a_group_of_its_tasks_and_its_data() -> None:

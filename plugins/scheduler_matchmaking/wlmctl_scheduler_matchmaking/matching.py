@@ -111,12 +111,21 @@ class Matching:
         return self._place_choosing(group, None, allowed)
 
     def _place_own(self, group: Group, wanted: int) -> int:
-        """Place tasks that have a role of their own each; the first that finds no place is the last that is tried."""
-        waiting, placed = self.roles.waiting(group), 0
-        while placed < wanted and self._place_choosing(group, waiting[placed], 1):
-            placed += 1
-        self.roles.started(group, waiting[:placed])
-        return placed
+        """Place tasks that have a role of their own each: what one of them does not find, none of the others does whose
+        role is open, too.
+        """
+        placed, is_open = list[int](), True
+        for number in self.roles.waiting(group):
+            if len(placed) == wanted or (not is_open and self.roles.is_simple(group)):
+                break
+            if not is_open and not self.roles.is_bound(group, number):
+                continue
+            if self._place_choosing(group, number, 1):
+                placed.append(number)
+            elif not self.roles.is_bound(group, number):
+                is_open = False
+        self.roles.started(group, placed)
+        return len(placed)
 
     def _place_choosing(self, group: Group, number: int | None, wanted: int) -> int:
         """Place on the best machine where a task can start now; only then are its open roles bound."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import cached_property
 from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole, UnboundRoles
 from wlmctl.task import Resources
 from wlmctl_scheduler_matchmaking.assigned import Bound
+from wlmctl_scheduler_matchmaking.classes import Classes, local_bytes
 from wlmctl_scheduler_matchmaking.machines import Machines
 from wlmctl_scheduler_matchmaking.ranking import Even, Ranking
 from wlmctl_scheduler_matchmaking.reasons import no_room
@@ -31,6 +31,15 @@ class Choice:
     machines: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Of a role the groups whose resources come from its machine, what its groups touch, and the machines that fit."""
+
+    main: Sequence[Group]
+    touched: frozenset[str]
+    rooms: Mapping[str, Room]
+
+
 class Roles:
     """The open roles of one decision; ``bindings`` are those that have got a machine in it."""
 
@@ -43,13 +52,14 @@ class Roles:
             for name in role.groups:
                 if first.setdefault(name, role) is not role:
                     self._others[name].append(role)
-        #: By group each of whose tasks waits for a role of its own.
-        self._classes = {alike.groups[0]: alike for alike in snapshot.role_classes}
+        self._classes = Classes(snapshot)
         #: Of such a group which tasks have not started, as far as was asked, and which have since.
         self._waiting, self._started = dict[str, Sequence[int]](), defaultdict[str, set[int]](set)
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to, each once, save those of an `each`.
         self._near = defaultdict[str, dict[str, None]](dict)
+        #: By role, or by class of roles.
+        self._known = dict[object, _About]()
         #: By experiment and what is asked the ranking of these machines; by None of all.
         self._rankings = dict[tuple[str | None, object], Ranking]()
         #: How many roles are bound to each machine.
@@ -67,7 +77,7 @@ class Roles:
         """How much of what the tasks of the roles that have got a machine read is where they go."""
         bound = zip(self.bindings.roles, self.bindings.machines, strict=True)
         alone = sum(role.data_bytes.get(machine, 0) for role, machine in bound)
-        return alone + sum(_local_bytes(*each) for each in self.bindings.classes)
+        return alone + sum(local_bytes(*each) for each in self.bindings.classes)
 
     @cached_property
     def _groups(self) -> Mapping[str, Group]:
@@ -84,6 +94,14 @@ class Roles:
             left = self._waiting[group.id] = [number for number in left if number not in gone]
         return left
 
+    def is_simple(self, group: Group) -> bool:
+        """Whether the roles of such a group are all of one class, of which nobody else waits for one, each once."""
+        return group.id in self._classes.simple
+
+    def is_bound(self, group: Group, number: int) -> bool:
+        """Whether the own role of that task has got a machine."""
+        return (group.experiment, group.own_roles[number]) in self._bound
+
     def started(self, group: Group, numbers: Collection[int]) -> None:
         """Of a group whose tasks have roles of their own, these have started."""
         self._started[group.id].update(numbers)
@@ -95,11 +113,12 @@ class Roles:
         self._note_new()
         touches, machine = group.touches, group.machine
         roles, machines = list[UnboundRole](), list[str]()
-        for role in self._of(group) if number is None else (self._own(group, number),):
+        alike, own = (None, None) if number is None else self._classes.own(group, number)
+        for role in self._of(group) if own is None else (own,):
             is_main = group.machine is None and (number is not None or group.unbound == role.role)
             name = self._bound.get((role.experiment, role.role))
             if name is None:
-                found = self._choose(role, group, touches, is_main)
+                found = self._choose(role, alike, group, touches, is_main)
                 if not isinstance(found, str):
                     return found
                 name = found
@@ -114,13 +133,6 @@ class Roles:
     def _of(self, group: Group) -> Iterable[UnboundRole]:
         return (self._first[group.id], *self._others.get(group.id, ())) if group.id in self._first else ()
 
-    def _own(self, group: Group, number: int) -> UnboundRole:
-        alike = self._classes[group.id]
-        return UnboundRole(
-            alike.experiment, alike.roles[number], alike.requires, alike.groups, alike.needs, alike.barred,
-            _data_bytes(alike, number),
-        )  # fmt: skip
-
     def alone(self, groups: Iterable[Group]) -> Iterator[UnboundRole | UnboundRoles | None]:
         """Of each group the open role whose machine's choice alone keeps its first task from starting, if one does; or
         those that its tasks wait for one by one.
@@ -131,7 +143,7 @@ class Roles:
             if group.touches or group.counters or not group.resources.cpus:
                 yield None
             elif role is None:
-                yield self._classes.get(group.id)
+                yield self._classes.simple.get(group.id)
             elif (
                 role.role != group.unbound
                 or len(role.groups) > 1
@@ -145,39 +157,48 @@ class Roles:
     def where(self, group: Group) -> Iterable[Room]:
         """The machines that the group's role may be bound to."""
         if group.own_roles:
-            return self._machines.for_role(self._classes[group.id], [group]).values()
+            return self._machines.for_role(self._classes.any_of(group), [group]).values()
         roles = [role for role in self._of(group) if role.role == group.unbound]
         return self._machines.for_role(roles[0], [group]).values() if roles else ()
 
-    def _choose(self, role: UnboundRole, group: Group, touches: tuple[str, ...], is_main: bool) -> str | Reason | int:
-        """The best machine for the role on which the group can start now."""
-        main = [group] if group.own_roles else [
-            each
-            for each in (self._groups[name] for name in role.groups if name in self._groups)
-            if each.machine is None and each.unbound == role.role
-        ]  # fmt: skip
-        rooms = self._machines.for_role(role, main)
+    def _choose(
+        self, role: UnboundRole, alike: UnboundRoles | None, group: Group, touches: tuple[str, ...], is_main: bool
+    ) -> str | Reason | int:
+        """The best machine for the role, which may be one of a class, on which the group can start now."""
+        about = self._about(role, alike)
+        rooms = about.rooms
         if not rooms:
-            return Reason("role", self._machines.role_needs(role.role, role, main))
+            return Reason("role", self._machines.role_needs(role.role, role, about.main))
         # roles for which the same machines are as good share a ranking; `rooms` live as long as the decision
         asked = group.resources if is_main else _NOTHING
-        alike = id(rooms), asked, group.type, group.worker_labels, touches
-        room = self._best(role, group, touches, rooms, asked, alike)
+        key = id(rooms), asked, group.type, group.worker_labels, touches
+        room = self._best(role, group, touches, about, asked, key)
         if room is not None:
             return room.view.name
-        return self._full_on[alike] if alike in self._full_on else no_room(group, [*rooms.values()])
+        return self._full_on[key] if key in self._full_on else no_room(group, [*rooms.values()])
+
+    def _about(self, role: UnboundRole, alike: UnboundRoles | None) -> _About:
+        """What there is to know of the role, or of all of its class; many groups may wait for one."""
+        key = (role.experiment, role.role) if alike is None else id(alike)
+        known = self._known.get(key)
+        if known is None:
+            groups = [self._groups[name] for name in role.groups if name in self._groups]
+            main = [each for each in groups if each.machine is None and (each.own_roles or each.unbound == role.role)]
+            touched = frozenset(name for each in groups for name in each.touches)
+            known = self._known[key] = _About(main, touched, self._machines.for_role(role, main))
+        return known
 
     def _best(
         self,
         role: UnboundRole,
         group: Group,
         touches: tuple[str, ...],
-        rooms: Mapping[str, Room],
+        about: _About,
         asked: Resources,
         alike: object,
     ) -> Room | None:
         """Of those on which it can start: that with most of its data, one near to what it has to do with, or any."""
-        able, labels = self._fleet.able, group.worker_labels
+        able, labels, rooms = self._fleet.able, group.worker_labels, about.rooms
 
         def may(room: Room) -> bool:
             classes = able(group.type, labels, (*touches, room.view.name))
@@ -191,8 +212,7 @@ class Roles:
         for room in sorted(there, key=lambda room: -data[room.view.name]):
             if may(room):
                 return room
-        touched = {name for each in role.groups if each in self._groups for name in self._groups[each].touches}
-        here = self._machines.ranks([rooms[name] for name in (touched | {*touches}) & rooms.keys()], asked)
+        here = self._machines.ranks([rooms[name] for name in (about.touched | {*touches}) & rooms.keys()], asked)
         near = [(rank, name) for rank, name, room in here if may(room)]
 
         def first(whose: str | None, names: Collection[str]) -> list[tuple[float, str]]:
@@ -244,36 +264,6 @@ class Roles:
         if "[" not in role:
             self._near[experiment][machine] = None
         self._count[machine] += 1
-
-
-def is_simple(snapshot: Snapshot) -> bool:
-    """Whether each class of roles is waited for by one group, each of whose tasks waits for one of the roles, in their
-    order.
-    """
-    own = {group.id: group.own_roles for group in snapshot.groups if group.own_roles}
-    groups = [alike.groups for alike in snapshot.role_classes]
-    return {(name,) for name in own} == {*groups} and all(
-        own[alike.groups[0]] is alike.roles or list(own[alike.groups[0]]) == list(alike.roles)
-        for alike in snapshot.role_classes
-    )
-
-
-def _data_bytes(alike: UnboundRoles, number: int) -> dict[str, int]:
-    data, at = alike.data, bisect_left(alike.data.roles, number)
-    found = dict[str, int]()
-    while at < len(data.roles) and data.roles[at] == number:
-        found[data.machines[data.at[at]]] = data.sizes[at]
-        at += 1
-    return found
-
-
-def _local_bytes(alike: UnboundRoles, numbers: Sequence[int], machines: Sequence[str]) -> int:
-    bound, data = dict(zip(numbers, machines, strict=True)), alike.data
-    return sum(
-        size_bytes
-        for number, at, size_bytes in zip(data.roles, data.at, data.sizes, strict=True)
-        if bound.get(number) == data.machines[at]
-    )
 
 
 def _later(role: UnboundRole) -> Resources | None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from wlmctl.role_classes import apart
 from wlmctl.scheduler import Decision, Group, Reason, Reservation, Snapshot
 from wlmctl_scheduler_matchmaking.assigned import assigned
 from wlmctl_scheduler_matchmaking.flow import Flow
@@ -19,7 +18,6 @@ from wlmctl_scheduler_matchmaking.packing import is_packable
 from wlmctl_scheduler_matchmaking.prices import worker_prices
 from wlmctl_scheduler_matchmaking.reasons import for_want_of_slots
 from wlmctl_scheduler_matchmaking.reserving import patience_s, reserve
-from wlmctl_scheduler_matchmaking.roles import is_simple
 from wlmctl_scheduler_matchmaking.rooms import Rooms, binds_nothing
 from wlmctl_scheduler_matchmaking.settings import Settings
 from wlmctl_scheduler_matchmaking.slots import start_by_slots
@@ -40,12 +38,6 @@ class Matchmaking:
 
     def assign(self, snapshot: Snapshot) -> Decision:
         """As many tasks as possible for every prefix of bands, then at least cost, then by order of submission."""
-        if is_simple(snapshot):
-            return self._decided(snapshot)
-        alone = apart(snapshot)
-        return alone.told(self._decided(alone.snapshot))
-
-    def _decided(self, snapshot: Snapshot) -> Decision:
         fleet, reasons = Fleet(snapshot.workers), dict[str, Reason]()
         groups = _startable(snapshot, fleet, reasons)
         groups.sort(key=attrgetter("id"))
