@@ -5,9 +5,11 @@ It takes from a snapshot what the core would let be taken: the scheduler is left
 
 from __future__ import annotations
 
+import heapq
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from operator import itemgetter
 
 from wlmctl.machine import Machine
@@ -21,7 +23,8 @@ _NAMED = 3
 
 
 class Room:
-    """The room of one snapshot; ``bindings`` are the roles that have no machine, each with the first that fits.
+    """The room of one snapshot; ``bindings`` are the roles that have no machine, each with one that fits, if possible
+    one that a worker reaches: the first, or of an ``each`` one after the other, as many as are due to its cpus.
 
     ``unfit`` tells, by group, why no machine fits its role.
     """
@@ -41,12 +44,16 @@ class Room:
         self.unfit = dict[str, Reason]()
         each: list[tuple[UnboundRole | UnboundRoles, Sequence[str]]] = [(role, (role.role,)) for role in snapshot.roles]
         each += [(alike, alike.roles) for alike in snapshot.role_classes]
+        reached = frozenset[str]().union(*[worker.machines for worker in snapshot.workers])
+        bound = Counter(binding.machine for binding in snapshot.bindings if "[" in binding.role)
         for role, names in each:
-            machine = next((name for name, view in snapshot.machines.items() if _misfit(role, view) is None), None)
-            if machine is not None:
-                self.bindings += [Binding(role.experiment, name, machine) for name in names]
-            else:
+            fitting = [view for view in snapshot.machines.values() if _misfit(role, view) is None]
+            if not fitting:
                 self.unfit |= dict.fromkeys(role.groups, Reason("role", _no_fit(names, role, snapshot.machines)))
+            else:
+                fitting = [view for view in fitting if view.name in reached] or fitting
+                machines = _in_turn(fitting, bound) if "[" in names[0] else repeat(fitting[0].name)
+                self.bindings += [Binding(role.experiment, *pair) for pair in zip(names, machines, strict=False)]
         self._bound = {(each.experiment, each.role): each.machine for each in self.bindings}
 
     def machine(self, group: Group) -> str | None:
@@ -152,6 +159,18 @@ class _Left:
                 None if free is None else free - tasks * getattr(asked, kind)
                 for kind, free in zip(_KINDS, self._free, strict=True)
             ]
+
+
+def _in_turn(views: Sequence[MachineView], bound: Counter[str]) -> Iterator[str]:
+    """One machine after the other, that which has fewest bound for its cpus; they are counted in ``bound``."""
+    heap = [((bound[view.name] + 1) / (view.cpus or 1), number) for number, view in enumerate(views)]
+    heapq.heapify(heap)
+    while True:
+        _, number = heap[0]
+        view = views[number]
+        bound[view.name] += 1
+        yield view.name
+        heapq.heapreplace(heap, ((bound[view.name] + 1) / (view.cpus or 1), number))
 
 
 def _misfit(role: UnboundRole | UnboundRoles, view: MachineView) -> str | None:

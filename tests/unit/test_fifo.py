@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from wlmctl.errors import ConfigError
 from wlmctl.machine import Requirement
 from wlmctl.plugins import scheduler_factory
-from wlmctl.scheduler import Decision, Group, RoleNeed, Snapshot, UnboundRole
+from wlmctl.role_classes import apart
+from wlmctl.scheduler import Binding, Decision, Group, RoleNeed, Snapshot, UnboundRole
 from wlmctl.task import Resources
-from wlmctl.testing.builders import make_group, make_snapshot, make_view, make_worker
+from wlmctl.testing.builders import make_group, make_role_class, make_snapshot, make_view, make_worker
 
 HOUR_S = 3600.0
 
@@ -113,6 +115,28 @@ def test_a_role_is_bound_to_the_first_machine_that_fits_and_answers() -> None:
     decision = decide(make_snapshot([group], machines=views, roles=(role,)))
     assert [(binding.role, binding.machine) for binding in decision.bindings] == [("r", "d")]
     assert decision.assignments == []
+
+
+@pytest.mark.parametrize("is_class", [True, False])
+def test_roles_of_an_each_go_to_all_machines_that_fit_as_many_as_are_due_to_their_cpus(is_class: bool) -> None:
+    group, alike = make_role_class("g", 7, requires=Requirement(labels=("x",)))
+    worker = make_worker(machines=frozenset("lmn"))
+    views = [make_view("l", 99), make_view("m", 2, labels=("x",)), make_view("n", 4, labels=("x",))]
+    earlier = (Binding("other", "r[1]", "m"), Binding("other", "r[2]", "n"))
+    snapshot = make_snapshot([group], [worker], views, role_classes=(alike,), bindings=earlier)
+    decision = decide(snapshot if is_class else apart(snapshot).snapshot)
+    assert [each.role for each in decision.bindings] == [f"compute[{number}]" for number in range(1, 8)]
+    assert Counter(each.machine for each in decision.bindings) == {"n": 5, "m": 2}
+
+
+def test_a_role_is_bound_to_a_machine_that_a_worker_reaches_where_there_is_one() -> None:
+    group = make_group("g", machine=None, unbound="r")
+    role = UnboundRole(group.experiment, "r", Requirement(), ("g",))
+    views = [make_view("far"), make_view("near")]
+    for machines, expected in (("near", "near"), ("elsewhere", "far")):
+        workers = [make_worker(machines=frozenset({machines}))]
+        [binding] = decide(make_snapshot([group], workers, views, roles=(role,))).bindings
+        assert binding.machine == expected
 
 
 def test_a_role_that_nothing_fits_says_why_machine_by_machine() -> None:

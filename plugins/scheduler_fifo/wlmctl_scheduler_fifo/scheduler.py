@@ -30,7 +30,9 @@ class Fifo:
             raise ConfigError(f"scheduler_options.ageing_step: found {step!r}, expected {error}") from error
 
     def assign(self, snapshot: Snapshot) -> Decision:
-        """Bind each open role to the first machine that fits, then place groups by priority and age."""
+        """Bind each open role to the first machine that fits, those of an ``each`` to all that fit in turn; then place
+        groups by priority and age.
+        """
         room, assignments = Room(snapshot), list[Assignment]()
         reasons = dict(room.unfit)
         for group in sorted(snapshot.groups, key=self._rank):
