@@ -46,6 +46,8 @@ class Capacity:
         self._routing, self.loads, self._window, self._now = routing, loads, window, now
         self._shown: dict[str, _Shown] = {}
         self._allowances: dict[str, int] = {}
+        #: By group and places: who can do its tasks there.
+        self._able_on: dict[tuple[str, tuple[str, ...]], list[Member]] = {}
         #: Types of tasks that a scheduler asks about before any is ready.
         self._expected: set[str] = set()
         self._only = routing.registry.only
@@ -153,9 +155,15 @@ class Capacity:
         """True where the group's tasks move data."""
         return self._shown[key].moves
 
-    def able(self, key: str) -> list[Member]:
-        """Who can do the group's tasks."""
-        return self._shown[key].able
+    def able(self, key: str, places: tuple[str, ...] = ()) -> list[Member]:
+        """Who can do the group's tasks; on these ``places``, where a role of them has just been bound."""
+        able = self._shown[key].able
+        if self._only is not None or not places:
+            return able
+        known = self._able_on.get((key, places))
+        if known is None:
+            known = self._able_on[key, places] = [member for member in able if member.places.issuperset(places)]
+        return known
 
     def views(self) -> list[WorkerView]:
         """The workers as a scheduler sees them."""
@@ -215,9 +223,9 @@ class WorkerRoom:
         """What it is the room of."""
         return self._capacity
 
-    def refusal(self, group: ReadyGroup, worker: str | None) -> str | None:
-        """Why one more task of the group cannot go to the workers; empty where it is only too early."""
-        able = self._capacity.able(group.key)
+    def refusal(self, group: ReadyGroup, worker: str | None, places: tuple[str, ...]) -> str | None:
+        """Why one more task of the group, on these places, cannot go to the workers; empty: it is only too early."""
+        able = self._capacity.able(group.key, places)
         if self._capacity.company(group.key) is not None:
             worker = None  # they stay together, whoever is wanted
         if worker is not None and worker not in self._free:
@@ -238,9 +246,9 @@ class WorkerRoom:
                 return ""
         return None
 
-    def take(self, group: ReadyGroup, worker: str | None, priority: int) -> str:
-        """One task of the group starts; the worker that will get it."""
-        able, company = self._capacity.able(group.key), self._capacity.company(group.key)
+    def take(self, group: ReadyGroup, worker: str | None, places: tuple[str, ...], priority: int) -> str:
+        """One task of the group starts, on these places; the worker that will get it."""
+        able, company = self._capacity.able(group.key, places), self._capacity.company(group.key)
         if company is not None:
             worker = self._capacity.leading(group.key, self._loads).id
         elif worker is None:

@@ -36,10 +36,15 @@ class Placed:
     work: Work
     group: ReadyGroup
     idx: int
-    #: Where its work is placed; ``worker`` will probably get it, and is to get it where ``is_chosen``.
-    place: str
+    #: Where its work is, its main work first; ``worker`` will probably get it, and is to get it where ``is_chosen``.
+    places: tuple[str, ...]
     worker: str
     is_chosen: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where its main work is."""
+        return self.places[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +138,20 @@ class DecisionCheck:
                 checked.complaints.append(Complaint("not ready", text))
                 continue
             work, group, idx = found
-            reason = self._refusal(assignment, work, group, idx)
+            machines, where = self._where(work, group, idx)
+            reason = self._refusal(assignment, work, group, machines, where)
             if reason:
                 text = f"assignment of {work.name(idx)} to {assignment.machine}: {reason}"
                 checked.complaints.append(Complaint(_kind(reason, assignment), text))
-            if reason is not None:
+            if reason is not None or where is None:
                 continue
             assigned.add(assignment.task)
             self._under_way[work.seq] += 1
-            place = assignment.machine or work.local or LOCAL
-            self._room.take(place, group)
+            self._room.take(where[0], group)
             for name, amount in group.counters:
                 self._counters[name] -= amount
-            worker = self._workers.take(group, assignment.worker, work.row.priority)
-            checked.placed.append(Placed(work, group, idx, place, worker, assignment.worker is not None))
+            worker = self._workers.take(group, assignment.worker, where, work.row.priority)
+            checked.placed.append(Placed(work, group, idx, where, worker, assignment.worker is not None))
 
     def _keep(self, decision: Decision, checked: Checked) -> None:
         """What is for the next decision: reservations of ready tasks, and when it is to be made."""
@@ -172,20 +177,30 @@ class DecisionCheck:
             and (reservation.from_s is None or math.isfinite(reservation.from_s))
         )
 
-    def _refusal(self, assignment: Assignment, work: Work, group: ReadyGroup, idx: int) -> str | None:
-        """Why the assignment is illegal; empty where it is only too early, None where nothing is wrong."""
+    def _where(self, work: Work, group: ReadyGroup, idx: int) -> tuple[list[str | None], tuple[str, ...] | None]:
+        """The task's machines, and the places that they are; None while one of them is open."""
         of = group.key, work.own_machine(group, idx)
         if (known := self._machines.get(of)) is None:  # bindings come first: they do not change any more
             names = [work.machine_of(idx, role) for role in group.roles or (LOCAL,)]
             known = self._machines[of] = names, places(work, names)
-        machines, where = known
+        return known
+
+    def _refusal(
+        self,
+        assignment: Assignment,
+        work: Work,
+        group: ReadyGroup,
+        machines: Sequence[str | None],
+        where: tuple[str, ...] | None,
+    ) -> str | None:
+        """Why the assignment is illegal; empty where it is only too early, None where nothing is wrong."""
         if where is None:
             return "a role of it has no machine"
         if assignment.machine != where[0]:
             return f"its machine is {where[0]}"
         if any(name in self._fleet.held for name in machines):
             return "a machine of it is held"
-        refusal = self._workers.refusal(group, assignment.worker)
+        refusal = self._workers.refusal(group, assignment.worker, where)
         if refusal is not None:
             return refusal
         if work.experiment.max_running is not None and self._under_way[work.seq] >= work.experiment.max_running:

@@ -146,7 +146,7 @@ class Dispatcher:
                 self._fleet.site(placed.place),
                 self._fleet.machine(placed.place).name,
                 work.machines_of(idx, instance),
-                self._routing.shared_queue(group.type, capacity.able(group.key)),
+                self._routing.shared_queue(group.type, capacity.able(group.key, placed.places)),
                 capacity.together(group.key, count),
             )
         site, machine = common.site, common.machine
@@ -159,7 +159,7 @@ class Dispatcher:
         queue = common.queue if care is None and not is_chosen else None
         if queue is None:
             queue = self._routing.queue(
-                group.type, capacity.able(group.key), care, placed.worker if is_chosen else None,
+                group.type, capacity.able(group.key, placed.places), care, placed.worker if is_chosen else None,
                 lambda able: _one_of(able, placed.worker, capacity.loads, work.row.priority),
             )  # fmt: skip
         if queue is None:

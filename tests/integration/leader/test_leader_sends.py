@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from tests.orchestra import PREFIX
 from tests.played_fleet import PlayedFleet, PlayedWorker
 from wlmctl.message import (
@@ -10,6 +14,7 @@ from wlmctl.message import (
     ProbeAnswerMessage,
     ProbeMessage,
 )
+from wlmctl.plugins import scheduler_factory
 from wlmctl.queues import type_queue, worker_queue
 from wlmctl.store import experiments
 
@@ -55,6 +60,23 @@ def test_what_not_every_consumer_can_do_goes_to_the_queue_of_one_that_can(play: 
     [work] = play.orchestrator.works.values()
     assert [active.queue for active in work.active.values()] == [worker_queue(PREFIX, here.id)]
     assert here.names() == ["a"]
+
+
+@pytest.mark.parametrize("each", ["", ", each: n"])
+def test_a_task_whose_role_is_bound_with_its_start_goes_to_a_worker_that_reaches_the_machine(
+    start: Callable[..., PlayedFleet], each: str
+) -> None:
+    play = start(scheduler=scheduler_factory("matchmaking")({}))
+    play.worker("there", machines=("far",), slots=1)
+    here = play.worker("here", machines=("local", "m"), slots=9)
+    task = "a: {type: step, machine: r, foreach: {n: 1..3}}"
+    play.submit(f"machines: {{r: {{requires: {{}}{each}}}}}\ntasks: {{{task}}}")
+    play.step()
+    [work] = play.orchestrator.works.values()
+    reach = {"m": [worker_queue(PREFIX, here.id)], "far": [worker_queue(PREFIX, play.workers[0].id)]}
+    assert len(work.active) == (3 if each else 1), "far has one slot"
+    for active in work.active.values():
+        assert active.queue in reach.get(str(active.machine), reach["m"])
 
 
 def test_labels_are_minded(play: PlayedFleet) -> None:
