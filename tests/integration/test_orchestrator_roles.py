@@ -415,6 +415,35 @@ def test_why_a_class_waits_is_told_once_and_explained_for_each_of_its_tasks(star
     assert why.text in text(play, seq, "a[3]")
 
 
+def test_what_was_said_of_a_class_explains_those_that_still_wait_when_the_task_that_it_was_told_of_has_started(
+    start: Start,
+) -> None:
+    def first_alone(snapshot: Snapshot) -> Decision:
+        decision = goes("m", tasks=1)(snapshot)
+        return replace(decision, reasons={group.id: Reason("odd", "the moon is full") for group in snapshot.groups})
+
+    play = start(machine("m", labels=("x",)), scheduler=Classed(first_alone))
+    seq = play.submit(EACH + "tasks: {a: {type: step, machine: r, foreach: {n: 1..40}}}")
+    while len(bound(play, seq)) < 3:  # the one that it was told of among them
+        play.orchestrator.step()
+    waiting = [name for name, state in play.states(seq).items() if state == "ready"]
+    assert play.told(seq, "waiting") == ["the moon is full"]
+    assert {told(play, seq, name)["why"]["code"] for name in waiting} == {"odd"}
+
+
+def test_an_open_role_whose_machines_are_all_full_is_explained_by_what_they_lack(start: Start) -> None:
+    machines = [machine("m", cpus=2, labels=("x",)), machine("n", cpus=1, labels=("x",)), machine("far", cpus=9)]
+    play = start(*machines, scheduler=scheduler_factory("matchmaking")({}))
+    seq = play.submit(EACH + "tasks: {a: {type: play, machine: r, foreach: {n: 1..9}, resources: {cpus: 1}}}")
+    play.step()
+    assert len(bound(play, seq)) == 3
+    found = told(play, seq, "a[9]")["why"]
+    assert (found["code"], found["machines"]) == (
+        "capacity",
+        {"m": "it asks for 1 cpu, 0 of 2 are free", "n": "it asks for 1 cpu, 0 of 1 are free"},
+    )
+
+
 def test_what_was_said_of_a_class_does_not_explain_a_value_that_asks_for_something_else(start: Start) -> None:
     why = Reason("role", "nothing is good enough")
     asked = Classed(lambda snapshot: Decision(reasons={snapshot.groups[0].id: why}))

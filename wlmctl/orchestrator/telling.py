@@ -81,7 +81,9 @@ class Telling:
             self._told_s[key, reason.code] = book.now_s
             text = _line(reason.text)
             log.info("%s: %s waits: %s", work.row.id, work.name(group.tasks[0]), text)
-            book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks), code=_line(str(reason.code)))
+            own = {"each": group.own} if group.own is not None else {}
+            code = _line(str(reason.code))
+            book.of(work).note("waiting", text, group.tasks[0], tasks=len(group.tasks), code=code, **own)
 
 
 def _truly(reason: Reason, work: Work) -> Reason:

@@ -77,7 +77,33 @@ def look(scene: Scene, found: Findings) -> None:
         _full(scene, found, machine, there)
 
 
+def of_any(scene: Scene, found: Findings, names: Iterable[str]) -> None:
+    """No machine that the role of the task's main work fits has room for it, as far as the inventory says."""
+    if not scene.is_counted or scene.instance.resources.cpus == 0:
+        return
+    full = dict[str, str]()
+    for name in names:
+        machine, there = with_own_capacity(scene, scene.machines[name]), holders(scene, name)
+        if machine.max_jobs is not None and len(there) >= machine.max_jobs:
+            full[name] = f"has the {counted(machine.max_jobs, 'job')} that it takes"
+            continue
+        lacking, _ = _lacking(scene, machine, there)
+        if machine.has_queue or not lacking:
+            return
+        full[name] = "; ".join(lacking)
+    text = f"no machine that fits has room for it: {listed(f'{name}: {why}' for name, why in full.items())}"
+    found.cause("capacity", text, machines=full)
+
+
 def _full(scene: Scene, found: Findings, machine: Machine, there: list[Holder]) -> None:
+    lacking, figures = _lacking(scene, machine, there)
+    if lacking:
+        text = f"machine {machine.name} has no room for it: {'; '.join(lacking)}; taken by {_named(scene, there)}"
+        found.cause("capacity", text, machine=machine.name, **figures, holders=_holders(there))
+
+
+def _lacking(scene: Scene, machine: Machine, there: list[Holder]) -> tuple[list[str], dict[str, int]]:
+    """What the machine has too little of for the task, in words, and in figures."""
     asked, lacking, figures = scene.instance.resources, list[str](), dict[str, int]()
     for key in AMOUNTS:
         total, wanted = getattr(machine, key), getattr(asked, key)
@@ -91,9 +117,7 @@ def _full(scene: Scene, found: Findings, machine: Machine, there: list[Holder]) 
             asks, left = counted(wanted, key[:-1]), f"{free} of {total}"
         lacking.append(f"it asks for {asks}, {left} are free")
         figures |= {f"{key}_wanted": wanted, f"{key}_free": free, f"{key}_total": total}
-    if lacking:
-        text = f"machine {machine.name} has no room for it: {'; '.join(lacking)}; taken by {_named(scene, there)}"
-        found.cause("capacity", text, machine=machine.name, **figures, holders=_holders(there))
+    return lacking, figures
 
 
 def _named(scene: Scene, there: list[Holder]) -> str:

@@ -21,7 +21,8 @@ _TASK_ID = re.compile(r"\b(\d{1,9})\.(\d{1,9})\b")
 
 def look(scene: Scene, found: Findings) -> None:
     """Add what keeps the task from starting."""
-    is_bound = _roles(scene, found)
+    fitting = _roles(scene, found)
+    is_bound = fitting is None
     held(scene, found)
     if LOCAL in scene.touched and scene.local_login is None:
         wanted = scene.row.local_on
@@ -31,14 +32,19 @@ def look(scene: Scene, found: Findings) -> None:
     _max_running(scene, found)
     if is_bound and scene.touched:
         room.look(scene, found)
+    elif fitting:
+        room.of_any(scene, found, fitting)
     counters.look(scene, found)
     able.busy(scene, found)
     _said(scene, found, is_bound=is_bound)
     _order(scene, found)
 
 
-def _roles(scene: Scene, found: Findings) -> bool:
-    """Roles without a machine: what rules out each machine that there is; True where there are none."""
+def _roles(scene: Scene, found: Findings) -> list[str] | None:
+    """Roles without a machine: what rules out each machine that there is; the machines that fit that of the task's main
+    work, None where no role is without one.
+    """
+    main = list[str]()
     open_roles = [role for role in scene.instance.roles if scene.machine_of(role) is None]
     for role in open_roles:
         requires = _with_own_needs(scene, role, scene.experiment.roles[role].requires or Requirement())
@@ -51,12 +57,13 @@ def _roles(scene: Scene, found: Findings) -> bool:
             found.cause("role", f"no machine fits the role {name}: {whys}{more}", role=name, machines=ruled_out)
         else:
             fitting = [machine for machine in misfits if machine not in ruled_out]
+            main += fitting if role == scene.instance.roles[0] else []
             data_bytes = scene.locality.data_bytes(role, name, scene.bindings)
             put = [f"{size:,} bytes on {machine}" for machine, size in data_bytes.items()]
             where = f"; of what its tasks read there are {listed(put)}" if put else ""
             text = f"the role {name} has no machine yet; fitting: {listed(fitting)}{where}"
             found.note("role_open", text, role=name, fitting=fitting, machines=ruled_out, data_bytes=data_bytes)
-    return not open_roles
+    return main if open_roles else None
 
 
 def _with_own_needs(scene: Scene, role: str, requires: Requirement) -> Requirement:
@@ -150,17 +157,26 @@ def _newest_reason(scene: Scene) -> EventRow | None:
         " WHERE e.exp = ? AND e.n > ? AND e.kind = 'waiting' AND t.template = ? ORDER BY e.n DESC",
         (scene.row.seq, since, scene.task.template),
     )
-    return next((EventRow(*row) for *row, position in rows if _group_of(scene, position) == mine), None)
+    for *row, position in rows:
+        event = EventRow(*row)
+        if _group_of(scene, position, event.values.get("each")) == mine:
+            return event
+    return None
 
 
-def _group_of(scene: Scene, position: int) -> tuple[object, ...]:
-    """What an instance of the template asks for: a scheduler takes those that ask for the same for one another."""
+def _group_of(scene: Scene, position: int, each: str | None = None) -> tuple[object, ...]:
+    """What an instance of the template asks for: a scheduler takes those that ask for the same for one another.
+
+    ``each``: while that role of it was open.
+    """
     instance = scene.instances.at(position)
+    keys = {role: scene.role_key(role, position) for role in instance.roles}
+    bound = {key: scene.bindings[key] for role, key in keys.items() if role != each and key in scene.bindings}
     how, _ = standing(
         instance.roles,
         scene.experiment.roles,
-        lambda role: scene.role_key(role, position),
-        scene.bindings,
+        keys.__getitem__,
+        bound,
         scene.role_needs,
     )
     return how.names, instance.resources, instance.worker_labels, instance.counters
