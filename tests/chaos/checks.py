@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.experiments import MACHINES, Written
+from tests.chaos.experiments import EITHER, MACHINES, Written
 from tests.chaos.fleet import Fleet
 from tests.told import assert_told_in_full
 from wlmctl.states import FINAL
@@ -36,7 +36,7 @@ def one_final_state(db: Database, seq: int, written: Written) -> Iterator[str]:
 def once_an_attempt(folder: Path, rows: Iterable[tuple[str, TaskRow]]) -> Iterator[str]:
     """Each job's command ran once an attempt: the machines' own files are the witnesses."""
     seen = Counter[tuple[str, str, int]]()
-    for machine in MACHINES:
+    for machine in (*MACHINES, EITHER):
         path = folder / f"witness-{machine}"
         for line in path.read_text().splitlines() if path.exists() else []:
             experiment, task, attempt = line.split()

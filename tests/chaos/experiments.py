@@ -10,6 +10,9 @@ from random import Random
 #: The machines, each of which has a file ``witness`` of its own.
 MACHINES = ("alpha", "beta", "local")
 
+#: The label of those to which roles are bound that are open, and whose jobs have a witness of their own.
+EITHER = "either"
+
 #: Seconds until what is of low priority may start: it is found urgent before that.
 GATE_S = 8
 
@@ -43,9 +46,11 @@ class Experiments:
         return f'echo "$WLMCTL_EXPERIMENT $WLMCTL_TASK $WLMCTL_ATTEMPT" >> {self._folder}/witness-{machine}'
 
     def main(self) -> Written:
-        """Everything: environments, stages there and back and across, jobs that fail, are tried again, are skipped."""
+        """Everything: environments, stages there and back and across, jobs that fail, are tried again, are skipped, and
+        such as go to either machine.
+        """
         chance, lines, ends = self._chance, ["name: main", "tasks:"], dict[str, tuple[str, ...]]()
-        sims = {"alpha": self._some(30), "beta": self._some(24), "local": self._some(73)}
+        sims = {"alpha": self._some(30), "beta": self._some(24), "local": self._some(49)}
         for machine in MACHINES:
             long_s = chance.choice([0, 0, 1, 5]) * self._pace
             lines += [
@@ -79,9 +84,22 @@ class Experiments:
                   "    to: beta:from-alpha/"]  # fmt: skip
         ends["across"] = ("succeeded",)
         self._failing(lines, ends)
+        self._roaming(lines, ends)
         path = self._folder / "main.yaml"
         path.write_text("\n".join(lines) + "\n")
         return Written(path, _tasks(lines), ends)
+
+    def _roaming(self, lines: list[str], ends: dict[str, tuple[str, ...]]) -> None:
+        each = f"    foreach: {{n: 1..{self._some(8)}}}"
+        lines.insert(1, f"machines: {{{EITHER}: {{requires: {{labels: [{EITHER}]}}, each: n}}}}")
+        lines += [
+            "  there:", "    type: stage", each, "    from: local:data/", f"    to: {EITHER}:there-${{n}}/",
+            "  roam:", "    type: job", f"    machine: {EITHER}", "    needs: ['there[${n}]']", each,
+            f"    command: '{self._say(EITHER)}; sleep {self._pace:.1f}; ls there-${{n}} > there-${{n}}/out'",
+            "  home:", "    type: stage", "    needs: ['roam[${n}]']", each,
+            f"    from: {EITHER}:there-${{n}}/out", "    to: local:results/either/${n}",
+        ]  # fmt: skip
+        ends |= dict.fromkeys(("there", "roam", "home"), ("succeeded",))
 
     def _failing(self, lines: list[str], ends: dict[str, tuple[str, ...]]) -> None:
         for machine in ("alpha", "local"):

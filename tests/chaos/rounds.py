@@ -45,7 +45,7 @@ class Outcome:
     """How a round went; ``wrong`` is empty when everything holds."""
 
     seed: int
-    store: str
+    how: str
     plan: list[Fault]
     took_s: float = 0.0
     attempts: int = 0
@@ -56,9 +56,9 @@ class Outcome:
 
     def text(self) -> str:
         """For people: one line, and one for each thing that is wrong."""
-        how = "WRONG" if self.wrong else "all is well"
+        end = "WRONG" if self.wrong else "all is well"
         head = (
-            f"round {self.seed} ({self.store}): {how} after {self.took_s:.0f} s, "
+            f"round {self.seed} ({self.how}): {end} after {self.took_s:.0f} s, "
             f"{self.attempts} attempts, {self.dispatches} dispatches"
         )
         again = [f"  tried again: {each}" for each in self.again[:5]]
@@ -76,6 +76,7 @@ class Round:
         self.is_quorum = chance.random() < 0.3
         stores = ["sqlite"] if site.postgres is None else ["sqlite", "postgresql"]
         self.store = settings.store or chance.choice(stores)
+        self.scheduler = Random(f"scheduler {seed}").choice(["fifo", "matchmaking"])
         self.plan = faults.draw(chance, settings.kinds, within_s=settings.within_s, count=settings.faults)
         self.moments_s = {what: chance.uniform(0.5, 6.0) * settings.pace for what in ("urgent", "cancel")}
         experiments = Experiments(self.folder, chance, size=settings.size, pace=settings.pace)
@@ -84,9 +85,9 @@ class Round:
 
     def play(self) -> Outcome:
         """Everything, in order; never raises for what goes wrong with wlmctl."""
-        outcome = Outcome(self.seed, self.store, self.plan, folder=self.folder)
+        outcome = Outcome(self.seed, f"{self.store}, {self.scheduler}", self.plan, folder=self.folder)
         begin_s = time.monotonic()
-        self.services = Services(self.site, self.folder, self.store, is_quorum=self.is_quorum)
+        self.services = Services(self.site, self.folder, self.store, is_quorum=self.is_quorum, scheduler=self.scheduler)
         self.fleet = self.services.fleet(self.settings.workers, self.settings.orchestrators)
         try:
             self._happen()

@@ -15,6 +15,7 @@ from typing import TypedDict
 from urllib.parse import urlsplit
 
 from tests.chaos import faults
+from tests.chaos.experiments import EITHER
 from tests.chaos.faults import Fault
 from tests.chaos.fleet import Fleet
 from tests.chaos.site import ACK_TIMEOUT_S, Site
@@ -34,27 +35,28 @@ class Ways(TypedDict):
 class Services:
     """The services of one round; ``happen`` plays a fault to its end, one at a time for each target."""
 
-    def __init__(self, site: Site, folder: Path, store: str, *, is_quorum: bool) -> None:
+    def __init__(self, site: Site, folder: Path, store: str, *, is_quorum: bool, scheduler: str) -> None:
         self.site, self.folder, self.store_kind = site, folder, store
         self.vhost = site.new_vhost(f"c{uuid.uuid4().hex[:10]}") if site.rabbit else None
         self.store_url = site.new_database() if store == "postgresql" else f"sqlite:///{folder}/wlmctl.db"
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._is_quorum = is_quorum
+        self._is_quorum, self._scheduler = is_quorum, scheduler
         self._write_inventory()
 
     def _write_inventory(self) -> None:
         extra = {
-            name: f'scratch = "{self.site.farm[name].home}/{self.folder.name}"\ncpus = 8\nmax_connections = 6'
+            name: f'scratch = "{self.site.farm[name].home}/{self.folder.name}"\ncpus = 8\nmax_connections = 6\n'
+            f'labels = ["{EITHER}"]'
             for name in self.site.farm.machines
         }
         transports = {"beta": "scp"} if len(self.folder.name) % 2 else {}
         inventory = self.site.farm.write_inventory(self.folder, extra=extra, transports=transports)
         self.env = {**inventory.env, "WLMCTL_STORE": self.store_url}
         text = inventory.config.read_text().partition("\n")[2]
-        top = []
+        top = [f'scheduler = "{self._scheduler}"']
         if self.vhost:
             kind = "quorum" if self._is_quorum else "classic"
-            top = [f'queue_type = "{kind}"', f'ack_timeout = "{ACK_TIMEOUT_S}s"', 'lease = "10s"']
+            top += [f'queue_type = "{kind}"', f'ack_timeout = "{ACK_TIMEOUT_S}s"', 'lease = "10s"']
         local = f'\n[machines.local]\nscratch = "{self.folder}/scratch"\ncpus = 8\nshell = "sh"\n'
         inventory.config.write_text("\n".join(top) + "\n" + text + local)
 
