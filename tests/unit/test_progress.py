@@ -23,7 +23,7 @@ from wlmctl.cli.progress_lines import Lines, transfer_text
 from wlmctl.cli.progress_live import LiveDisplay
 from wlmctl.cli.progress_picture import Picture
 from wlmctl.cli.stopping import Stopping
-from wlmctl.errors import StoreError, Unusable
+from wlmctl.errors import StoreError, StoreOutage, Unusable
 from wlmctl.experiment.model import Experiment, Template
 from wlmctl.runtime.engine import Transfer
 from wlmctl.states import ExperimentState, TaskState
@@ -372,6 +372,37 @@ def test_a_broken_store_ends_the_run_with_its_own_error(play: Callable[[dict[str
 
     with Stopping() as stopping, pytest.raises(StoreError, match="disk is full"):
         follow(FakeWork(act), acted.url, [acted.seq], "text", stopping)
+
+
+def test_a_run_that_has_ended_waits_for_a_store_that_does_not_answer_before_it_tells_how(
+    play: Callable[[dict[str, int]], Play],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    acted, lost, read = play({"simulate": 1}), list[StoreOutage](), Picture.read
+
+    def act(_: FakeWork) -> None:
+        own = own_play(acted)
+        own.start(0)
+        own.move(0, RUNNING, S)
+        own.end(ExperimentState.SUCCEEDED)
+        own.db.close()
+
+    work = FakeWork(act)
+
+    def reads(picture: Picture, **how: Any) -> Any:
+        while work.finished() and len(lost) < 3:
+            lost.append(StoreOutage("store x: it does not answer"))
+            assert picture._db.patience is not None
+            picture._db.patience(lost[-1])
+        return read(picture, **how)
+
+    monkeypatch.setattr(Picture, "read", reads)
+    with Stopping() as stopping:
+        assert follow(work, acted.url, [acted.seq], "text", stopping) == 0
+    assert "pi-abcdef: succeeded" in capsys.readouterr().err
+    assert [record.message for record in caplog.records] == ["store x: it does not answer; waiting for it"]
 
 
 @pytest.mark.parametrize(

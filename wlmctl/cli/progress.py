@@ -95,8 +95,11 @@ def follow(
     """
     with open_patiently(store, password, Patience(lambda: not stopping.is_asked), create=False) as db:
         picture = Picture(db, list(seqs))
-        # from now on the work itself tells what it waits for
-        db.patience = Patience(lambda: not (work.finished() or stopping.is_asked), tell=log.debug)
+        db.patience = Patience(
+            lambda: not (work.error() or stopping.is_asked),
+            # until it has ended the work itself tells what it waits for
+            lambda text: log.log(logging.WARNING if work.finished() else logging.DEBUG, "%s", text),
+        )
         display = _display(picture, output, stopping)
         work.start()
         try:
