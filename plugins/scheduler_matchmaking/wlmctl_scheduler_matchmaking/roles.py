@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole, UnboundRoles
 from wlmctl.task import Resources
@@ -55,6 +56,7 @@ class Roles:
         self._classes = Classes(snapshot)
         #: Of such a group which tasks have not started, as far as was asked, and which have since.
         self._waiting, self._started = dict[str, Sequence[int]](), defaultdict[str, set[int]](set)
+        #: The machines of roles that were open.
         self._bound = dict[tuple[str, str], str]()
         #: By experiment, the machines that roles of it are bound to, each once, save those of an `each`.
         self._near = defaultdict[str, dict[str, None]](dict)
@@ -63,12 +65,13 @@ class Roles:
         #: By experiment and what is asked the ranking of these machines; by None of all.
         self._rankings = dict[tuple[str | None, object], Ranking]()
         #: How many roles are bound to each machine.
-        self._count = Counter[str]()
+        self._count = Counter(map(attrgetter("machine"), snapshot.bindings))
         self._evenly = dict[tuple[Resources, object], Even]()
         #: Sets of worker classes that have no slot left, and for which machines that was found.
         self._full, self._full_on = set[int](), dict[object, int]()
-        for each in snapshot.bindings:
-            self._note(each.experiment, each.role, each.machine)
+        for each in snapshot.bindings:  # there may be very many of an `each`
+            if "[" not in each.role:
+                self._near[each.experiment][each.machine] = None
         self.bindings = Bound()
         self._noted = self._noted_classes = 0
 
