@@ -34,6 +34,10 @@ class Resources:
     walltime_s: float | None = None
 
 
+#: What a step that is no job takes of its machine.
+NOTHING = Resources(cpus=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The attempt succeeded. ``outputs`` are its values for ``${tasks.NAME.outputs.KEY}``.

@@ -9,7 +9,7 @@ from typing import Any
 from wlmctl.message import Outcome, TaskKey
 from wlmctl.scheduler import RunningTask
 from wlmctl.states import TaskState
-from wlmctl.task import Resources
+from wlmctl.task import NOTHING, Resources
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Active:
         """The task as a scheduler sees it; its end is expected at its time-out or walltime at the latest."""
         seen = (self.holder or self.likely, self.started_s)
         if self._view is None or self._view[0] != seen:
-            resources = self.resources or Resources(cpus=0)
+            resources = self.resources or NOTHING
             limits = [limit for limit in (self.timeout_s, resources.walltime_s) if limit is not None]
             end_s = self.started_s + min(limits) if self.started_s is not None and limits else None
             self._view = seen, RunningTask(f"{exp}.{self.idx}", self.place, seen[0], resources, end_s)

@@ -7,13 +7,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from wlmctl.experiment.model import Instance
-from wlmctl.task import Resources
+from wlmctl.task import NOTHING
 
 if TYPE_CHECKING:
     from wlmctl.orchestrator.standing import Standing
-
-#: What a step that is no job takes of its machine.
-NOTHING = Resources(cpus=0)
 
 #: So many changes of a group are remembered: beyond that it is looked at as a whole.
 MOST_CHANGES = 1000

@@ -8,8 +8,8 @@ from dataclasses import replace
 from wlmctl.experiment import Instances
 from wlmctl.experiment.instances import marked_names
 from wlmctl.experiment.model import Experiment
-from wlmctl.orchestrator.ready import NOTHING
 from wlmctl.scheduler import RoleNeed
+from wlmctl.task import NOTHING
 
 
 class RoleNeeds:

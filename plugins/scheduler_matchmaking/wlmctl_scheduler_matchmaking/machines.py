@@ -8,7 +8,7 @@ from functools import cached_property
 
 from wlmctl.machine import Machine, Requirement
 from wlmctl.scheduler import Group, MachineView, RoleNeed, UnboundRole, UnboundRoles
-from wlmctl.task import Resources
+from wlmctl.task import NOTHING, Resources
 from wlmctl_scheduler_matchmaking.prices import machine_prices
 from wlmctl_scheduler_matchmaking.rooms import Room, Rooms
 from wlmctl_scheduler_matchmaking.sites import Sites
@@ -57,7 +57,7 @@ class Machines:
         key = (requires, group.type, group.worker_labels)
         found = self._known.get(key)
         if found is None:
-            need = RoleNeed(group.type, Resources(cpus=0), group.worker_labels)
+            need = RoleNeed(group.type, NOTHING, group.worker_labels)
             found = self._known[key] = self._fitting(requires, (need,), frozenset())
         return found
 

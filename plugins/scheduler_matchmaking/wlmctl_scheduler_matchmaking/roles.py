@@ -9,7 +9,7 @@ from functools import cached_property
 from operator import attrgetter
 
 from wlmctl.scheduler import Group, Reason, Snapshot, UnboundRole, UnboundRoles
-from wlmctl.task import Resources
+from wlmctl.task import NOTHING, Resources
 from wlmctl_scheduler_matchmaking.assigned import Bound
 from wlmctl_scheduler_matchmaking.classes import Classes, local_bytes
 from wlmctl_scheduler_matchmaking.machines import Machines
@@ -17,9 +17,6 @@ from wlmctl_scheduler_matchmaking.ranking import Even, Ranking
 from wlmctl_scheduler_matchmaking.reasons import no_room
 from wlmctl_scheduler_matchmaking.rooms import Room
 from wlmctl_scheduler_matchmaking.workers import Fleet
-
-#: What a task takes of a machine that it only touches.
-_NOTHING = Resources(cpus=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +170,7 @@ class Roles:
         if not rooms:
             return Reason("role", self._machines.role_needs(role.role, role, about.main))
         # roles for which the same machines are as good share a ranking; `rooms` live as long as the decision
-        asked = group.resources if is_main else _NOTHING
+        asked = group.resources if is_main else NOTHING
         key = id(rooms), asked, group.type, group.worker_labels, touches
         room = self._best(role, group, touches, about, asked, key)
         if room is not None:
