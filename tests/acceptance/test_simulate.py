@@ -155,6 +155,7 @@ def test_a_picture_is_drawn_beside_the_table(line: CommandLine) -> None:
         (("--trace", "small.swf", "--what-if", "machines.small.nodes=0", "--what-if", "machines.large.nodes=0"),
          "simulate: no job fits on the machines, expected machines that the jobs fit on"),
         (("--trace", "small.swf", "--compress", "0"), "'0', expected a number above 0 such as 1.4 or 1/16"),
+        (("--trace", "small.swf", "--cap-runtime", "0s"), "--cap-runtime 0s: no job runs for no time at all"),
         (("--trace", "small.swf", "--scale-machines", "1/0"), "'1/0', expected a number above 0 such as 1.4 or 1/16"),
         (("--trace", "small.swf", "--plot", "p.pdf"), "--plot 'p.pdf': expected a name that ends with .svg or .png"),
         (("--replay", "none", "--plot", "p.svg"), "--plot: it is about what is simulated, expected without --replay"),

@@ -192,6 +192,7 @@ def test_without_settings_a_fleet_has_the_documented_ones(home: Path, work: Path
         ('broker = "amqp://u@h/v/w"', "1: broker: 'amqp://u@h/v/w', expected a broker"),
         ('broker = "amqp://u@"', "1: broker: 'amqp://u@', expected a broker"),
         ('broker = "amqp://u@h:x/"', "1: broker: 'amqp://u@h:x/', expected a broker"),
+        ('broker = "amqp://u@h:99999,i/v"', "1: broker: 'amqp://u@h:99999,i/v', expected a broker"),
         ('broker = "redis://h/"', "1: broker: 'redis://h/', expected a broker"),
         ('heartbeat = "2h"', "1: heartbeat: '2h', expected a duration from 100ms to 1m"),
         ("message_limit = 10", "1: message_limit: 10, expected a size from 64KiB to 512MiB"),
@@ -353,6 +354,13 @@ def test_an_unknown_machine_is_named_with_what_there_is(home: Path, work: Path) 
     (work / "wlmctl.toml").write_text('[machines.cluster]\nhost = "x"\n')
     with pytest.raises(NoSuch, match=r"no machine 'clutser' \(did you mean 'cluster'\?\)"):
         load(home, work).machine("clutser")
+
+
+def test_an_unknown_table_within_which_there_are_others_is_told_with_the_line_of_the_first(
+    home: Path, work: Path
+) -> None:
+    found = mistakes(home, work, 'prefix = "x"\n[machine.a]\nhost = "a"\n[machine.b]\nhost = "b"\n')
+    assert found == ["wlmctl.toml:2: machine: an unknown key (did you mean 'machines'?)"]
 
 
 def test_lines_are_found_behind_texts_of_several_lines_and_in_dotted_keys(home: Path, work: Path) -> None:

@@ -25,7 +25,8 @@ def key_lines(text: str) -> dict[Path, int]:
         if stripped.startswith("["):
             match = _KEY.match(stripped.lstrip("["))
             table = _parts(match.group()) if match else ()
-            lines.setdefault(table, line)
+            for parts in range(1, len(table) + 1):  # a table stands also where the first within it does
+                lines.setdefault(table[:parts], line)
         elif stripped and not stripped.startswith("#") and (match := _KEY.match(text, position, end)):
             lines.setdefault(table + _parts(match.group()), line)
             equals = text.find("=", match.end(), end)

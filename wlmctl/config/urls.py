@@ -13,6 +13,7 @@ _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/@:]*):(.*)@", re.IGNORECASE | 
 _PARAMETER = re.compile(r"(?:(?<=\?)password=([^&]*)&?|&password=([^&]*))", re.IGNORECASE | re.DOTALL)
 
 _AMQP_HOST = r"(?:\[[0-9a-fA-F:.%]+\]|[^:\[\]\s,/?#@]+)(?::\d{1,5})?"
+_AMQP_PORT = re.compile(r":(\d{1,5})(?=[,/]|$)")
 _AMQP_PLACE = re.compile(rf"{_AMQP_HOST}(?:,{_AMQP_HOST})*(?:/[^/?#]*)?")
 
 
@@ -79,6 +80,8 @@ def broker_url(value: Any, _folder: Path) -> str:
     place = url.rpartition("@")[2] if "@" in url else rest
     if scheme not in ("amqp", "amqps") or not _AMQP_PLACE.fullmatch(place) or not url.isprintable() or " " in url:
         raise ValueError(expected)
+    if any(not 0 < int(port) < 1 << 16 for port in _AMQP_PORT.findall(place.partition("/")[0])):
+        raise ValueError(f"{expected}, with a port from 1 to 65535")
     return url
 
 
