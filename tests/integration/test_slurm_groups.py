@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,6 +258,18 @@ def test_a_member_whose_wrapper_is_killed_is_lost_and_the_others_go_on(jobs: Job
     assert (lost.failure_class, lost.reason.partition(":")[0]) == (FailureClass.INFRA, "lost")
     assert isinstance(ends["task-0"], Done)
     assert isinstance(ends["task-2"], Done)
+    token = many["task-1"].token
+    wait_until(lambda: not with_token(token), "nothing of it watches for a cancel any more", timeout_s=15)
+
+
+def with_token(token: str) -> list[str]:
+    """The processes that have it in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"WLMCTL_TOKEN={token}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(entry.name)
+    return found
 
 
 @pytest.mark.long

@@ -14,8 +14,12 @@ watch_walltime() {
 # a job in a pack cannot be cancelled in the queue
 watch_cancel() {
   trap 'kill -KILL $! 2>/dev/null; exit 0' TERM
+  read -r own _ </proc/self/stat
+  sid=$$ token=$WLMCTL_TOKEN skip=" $$ $own $dog $pulse "
   until [ -e cancel ]; do
     [ -s exit ] && exit 0
+    # where the wrapper alone was killed, its command can still be cancelled, as long as it lives
+    lives $$ "$born" || { scan && [ "$live" ]; } || exit 0
     sleep 1 &
     wait $!
   done
