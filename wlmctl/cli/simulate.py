@@ -100,10 +100,10 @@ def simulate(
     installed = plugins.names("scheduler")
     choices = [chosen(text, installed) for text in dict.fromkeys(strategies or (*installed, *YARDSTICKS))]
     given = dict(map(_queue_priority, priorities))
-    loaded = _from_history(ctx, machines, since_s) if trace is None else _from_trace(ctx, trace, machines)
-    jobs = conditions.compressed(loaded.jobs, compress)
     if cap_s == 0:
         raise UsageError("--cap-runtime 0s: no job runs for no time at all, expected a longer one")
+    loaded = _from_history(ctx, machines, since_s) if trace is None else _from_trace(ctx, trace, machines)
+    jobs = conditions.compressed(loaded.jobs, compress)
     if cap_s is not None:
         jobs = conditions.capped(jobs, cap_s)
     nodes = list(loaded.nodes)

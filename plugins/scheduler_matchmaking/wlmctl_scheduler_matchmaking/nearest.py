@@ -10,7 +10,7 @@ from wlmctl_scheduler_matchmaking.nearly import nearly_nearest
 from wlmctl_scheduler_matchmaking.wishes import STEPS, Wishes
 
 if TYPE_CHECKING:
-    from wlmctl_scheduler_matchmaking.wishes import Numbers
+    from wlmctl_scheduler_matchmaking.counting import Numbers
 
 #: One flow of so many roles and wishes (of 3,000 roles or so) takes 10 to 30 ms, and of more ever longer for each.
 _EXACTLY = 10_000

@@ -16,7 +16,7 @@ from wlmctl_scheduler_matchmaking.mincost import least_cost
 from wlmctl_scheduler_matchmaking.wishes import STEPS, Wishes
 
 if TYPE_CHECKING:
-    from wlmctl_scheduler_matchmaking.wishes import Numbers
+    from wlmctl_scheduler_matchmaking.counting import Numbers
 
 #: Where all else is equal earlier roles go first, and to the first places: both in so many parts.
 _PARTS = 100

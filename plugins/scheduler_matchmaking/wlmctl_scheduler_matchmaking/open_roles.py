@@ -12,7 +12,7 @@ from wlmctl.scheduler import Group, UnboundRole, UnboundRoles
 from wlmctl_scheduler_matchmaking.order import Shares, fair_portions
 
 if TYPE_CHECKING:
-    from wlmctl_scheduler_matchmaking.wishes import Numbers
+    from wlmctl_scheduler_matchmaking.counting import Numbers
 
 #: A rank, a row of ``OpenRoles``, the first that waits of it, and how many.
 Portion = tuple[int, int, int, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wlmctl.machine import Requirement
 from wlmctl.scheduler import MachineView, RoleNeed
@@ -14,10 +14,7 @@ from wlmctl_scheduler_matchmaking.rooms import PLENTY, QUEUED, Rooms
 from wlmctl_scheduler_matchmaking.workers import Fleet
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Numbers = np.ndarray[Any, np.dtype[np.int64]]
-    Bools = np.ndarray[Any, np.dtype[np.bool_]]
+    from wlmctl_scheduler_matchmaking.counting import Bools, Numbers
 
 _WHOLE = ("cpus", "memory_bytes", "gpus")
 _FREE = ("free_cpus", "free_memory_bytes", "free_gpus")

@@ -11,7 +11,7 @@ from wlmctl_scheduler_matchmaking.matching import Matching
 from wlmctl_scheduler_matchmaking.open_roles import OpenRoles, Served
 
 if TYPE_CHECKING:
-    from wlmctl_scheduler_matchmaking.wishes import Bools, Numbers
+    from wlmctl_scheduler_matchmaking.counting import Bools, Numbers
 
 
 def start(matching: Matching, open_: OpenRoles, served: Served, kinds: Sequence[int], where: Numbers) -> Bools:

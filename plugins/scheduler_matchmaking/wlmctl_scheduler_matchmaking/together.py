@@ -18,7 +18,7 @@ from wlmctl_scheduler_matchmaking.starting import start
 from wlmctl_scheduler_matchmaking.wishes import wishes
 
 if TYPE_CHECKING:
-    from wlmctl_scheduler_matchmaking.wishes import Bools
+    from wlmctl_scheduler_matchmaking.counting import Bools
 
 #: So many roles are bound together at most: that takes 1 s, one after the other they take far longer.
 _TOGETHER = 150_000
